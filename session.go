@@ -1,0 +1,179 @@
+// This file holds what a session is, and the contract a store has to meet.
+
+package caddylogout
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Errors of a [Store]. They never carry data that came from a client.
+var (
+	// ErrUnavailable says that the store could not be asked. It is never an
+	// answer about a session: callers reply 503 and leave cookies alone.
+	ErrUnavailable = errors.New("session store unavailable")
+	// ErrNotFound says that the store was asked and holds nothing under the name.
+	ErrNotFound = errors.New("not found in the session store")
+	// ErrExists says that a key cannot be created: it is taken, or it was revoked.
+	ErrExists = errors.New("session key exists or was revoked")
+)
+
+// Key names a session in a store: the SHA-256 of its credential. Whoever can
+// read the store learns no credential from it.
+type Key [sha256.Size]byte
+
+// KeyOf returns the key of a credential.
+func KeyOf(credential string) Key { return sha256.Sum256([]byte(credential)) }
+
+// ParseKey reads the 64 hex digits that [Key.String] prints.
+func ParseKey(s string) (Key, error) {
+	var key Key
+	if len(s) != hex.EncodedLen(len(key)) {
+		return Key{}, errors.New("session key: want 64 hex digits")
+	}
+	if _, err := hex.Decode(key[:], []byte(s)); err != nil {
+		return Key{}, errors.New("session key: want 64 hex digits")
+	}
+	return key, nil
+}
+
+// String returns the 64 lower-case hex digits of the key.
+func (k Key) String() string { return hex.EncodeToString(k[:]) }
+
+// Short returns the first 8 hex digits: how logs name a session. They are also
+// the first 8 digits of [Key.ID].
+func (k Key) Short() string { return hex.EncodeToString(k[:4]) }
+
+// ID returns the session id that goes with the key: a UUID of version 8
+// (RFC 9562, section 5.8) made of the first 16 bytes of the key. It is what
+// clients and people see; neither the key nor the credential follows from it.
+func (k Key) ID() string {
+	var b [16]byte
+	copy(b[:], k[:16])
+	b[6] = b[6]&0x0f | 0x80
+	b[8] = b[8]&0x3f | 0x80
+	out := make([]byte, 36)
+	hex.Encode(out[0:8], b[0:4])
+	hex.Encode(out[9:13], b[4:6])
+	hex.Encode(out[14:18], b[6:8])
+	hex.Encode(out[19:23], b[8:10])
+	hex.Encode(out[24:36], b[10:16])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out)
+}
+
+// Session says who someone is and until when. It is immutable once made and is
+// shared by pointer.
+type Session struct {
+	// Key names the session in the store.
+	Key Key
+	// ID is what clients see: [Key.ID] of Key.
+	ID string
+	// Identity is the id of the person, as whoever signed them in named them.
+	Identity string
+	// Traits is a JSON object about the person, passed on as it is; may be nil.
+	Traits json.RawMessage
+	// Method is how the person proved who they are: "password", "token", ….
+	Method string
+	// IssuedAt is when the session was made.
+	IssuedAt time.Time
+	// AuthenticatedAt is when the person proved who they are.
+	AuthenticatedAt time.Time
+	// ExpiresAt is when the session ends at the latest.
+	ExpiresAt time.Time
+	// Device is what the person signed in with.
+	Device Device
+}
+
+// Device is what a person signed in with, for the list of their sessions.
+type Device struct {
+	// IPAddress of the client, as Caddy trusts it.
+	IPAddress string
+	// UserAgent as the client sent it, cut to 512 bytes.
+	UserAgent string
+}
+
+// Live reports whether the session has not reached its end.
+func (s *Session) Live(now time.Time) bool { return now.Before(s.ExpiresAt) }
+
+// Record is all that a store knows of one key, read in one round trip. The zero
+// Record says that it knows nothing.
+type Record struct {
+	// Value is the stored session, nil if there is none. A [Format] decodes it.
+	Value []byte
+	// RevokedAt is when the key was revoked, zero if it was not. A key with a
+	// tombstone is dead even when a value is there: an app's request in flight
+	// may have written it back.
+	RevokedAt time.Time
+	// LastUsed is the last use that was written, zero if none was.
+	LastUsed time.Time
+}
+
+// Entry is a session to be created.
+type Entry struct {
+	// Identity is whose index the session goes into.
+	Identity string
+	// Value is the encoded session.
+	Value []byte
+	// ExpiresAt is when the store may forget it.
+	ExpiresAt time.Time
+}
+
+// Store keeps sessions. It knows keys and bytes; what the bytes mean is a
+// [Format]'s business. All methods are safe for concurrent use, return an error
+// that wraps [ErrUnavailable] when the store could not be asked, and have
+// written durably (as far as the store can) when they return nil.
+type Store interface {
+	// Get reads all that is known of key in one round trip. An unknown or
+	// expired key is a zero Record and no error.
+	Get(ctx context.Context, key Key) (Record, error)
+
+	// Create stores a session that is not there yet, first into the index of
+	// its identity and then under its key, so that no crash leaves a live
+	// session that [Store.Keys] does not list. It returns [ErrExists], and
+	// changes nothing that is live, if the key is taken or has a tombstone.
+	Create(ctx context.Context, key Key, e Entry) error
+
+	// Revoke writes a tombstone that lasts until the given time, then deletes
+	// the session, then takes it out of the index of identity: in this order,
+	// so that no crash leaves anything alive that should be dead. The tombstone
+	// is written whether or not a session is there; one that exists keeps its
+	// time of revocation. ended says whether a session was there.
+	Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (ended bool, err error)
+
+	// Touch notes a use of key at the given time; the note may be forgotten
+	// after until. It never makes a session, nor revives one.
+	Touch(ctx context.Context, key Key, at, until time.Time) error
+
+	// Keys lists the keys in the index of identity that have not expired. A key
+	// that is listed may be gone.
+	Keys(ctx context.Context, identity string) ([]Key, error)
+
+	// PutError keeps value under id until the given time.
+	PutError(ctx context.Context, id string, value []byte, until time.Time) error
+
+	// GetError returns what PutError kept, or [ErrNotFound].
+	GetError(ctx context.Context, id string) ([]byte, error)
+
+	// Ping asks the store whether it is there.
+	Ping(ctx context.Context) error
+
+	// Close frees what the store holds. No other method may be called after it.
+	Close() error
+}
+
+// StoreModule is a guest module in the namespace sessions.stores: the
+// configuration of a store. Provision must neither open files nor ask the
+// network, so that a configuration can be validated anywhere.
+type StoreModule interface {
+	// PoolKey names the store that Open would return: two configurations with
+	// one pool key share one store, which is how it lives through a reload.
+	// It must hold no secret in clear.
+	PoolKey() string
+	// Open opens the store. It is called when the app starts.
+	Open() (Store, error)
+}
