@@ -24,6 +24,8 @@ const (
 	MaxFile = 1 << 20
 	// MaxName is the most bytes that the name of an account may have.
 	MaxName = 256
+	// MaxTraits is the most bytes that the traits of an account may have.
+	MaxTraits = 16 << 10
 	// MaxPassword is the most bytes of a password that are looked at. A longer
 	// one is wrong. With bcrypt the limit is 72 bytes, as everywhere.
 	MaxPassword = 1024
@@ -142,6 +144,9 @@ func parseAccount(line string) (Account, error) {
 	if err := json.Compact(&compact, []byte(traits)); err != nil {
 		return Account{}, errors.New("what follows the hash is not a JSON object")
 	}
+	if compact.Len() > MaxTraits {
+		return Account{}, fmt.Errorf("the traits are over %d bytes", MaxTraits)
+	}
 	account.Traits = compact.Bytes()
 	return account, nil
 }
@@ -156,6 +161,8 @@ func checkName(name string) error {
 		return errors.New("the name ends with a space")
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return errors.New("the name holds a control character")
+	case strings.ContainsRune(name, unicode.ReplacementChar):
+		return errors.New("the name holds U+FFFD, which is what is left of a broken character")
 	}
 	return nil
 }
