@@ -43,7 +43,7 @@ func (n *newSession) validate() error {
 		return fmt.Errorf("%w: identity: at most %d bytes", errInvalidSession, maxIdentityLength)
 	case strings.ContainsFunc(n.identity, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
 		return fmt.Errorf("%w: identity: no control characters, and valid UTF-8", errInvalidSession)
-	case !isJSONObject(n.traits):
+	case !isJSONObject(n.traits) || (len(n.traits) > 0 && !json.Valid(n.traits)):
 		return fmt.Errorf("%w: traits: must be a JSON object", errInvalidSession)
 	case len(n.traits) > maxTraitsLength:
 		return fmt.Errorf("%w: traits: at most %d bytes", errInvalidSession, maxTraitsLength)
