@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-func mustReturnURLs(t testing.TB, defaultURL string, allowed ...string) *returnURLs {
-	t.Helper()
+func mustReturnURLs(tb testing.TB, defaultURL string, allowed ...string) *returnURLs {
+	tb.Helper()
 	u, err := newReturnURLs(defaultURL, allowed)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return u
 }
