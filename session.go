@@ -123,14 +123,26 @@ type Entry struct {
 	ExpiresAt time.Time
 }
 
+// IndexedKey is a key in the index of an identity.
+type IndexedKey struct {
+	Key Key
+	// ExpiresAt is when the session ends, to the second and never too early.
+	ExpiresAt time.Time
+}
+
 // Store keeps sessions. It knows keys and bytes; what the bytes mean is a
 // [Format]'s business. All methods are safe for concurrent use, return an error
 // that wraps [ErrUnavailable] when the store could not be asked, and have
 // written durably (as far as the store can) when they return nil.
 type Store interface {
-	// Get reads all that is known of key in one round trip. An unknown or
-	// expired key is a zero Record and no error.
+	// Get reads the session and the tombstone of key in one round trip, and
+	// leaves LastUsed zero. An unknown or expired key is a zero Record and no
+	// error.
 	Get(ctx context.Context, key Key) (Record, error)
+
+	// GetWithUse is Get with LastUsed: for those who end idle sessions, so that
+	// the others do not pay for it on every check.
+	GetWithUse(ctx context.Context, key Key) (Record, error)
 
 	// Create stores a session that is not there yet, first into the index of
 	// its identity and then under its key, so that no crash leaves a live
@@ -149,9 +161,9 @@ type Store interface {
 	// after until. It never makes a session, nor revives one.
 	Touch(ctx context.Context, key Key, at, until time.Time) error
 
-	// Keys lists the keys in the index of identity that have not expired. A key
-	// that is listed may be gone.
-	Keys(ctx context.Context, identity string) ([]Key, error)
+	// Keys lists the keys in the index of identity that have not expired, in no
+	// order. A key that is listed may be gone.
+	Keys(ctx context.Context, identity string) ([]IndexedKey, error)
 
 	// PutError keeps value under id until the given time.
 	PutError(ctx context.Context, id string, value []byte, until time.Time) error
