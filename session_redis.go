@@ -180,8 +180,8 @@ func (s *redisStore) Touch(ctx context.Context, key Key, at, until time.Time) er
 }
 
 // Keys lists the keys in the index of identity.
-func (s *redisStore) Keys(ctx context.Context, identity string) ([]Key, error) {
-	members, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
+func (s *redisStore) Keys(ctx context.Context, identity string) ([]IndexedKey, error) {
+	members, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 		Key:     s.indexKey(identity),
 		Start:   "(" + strconv.FormatInt(s.now().Unix(), 10),
 		Stop:    "+inf",
@@ -190,11 +190,12 @@ func (s *redisStore) Keys(ctx context.Context, identity string) ([]Key, error) {
 	if err != nil {
 		return nil, redisError("keys", err)
 	}
-	keys := make([]Key, 0, len(members))
+	keys := make([]IndexedKey, 0, len(members))
 	for _, member := range members {
 		// Others write here too: what is no key names no session.
-		if key, err := ParseKey(member); err == nil {
-			keys = append(keys, key)
+		name, _ := member.Member.(string)
+		if key, err := ParseKey(name); err == nil {
+			keys = append(keys, IndexedKey{Key: key, ExpiresAt: time.Unix(int64(member.Score), 0).UTC()})
 		}
 	}
 	return keys, nil
