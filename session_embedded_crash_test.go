@@ -148,7 +148,7 @@ func startEmbeddedChild(t *testing.T, file string) *embeddedChild {
 	t.Helper()
 	binary, err := os.Executable()
 	noError(t, err)
-	cmd := exec.Command(binary, "-test.run=^TestEmbeddedChild$") //nolint:noctx // this binary, killed below
+	cmd := exec.Command(binary, "-test.run=^TestEmbeddedChild$")
 	cmd.Env = append(os.Environ(), embeddedChildFile+"="+file)
 	cmd.Stderr = os.Stderr
 	output, err := cmd.StdoutPipe()

@@ -43,7 +43,7 @@ func TestRedisAway(t *testing.T) {
 		s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
 	})
 	t.Run("never there", func(t *testing.T) {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		noError(t, err)
 		addr := listener.Addr().String()
 		noError(t, listener.Close())
