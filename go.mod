@@ -3,8 +3,8 @@ module github.com/caddy-logout/caddy-logout
 go 1.26.0
 
 require (
-	github.com/caddyserver/caddy/v2 v2.11.9
 	cel.dev/cel-go v0.32.0
+	github.com/caddyserver/caddy/v2 v2.11.9
 	github.com/google/uuid v1.6.0
 	github.com/nlnwa/whatwg-url v0.6.2
 	github.com/redis/go-redis/v9 v9.23.0
