@@ -1,0 +1,280 @@
+// This file holds the sessions app: what is configured once for all sites, and
+// its life through start, reload and stop.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+// Defaults of the sessions app.
+const (
+	defaultLifespan   = 24 * time.Hour
+	defaultCookieName = "ory_kratos_session"
+	defaultReturnURL  = "/"
+)
+
+// maxLifespan bounds a session's life, so that no sum of times overflows.
+const maxLifespan = 10 * 365 * 24 * time.Hour
+
+// storeLinger is how long a store that the new configuration no longer uses
+// stays open. Caddy cleans up while requests of the old configuration are still
+// being served; they find their store open.
+const storeLinger = time.Minute
+
+// App is the sessions app: where sessions are kept, how their cookie looks, how
+// long they live, and where a browser may be sent afterwards. All sites of a
+// Caddy instance share it, and its store lives through reloads.
+type App struct {
+	// StoreRaw is where sessions are kept: {"module": "embedded"} or
+	// {"module": "redis"}. Default: embedded, in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sessions.stores inline_key=module"`
+
+	// Cookie is how the session cookie looks.
+	Cookie Cookie `json:"cookie,omitzero"`
+
+	// Lifespan is how long a session lives from sign-in. Default: 24h.
+	Lifespan caddy.Duration `json:"lifespan,omitempty"`
+
+	// IdleTimeout ends a session that was not used for this long. A use is
+	// written at most once per tenth of it. Default: off.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// BaseURL is the scheme, host and port that browsers use, for example
+	// https://app.example.com. Default: those of each request, as far as Caddy
+	// trusts them. Placeholders are expanded at start.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// Prefix goes before all paths that are ours, for example /.ory. Default: none.
+	Prefix string `json:"prefix,omitempty"`
+
+	// DefaultReturnURL is where a browser goes after signing in or out when it
+	// asked for nothing else: a path, or an absolute URL. Default: /.
+	// Placeholders are expanded at start.
+	DefaultReturnURL string `json:"default_return_url,omitempty"`
+
+	// AllowedReturnURLs is where a browser may ask to be sent besides the host
+	// it is on: scheme, host, port and whole path segments are compared;
+	// https://*.example.com allows every host below example.com. Placeholders
+	// are expanded at start. See docs/return-urls.md.
+	AllowedReturnURLs []string `json:"allowed_return_urls,omitempty"`
+
+	// ErrorUI is the page that browsers are sent to on an error, with ?id=….
+	// Default: a built-in page. Placeholders are expanded at start.
+	ErrorUI string `json:"error_ui,omitempty"`
+
+	storeModule StoreModule
+	openStore   func() (Store, error)
+	tookStore   bool
+	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
+
+	format     nativeFormat
+	returnURLs *returnURLs
+	clock      func() time.Time
+	logger     *zap.Logger
+}
+
+// stores holds the open stores by their pool key, so that a reload hands an
+// open store on to the next configuration.
+var stores = caddy.NewUsagePool()
+
+// pooledStore makes a Store a value of the pool.
+type pooledStore struct{ Store }
+
+// Destruct implements caddy.Destructor.
+func (p pooledStore) Destruct() error { return p.Close() }
+
+// CaddyModule implements caddy.Module.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "sessions", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision implements caddy.Provisioner. It opens nothing and asks nobody, so
+// that a configuration can be validated where the store is not.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	a.clock = time.Now
+	if a.Lifespan == 0 {
+		a.Lifespan = caddy.Duration(defaultLifespan)
+	}
+	a.Cookie.setDefaults()
+	a.format = nativeFormat{cookieName: a.Cookie.Name}
+	if err := a.expandPlaceholders(); err != nil {
+		return err
+	}
+	var err error
+	if a.returnURLs, err = newReturnURLs(a.DefaultReturnURL, a.AllowedReturnURLs); err != nil {
+		return err
+	}
+	if len(a.StoreRaw) == 0 {
+		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
+	}
+	module, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the session store: %w", err)
+	}
+	var ok bool
+	if a.storeModule, ok = module.(StoreModule); !ok {
+		return fmt.Errorf("session store %T is not a store module", module)
+	}
+	a.openStore = sync.OnceValues(a.takeStore)
+	return nil
+}
+
+// expandPlaceholders replaces placeholders that are known at start. One that is
+// not set is an error: a URL that is half empty would point anywhere.
+func (a *App) expandPlaceholders() error {
+	repl := caddy.NewReplacer()
+	expand := func(option, value string) (string, error) {
+		out, err := repl.ReplaceOrErr(value, true, true)
+		if err != nil {
+			return "", fmt.Errorf("sessions: %s: %w", option, err)
+		}
+		return out, nil
+	}
+	if a.DefaultReturnURL == "" {
+		a.DefaultReturnURL = defaultReturnURL
+	}
+	for option, value := range map[string]*string{
+		"base_url": &a.BaseURL, "default_return_url": &a.DefaultReturnURL, "error_ui": &a.ErrorUI, "prefix": &a.Prefix,
+	} {
+		var err error
+		if *value, err = expand(option, *value); err != nil {
+			return err
+		}
+	}
+	a.BaseURL = strings.TrimSuffix(a.BaseURL, "/")
+	for i, value := range a.AllowedReturnURLs {
+		var err error
+		if a.AllowedReturnURLs[i], err = expand("allowed_return_urls", value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Validate implements caddy.Validator.
+func (a *App) Validate() error {
+	switch {
+	case a.Lifespan < 0 || time.Duration(a.Lifespan) > maxLifespan:
+		return errors.New("sessions: lifespan: want more than 0 and at most 10 years")
+	case a.IdleTimeout < 0:
+		return errors.New("sessions: idle_timeout: want 0 (off) or more")
+	case a.IdleTimeout > a.Lifespan:
+		return errors.New("sessions: idle_timeout is longer than lifespan, so it would never end a session")
+	}
+	if err := validateBaseURL(a.BaseURL); err != nil {
+		return err
+	}
+	if err := validatePrefix(a.Prefix); err != nil {
+		return err
+	}
+	if err := validateErrorUI(a.ErrorUI); err != nil {
+		return err
+	}
+	return a.Cookie.validate()
+}
+
+func validateBaseURL(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("sessions: base_url: want scheme and host alone, like https://app.example.com")
+	}
+	return nil
+}
+
+func validatePrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") ||
+		strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#*\\%; ") {
+		return errors.New("sessions: prefix: want a path like /.ory, without a slash at its end")
+	}
+	return nil
+}
+
+func validateErrorUI(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil || u.Fragment != "" ||
+		(u.Host == "" && !strings.HasPrefix(u.Path, "/")) ||
+		(u.Host != "" && u.Scheme != "http" && u.Scheme != "https") {
+		return errors.New("sessions: error_ui: want a path or an http(s) URL")
+	}
+	return nil
+}
+
+// Start implements caddy.App: it opens the store, so that one that cannot be
+// opened fails the load and not the first request.
+func (a *App) Start() error {
+	_, err := a.openStore()
+	return err
+}
+
+// Stop implements caddy.App. What has to be given back is given back in Cleanup,
+// which Caddy also calls for an app that never started.
+func (*App) Stop() error { return nil }
+
+// takeStore opens the store, or takes on the one that is open already.
+func (a *App) takeStore() (Store, error) {
+	a.storeMu.Lock()
+	defer a.storeMu.Unlock()
+	value, _, err := stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) {
+		store, err := a.storeModule.Open()
+		if err != nil {
+			return nil, err
+		}
+		return pooledStore{store}, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the session store: %w", err)
+	}
+	a.tookStore = true
+	return value.(pooledStore).Store, nil
+}
+
+// Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
+// Provision, and while requests of this configuration are still being served:
+// so it gives back only what this instance took, and late.
+func (a *App) Cleanup() error {
+	a.storeMu.Lock()
+	defer a.storeMu.Unlock()
+	if !a.tookStore {
+		return nil
+	}
+	a.tookStore = false
+	key, logger := a.storeModule.PoolKey(), a.logger
+	time.AfterFunc(storeLinger, func() {
+		if _, err := stores.Delete(key); err != nil {
+			logger.Error("closing session store failed", zap.Error(err))
+		}
+	})
+	return nil
+}
+
+func (a *App) now() time.Time { return a.clock() }
+
+// Interface guards.
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.Validator    = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+	_ caddy.Destructor   = pooledStore{}
+)

@@ -1,0 +1,153 @@
+// This file answers who a request comes from: the one way from a credential
+// through key, store and format to a live session.
+
+package caddylogout
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// authVar is the request variable that holds what authenticate found, so that a
+// matcher, the gate and a handler of one request ask the store once.
+const authVar = "sessions.auth"
+
+// authResult is what the credentials of one request came to.
+type authResult struct {
+	// session is the live session, nil if there is none.
+	session *Session
+	// credential is the one that session belongs to.
+	credential Credential
+	// deadCookie says that the request carries session cookies and that the
+	// store knows none of them to be live: they are to be cleared.
+	deadCookie bool
+}
+
+// String hides what must not be printed: request variables can be.
+func (res *authResult) String() string {
+	if res.session == nil {
+		return "anonymous"
+	}
+	return "session " + res.session.Key.Short()
+}
+
+// lookupResult is what the store and the format say of one credential.
+type lookupResult struct {
+	session   *Session  // live, or nil
+	revokedAt time.Time // of a tombstone, or zero
+}
+
+// lookup asks the store about one credential in one round trip.
+func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
+	return a.lookupKey(ctx, a.format.Key(c))
+}
+
+// lookupKey asks the store about one key. A tombstone wins over a value that is
+// there: whatever wrote the value back, the session was ended.
+func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
+	store, err := a.openStore()
+	if err != nil {
+		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	record, err := store.Get(ctx, key)
+	switch {
+	case err != nil:
+		return lookupResult{}, err
+	case !record.RevokedAt.IsZero():
+		return lookupResult{revokedAt: record.RevokedAt}, nil
+	case record.Value == nil:
+		return lookupResult{}, nil
+	}
+	s, err := a.format.Decode(key, record.Value)
+	if err != nil {
+		// Perhaps a newer version wrote it, in a rolling upgrade. To call that
+		// a dead session would sign people out, so it is an outage.
+		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
+		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	now := a.now()
+	if !s.Live(now) || a.idle(s, record.LastUsed, now) {
+		return lookupResult{}, nil
+	}
+	a.touch(ctx, store, s, record.LastUsed, now)
+	return lookupResult{session: s}, nil
+}
+
+// idle reports whether the session was not used for longer than idle_timeout.
+func (a *App) idle(s *Session, lastUsed, now time.Time) bool {
+	return a.IdleTimeout > 0 && now.Sub(later(s.IssuedAt, lastUsed)) >= time.Duration(a.IdleTimeout)
+}
+
+// touch notes the use of a session, at most once per tenth of idle_timeout.
+func (a *App) touch(ctx context.Context, store Store, s *Session, lastUsed, now time.Time) {
+	idle := time.Duration(a.IdleTimeout)
+	if idle <= 0 || now.Sub(later(s.IssuedAt, lastUsed)) < idle/10 {
+		return
+	}
+	if err := store.Touch(ctx, s.Key, now, now.Add(idle)); err != nil {
+		// The session is live all the same: the note is missed, not the person.
+		a.logger.Warn("noting the use of a session failed", zap.String("session", s.Key.Short()), zap.Error(err))
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// authenticate finds the live session of a request. A wrong credential does not
+// hide a good one: all are looked at, best first. The error wraps
+// [ErrUnavailable] if no credential is known to be live and one could not be
+// asked about. A request without a credential asks the store nothing.
+func (a *App) authenticate(r *http.Request) (*authResult, error) {
+	if res, ok := caddyhttp.GetVar(r.Context(), authVar).(*authResult); ok {
+		return res, nil
+	}
+	var buf [maxCredentials]Credential
+	credentials := a.format.Locate(r, buf[:0])
+	res := new(authResult)
+	if len(credentials) == 0 {
+		return res, nil
+	}
+	var outage error
+	for _, c := range credentials {
+		found, err := a.lookup(r.Context(), c)
+		if err != nil {
+			outage = err
+			continue
+		}
+		if found.session != nil {
+			res.session, res.credential = found.session, c
+			break
+		}
+	}
+	if res.session == nil && outage != nil {
+		return nil, outage
+	}
+	res.deadCookie = res.session == nil && hasCookie(credentials)
+	remember(r, res)
+	return res, nil
+}
+
+// remember keeps what authenticate found for the rest of the request.
+func remember(r *http.Request, res *authResult) {
+	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		caddyhttp.SetVar(r.Context(), authVar, res)
+	}
+}
+
+func hasCookie(credentials []Credential) bool {
+	for _, c := range credentials {
+		if c.Source == SourceCookie {
+			return true
+		}
+	}
+	return false
+}

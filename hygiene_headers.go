@@ -1,0 +1,83 @@
+// This file keeps clients from sending, or taking away, the headers that we set for the app.
+
+package caddylogout
+
+import "net/http"
+
+// headerSet is a set of header names in which those are one that a backend may
+// fold into one: CGI, WSGI and PHP hand X-User-Id, x_user_id and X.User.Id to an
+// app under the same name. It is immutable once made.
+type headerSet struct {
+	// folded holds the names as foldHeader writes them.
+	folded map[string]struct{}
+	// longest is the length of the longest of them in bytes.
+	longest int
+}
+
+// maxHeaderName bounds what is folded on the stack, in bytes. A longer name is
+// folded on the heap, and only if the set holds one as long.
+const maxHeaderName = 128
+
+// newHeaderSet makes a set of the names.
+func newHeaderSet(names ...string) *headerSet {
+	s := &headerSet{folded: make(map[string]struct{}, len(names))}
+	for _, name := range names {
+		s.folded[string(foldHeader(nil, name))] = struct{}{}
+		s.longest = max(s.longest, len(name))
+	}
+	return s
+}
+
+// contains reports whether the set holds name, in whatever spelling.
+func (s *headerSet) contains(name string) bool {
+	if len(name) > s.longest {
+		return false
+	}
+	var b [maxHeaderName]byte
+	_, found := s.folded[string(foldHeader(b[:0], name))]
+	return found
+}
+
+// foldHeader appends name to dst in lower case with a hyphen for every
+// underscore and dot.
+func foldHeader(dst []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_' || c == '.':
+			c = '-'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// deleteFrom deletes the names from h in all spellings. It is for requests of
+// everyone, anonymous ones too: what is not set afterwards must not be there.
+func (s *headerSet) deleteFrom(h http.Header) {
+	for name := range h {
+		if s.contains(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// connectionProtected are the names that no client may nominate, besides those
+// of a set: without them a request would pass as an anonymous one.
+var connectionProtected = newHeaderSet("Cookie", "Authorization")
+
+// cutConnection takes the names of the set, and Cookie and Authorization, out of
+// the Connection header: a proxy deletes every header that is nominated there
+// (RFC 9110, section 7.6.1) after our handler ran, so a client could take away
+// what we set for the app. All other options stay as they came.
+func (s *headerSet) cutConnection(h http.Header) {
+	lines, cut := cutElements(h["Connection"], ',', func(option string) bool {
+		option = trimBlanks(option)
+		return option != "" && (s.contains(option) || connectionProtected.contains(option))
+	})
+	if cut {
+		setLines(h, "Connection", lines)
+	}
+}

@@ -1,0 +1,168 @@
+// This file makes, lists and ends sessions.
+
+package caddylogout
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// replayWindow is how long after a logout the same logout is answered as the
+// first time: a double click, a second tab, another node.
+const replayWindow = 10 * time.Minute
+
+// maxIdentityLength bounds the id of a person in bytes.
+const maxIdentityLength = 256
+
+// maxTraitsLength bounds the traits of a session in bytes.
+const maxTraitsLength = 16 << 10
+
+// newSession is what a session is made of.
+type newSession struct {
+	identity string
+	traits   json.RawMessage
+	method   string
+	lifespan time.Duration // 0: the app's
+	device   Device
+}
+
+// errInvalidSession says that a session cannot be made of what was asked for.
+var errInvalidSession = errors.New("invalid session")
+
+func (n *newSession) validate() error {
+	switch {
+	case n.identity == "":
+		return fmt.Errorf("%w: identity: must not be empty", errInvalidSession)
+	case len(n.identity) > maxIdentityLength:
+		return fmt.Errorf("%w: identity: at most %d bytes", errInvalidSession, maxIdentityLength)
+	case strings.ContainsFunc(n.identity, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
+		return fmt.Errorf("%w: identity: no control characters, and valid UTF-8", errInvalidSession)
+	case !isJSONObject(n.traits):
+		return fmt.Errorf("%w: traits: must be a JSON object", errInvalidSession)
+	case len(n.traits) > maxTraitsLength:
+		return fmt.Errorf("%w: traits: at most %d bytes", errInvalidSession, maxTraitsLength)
+	case n.lifespan < 0 || n.lifespan > maxLifespan:
+		return fmt.Errorf("%w: lifespan: more than 0, at most 10 years", errInvalidSession)
+	}
+	return nil
+}
+
+// issue makes a session under a fresh credential and returns both. Nothing that
+// a client sends becomes a credential, so no session can be fixed in advance.
+func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, error) {
+	if err := n.validate(); err != nil {
+		return Credential{}, nil, err
+	}
+	if n.lifespan == 0 {
+		n.lifespan = time.Duration(a.Lifespan)
+	}
+	c := Credential{value: newSessionToken()}
+	key := a.format.Key(c)
+	now := a.now().UTC().Truncate(time.Millisecond)
+	s := &Session{
+		Key:             key,
+		ID:              key.ID(),
+		Identity:        n.identity,
+		Traits:          n.traits,
+		Method:          n.method,
+		IssuedAt:        now,
+		AuthenticatedAt: now,
+		ExpiresAt:       now.Add(n.lifespan),
+		Device:          n.device,
+	}
+	value, err := a.format.Encode(s)
+	if err != nil {
+		return Credential{}, nil, err
+	}
+	store, err := a.openStore()
+	if err != nil {
+		return Credential{}, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt}); err != nil {
+		return Credential{}, nil, err
+	}
+	return c, s, nil
+}
+
+// revoke ends a session in the store; when it returns nil, the session is gone.
+// The tombstone outlives the session, so that nothing that writes it back
+// revives it.
+func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
+	store, err := a.openStore()
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	now := a.now()
+	return a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+}
+
+// sessionsOf lists the live sessions of a person, newest first.
+func (a *App) sessionsOf(ctx context.Context, identity string) ([]*Session, error) {
+	keys, err := a.keysOf(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	sessions := make([]*Session, 0, len(keys))
+	for _, key := range keys {
+		found, err := a.lookupKey(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if found.session != nil {
+			sessions = append(sessions, found.session)
+		}
+	}
+	slices.SortFunc(sessions, func(x, y *Session) int {
+		return cmp.Or(y.IssuedAt.Compare(x.IssuedAt), strings.Compare(x.ID, y.ID))
+	})
+	return sessions, nil
+}
+
+func (a *App) keysOf(ctx context.Context, identity string) ([]Key, error) {
+	store, err := a.openStore()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return store.Keys(ctx, identity)
+}
+
+// revokeKeys ends the sessions of a person that are listed in the index and
+// returns how many really ended. It goes by the index and not by the sessions:
+// one that is just being made is listed first, gets its tombstone here, and
+// never comes to life.
+func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bool) (int, error) {
+	store, err := a.openStore()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	keys, err := store.Keys(ctx, identity)
+	if err != nil {
+		return 0, err
+	}
+	now, count := a.now(), 0
+	for _, key := range keys {
+		if !pick(key) {
+			continue
+		}
+		ended, err := store.Revoke(ctx, key, identity, now, now.Add(maxTombstone(a)))
+		if err != nil {
+			return count, err
+		}
+		if ended {
+			count++
+		}
+	}
+	return count, nil
+}
+
+// maxTombstone is how long a tombstone lasts for a session whose end is not
+// known: as long as one made now would live.
+func maxTombstone(a *App) time.Duration {
+	return max(time.Duration(a.Lifespan), replayWindow)
+}

@@ -1,0 +1,372 @@
+// This file holds the logout handler: which paths are ours, and the browser,
+// AJAX and API flows that end a session.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// maxBodyLength bounds the bodies that we read ourselves, in bytes.
+const maxBodyLength = 64 << 10
+
+// Logout serves the self-service endpoints that end sessions and tell about
+// them, in front of everything else:
+//
+//	GET    /self-service/logout/browser   makes a logout URL for this session
+//	GET    /self-service/logout?token=…   follows it (POST works too)
+//	DELETE /self-service/logout/api       ends the session of a token
+//	GET    /self-service/errors?id=…      what went wrong, for a browser
+//	GET    /sessions/whoami               who this is
+//	GET    /sessions, DELETE /sessions, DELETE /sessions/{id}
+//
+// All other requests go on to the next handler.
+type Logout struct {
+	// SessionsAPI serves /sessions and /sessions/{id}. When false, these paths
+	// belong to the app, and of /sessions only whoami is served. Default: true.
+	SessionsAPI *bool `json:"sessions_api,omitempty"`
+
+	app *App
+}
+
+// CaddyModule implements caddy.Module.
+func (*Logout) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.logout", New: func() caddy.Module { return new(Logout) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (l *Logout) Provision(ctx caddy.Context) error {
+	var err error
+	l.app, err = appOf(ctx)
+	return err
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if serve := l.route(ownPath(r, l.app.Prefix)); serve != nil {
+		return serve(w, r)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// ownPath returns the path that the client asked for, cleaned and without our
+// prefix, or "" if it is not below the prefix. It is the original path: other
+// handlers may have rewritten the request, but nobody may hide a logout.
+func ownPath(r *http.Request, prefix string) string {
+	path := r.URL.Path
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		path = original.URL.Path
+	}
+	rest, ok := strings.CutPrefix(caddyhttp.CleanPath(path, true), prefix)
+	if !ok || !strings.HasPrefix(rest, "/") {
+		return ""
+	}
+	return rest
+}
+
+type serveFunc = func(http.ResponseWriter, *http.Request) error
+
+// route returns what serves one of our paths, nil if the path is not ours.
+func (l *Logout) route(path string) serveFunc {
+	switch path {
+	case "/self-service/logout/browser":
+		return l.createURL
+	case "/self-service/logout":
+		return l.submit
+	case "/self-service/logout/api":
+		return l.endByToken
+	case errorsPath:
+		return l.app.serveError
+	case "/sessions/whoami":
+		return l.whoami
+	}
+	if strings.HasPrefix(path, "/self-service/logout/") || strings.HasPrefix(path, errorsPath+"/") {
+		return l.unknown
+	}
+	if l.SessionsAPI != nil && !*l.SessionsAPI {
+		return nil
+	}
+	if path == "/sessions" {
+		return l.sessions
+	}
+	if id, ok := strings.CutPrefix(path, "/sessions/"); ok {
+		if id == "" || strings.Contains(id, "/") {
+			return l.unknown
+		}
+		return func(w http.ResponseWriter, r *http.Request) error { return l.session(w, r, id) }
+	}
+	return nil
+}
+
+func (l *Logout) unknown(w http.ResponseWriter, r *http.Request) error {
+	return l.app.failJSON(w, r, errNotFoundAnswer())
+}
+
+// createURL answers with the logout URL of this session. It changes nothing.
+func (l *Logout) createURL(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return a.failMethod(w, r, "GET, HEAD")
+	}
+	res, err := a.authenticate(r)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	if res.session == nil {
+		a.clearIfDead(w, r, res)
+		return a.fail(w, r, errSessionInactive())
+	}
+	returnTo := ""
+	if raw := r.URL.Query().Get("return_to"); raw != "" {
+		if returnTo, err = a.checkReturnURL(r, raw); err != nil {
+			return a.fail(w, r, errReturnURL(raw, err))
+		}
+	}
+	token := logoutToken(res.credential)
+	return writeJSON(w, http.StatusOK, struct {
+		URL   string `json:"logout_url"`
+		Token string `json:"logout_token"`
+	}{a.logoutURL(r, token, returnTo), token})
+}
+
+// logoutURL is the address that ends the session of a logout token.
+func (a *App) logoutURL(r *http.Request, token, returnTo string) string {
+	query := "token=" + token // letters, digits and _
+	if returnTo != "" {
+		query = "return_to=" + url.QueryEscape(returnTo) + "&" + query
+	}
+	return a.baseURL(r) + a.Prefix + "/self-service/logout?" + query
+}
+
+// submit follows a logout URL: check the token, the session and the return URL,
+// then revoke, then clear the cookie, then redirect, in this order.
+func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	switch {
+	case r.Method == http.MethodHead:
+		// HEAD must change nothing (RFC 9110, section 9.2.1), so it cannot
+		// answer as GET would: nobody was logged out.
+		prepare(w.Header())
+		w.WriteHeader(http.StatusOK)
+		return nil
+	case r.Method != http.MethodGet && r.Method != http.MethodPost:
+		return a.failMethod(w, r, "GET, HEAD, POST")
+	case speculative(r):
+		// A refusal, not a redirect: a browser would use the answer to a
+		// prefetch for the real click, and the click would log nobody out.
+		return a.failJSON(w, r, errSpeculative())
+	case earlyData(r):
+		return a.failJSON(w, r, errTooEarly())
+	}
+	token, rawReturnTo, err := submitted(w, r)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	if token == "" {
+		return a.fail(w, r, newError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", msgBadRequest))
+	}
+	verified, err := l.verify(r, token)
+	if err != nil {
+		return a.fail(w, r, err)
+	}
+	if verified.failure != nil {
+		if verified.clear {
+			a.clearSessionCookie(w, r)
+		}
+		return a.fail(w, r, verified.failure)
+	}
+	location, err := a.checkReturnURL(r, rawReturnTo)
+	if err != nil {
+		return a.fail(w, r, errReturnURL(rawReturnTo, err))
+	}
+	if verified.session != nil {
+		if _, err := a.revoke(r.Context(), verified.session); err != nil {
+			return a.fail(w, r, err)
+		}
+		l.logRevoked(r, verified.session, "browser")
+	}
+	if verified.clear {
+		a.clearSessionCookie(w, r)
+	}
+	if wantsJSON(r) {
+		return writeNoContent(w)
+	}
+	return redirect(w, r, location)
+}
+
+// submitted reads the logout token and the return URL, from the query or from
+// the form of a POST.
+func submitted(w http.ResponseWriter, r *http.Request) (token, returnTo string, err error) {
+	query := r.URL.Query()
+	token, returnTo = query.Get("token"), query.Get("return_to")
+	if r.Method != http.MethodPost || token != "" {
+		return token, returnTo, nil
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBodyLength)
+	if err := r.ParseForm(); err != nil {
+		return "", "", bodyError(err)
+	}
+	if returnTo == "" {
+		returnTo = r.PostForm.Get("return_to")
+	}
+	return r.PostForm.Get("token"), returnTo, nil
+}
+
+// verifiedLogout is what a logout token came to.
+type verifiedLogout struct {
+	// session is to be revoked; nil if that was done within the replay window.
+	session *Session
+	// clear says that after this no session cookie of the request is live.
+	clear bool
+	// failure is the refusal, if the token does not fit.
+	failure *apiError
+}
+
+// verify finds the session that the token belongs to among the credentials of
+// the request. That session, and no other that came along, is the one to end.
+func (l *Logout) verify(r *http.Request, token string) (verifiedLogout, error) {
+	var buf [maxCredentials]Credential
+	credentials := l.app.format.Locate(r, buf[:0])
+	matched := -1
+	for i, c := range credentials {
+		if matched < 0 && logoutTokenMatches(c, token) {
+			matched = i
+		}
+	}
+	var out verifiedLogout
+	anyLive, liveCookie, replay := false, false, false
+	for _, c := range credentials {
+		found, err := l.app.lookup(r.Context(), c)
+		if err != nil {
+			return out, err
+		}
+		same := matched >= 0 && c.value == credentials[matched].value
+		if same {
+			out.session = found.session
+			replay = !found.revokedAt.IsZero() && l.app.now().Sub(found.revokedAt) < replayWindow
+		}
+		if found.session != nil {
+			anyLive = true
+			liveCookie = liveCookie || (c.Source == SourceCookie && !same)
+		}
+	}
+	out.clear = hasCookie(credentials) && !liveCookie
+	switch {
+	case out.session != nil || replay:
+	case anyLive:
+		out.clear = false
+		out.failure = newError(http.StatusForbidden, "logout_token_mismatch",
+			"Unable to log out because the logout token in the URL query does not match the session cookie.", msgForbidden)
+	default:
+		out.failure = errSessionInactive()
+	}
+	return out, nil
+}
+
+// endByToken ends the session of a token, for clients without cookies.
+func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	switch {
+	case r.Method != http.MethodDelete:
+		return a.failMethod(w, r, http.MethodDelete)
+	case earlyData(r):
+		return a.failJSON(w, r, errTooEarly())
+	}
+	credentials, err := l.tokensToEnd(w, r)
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	done := false
+	for _, c := range credentials {
+		found, err := a.lookup(r.Context(), c)
+		if err != nil {
+			return a.failJSON(w, r, err)
+		}
+		if found.session != nil {
+			if _, err := a.revoke(r.Context(), found.session); err != nil {
+				return a.failJSON(w, r, err)
+			}
+			l.logRevoked(r, found.session, "api")
+			return writeNoContent(w)
+		}
+		done = done || (!found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow)
+	}
+	if done {
+		return writeNoContent(w)
+	}
+	return a.failJSON(w, r, newError(http.StatusForbidden, "session_token_invalid",
+		"The provided Ory Session Token could not be found, is invalid, or otherwise malformed.", msgForbidden))
+}
+
+// tokensToEnd returns the credentials that the request names: the token in the
+// body, or, without a body, those in the headers. A cookie names none here: it
+// is sent along unasked, and this address is not protected by a logout token.
+func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credential, error) {
+	if r.ContentLength == 0 {
+		var tokens []Credential
+		for _, c := range l.app.format.Locate(r, nil) {
+			if c.Source != SourceCookie {
+				tokens = append(tokens, c)
+			}
+		}
+		if len(tokens) == 0 {
+			return nil, newError(http.StatusBadRequest, "request_body_missing",
+				`Unable to decode HTTP Request Body because its HTTP Header "Content-Length" is zero.`, msgBadRequest)
+		}
+		return tokens, nil
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return nil, newError(http.StatusBadRequest, "request_content_type_unsupported",
+			"The body of this request must be JSON, with the HTTP Header \"Content-Type: application/json\".", msgBadRequest)
+	}
+	var body struct {
+		SessionToken string `json:"session_token"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength)).Decode(&body); err != nil {
+		return nil, bodyError(err)
+	}
+	return appendCredential(nil, body.SessionToken, SourceHeader), nil
+}
+
+// bodyError says what is wrong with a body without quoting it, or Go.
+func bodyError(err error) *apiError {
+	var tooLarge *http.MaxBytesError
+	var wrongType *json.UnmarshalTypeError
+	reason := "Unable to decode JSON payload: it is not valid JSON."
+	switch {
+	case errors.As(err, &tooLarge):
+		return newError(http.StatusRequestEntityTooLarge, "request_body_too_large",
+			"The body of this request is larger than 64 KiB.", msgBadRequest)
+	case errors.As(err, &wrongType) && wrongType.Field == "":
+		reason = "Unable to decode JSON payload: want an object."
+	case errors.As(err, &wrongType):
+		reason = "Unable to decode JSON payload: a field has the wrong type."
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		reason = "Unable to decode JSON payload: it ends too early."
+	}
+	return newError(http.StatusBadRequest, "request_body_invalid", reason, msgBadRequest)
+}
+
+// logRevoked writes the one line that says who was logged out, and how.
+func (l *Logout) logRevoked(r *http.Request, s *Session, flow string) {
+	l.app.logger.Info("session revoked",
+		zap.String("session", s.Key.Short()), zap.String("identity", s.Identity),
+		zap.String("flow", flow), zap.String("client_ip", clientIP(r)))
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner           = (*Logout)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Logout)(nil)
+)

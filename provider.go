@@ -1,0 +1,120 @@
+// This file offers the same check to those who compose with Caddy's own
+// authenticate handler, and as a request matcher.
+
+package caddylogout
+
+import (
+	"net/http"
+	"reflect"
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+)
+
+// SessionProvider authenticates a request by its session, for the handler
+// http.handlers.authentication:
+//
+//	authenticate … — in JSON: {"handler":"authentication","providers":{"session":{}}}
+//
+// It sets {http.auth.user.id} and {http.auth.user.<trait>}. An outage of the
+// store is an error of the provider, and the request is refused.
+type SessionProvider struct {
+	app *App
+}
+
+// CaddyModule implements caddy.Module.
+func (*SessionProvider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.authentication.providers.session", New: func() caddy.Module { return new(SessionProvider) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (p *SessionProvider) Provision(ctx caddy.Context) error {
+	var err error
+	p.app, err = appOf(ctx)
+	return err
+}
+
+// Authenticate implements caddyauth.Authenticator.
+func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	res, err := p.app.authenticate(r)
+	if err != nil {
+		return caddyauth.User{}, false, err
+	}
+	if res.session == nil {
+		p.app.clearIfDead(w, r, res)
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return caddyauth.User{}, false, nil
+	}
+	return caddyauth.User{ID: res.session.Identity, Metadata: traitsOf(res.session)}, true, nil
+}
+
+// MatchSession matches requests that have a live session, or only those of the
+// persons that are named. While the store cannot be asked, it is an error (503)
+// and not a mismatch: an outage must not choose another route.
+type MatchSession struct {
+	// Identities are the ids of the persons to match. Default: anybody.
+	Identities []string `json:"identities,omitempty"`
+
+	app *App
+}
+
+// CaddyModule implements caddy.Module.
+func (*MatchSession) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.matchers.session", New: func() caddy.Module { return new(MatchSession) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (m *MatchSession) Provision(ctx caddy.Context) error {
+	var err error
+	m.app, err = appOf(ctx)
+	return err
+}
+
+// MatchWithError implements caddyhttp.RequestMatcherWithError.
+func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
+	res, err := m.app.authenticate(r)
+	if err != nil {
+		return false, caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	if res.session == nil {
+		return false, nil
+	}
+	return len(m.Identities) == 0 || slices.Contains(m.Identities, res.session.Identity), nil
+}
+
+var stringSliceType = reflect.TypeFor[[]string]()
+
+// CELLibrary makes the matcher a function of expressions:
+//
+//	expression session('alice', 'bob')
+//	expression session('*')
+//
+// The name * stands for anybody.
+func (*MatchSession) CELLibrary(ctx caddy.Context) (cel.Library, error) {
+	return caddyhttp.CELMatcherImpl("session", "session_match_request_list",
+		[]*cel.Type{cel.ListType(cel.StringType)},
+		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
+			names, err := data.ConvertToNative(stringSliceType)
+			if err != nil {
+				return nil, err
+			}
+			m := &MatchSession{Identities: names.([]string)}
+			if slices.Contains(m.Identities, "*") {
+				m.Identities = nil
+			}
+			return m, m.Provision(ctx)
+		})
+}
+
+// Interface guards.
+var (
+	_ caddyauth.Authenticator           = (*SessionProvider)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchSession)(nil)
+	_ caddyhttp.CELLibraryProducer      = (*MatchSession)(nil)
+	_ caddy.Provisioner                 = (*SessionProvider)(nil)
+	_ caddy.Provisioner                 = (*MatchSession)(nil)
+)

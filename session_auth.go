@@ -1,0 +1,247 @@
+// This file holds the gate: who may pass to the app, and what the app is told
+// about them.
+
+package caddylogout
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-logout/caddy-logout/pages"
+)
+
+// SessionAuth is the gate in front of an app. A request with a live session
+// passes, with the placeholders {http.auth.user.id}, {http.auth.user.*} (the
+// traits), {session.id} and {session.logout_url} set. All others are asked to
+// sign in, unless the gate is optional.
+type SessionAuth struct {
+	// Optional lets requests without a live session pass, too. They carry none
+	// of our headers. While the store is away they are answered 503 all the
+	// same: nobody knows whether they are anonymous.
+	Optional bool `json:"optional,omitempty"`
+
+	// LoginURL is where a browser without a live session is sent, with
+	// ?return_to=…. Default: none, and a page that says 401. Placeholders are
+	// expanded.
+	LoginURL string `json:"login_url,omitempty"`
+
+	// Headers are what the app is told, by header name; placeholders are
+	// expanded. What a client sends under these names, in any spelling a
+	// backend may take for them, is deleted first. Default: X-User-Id with
+	// {http.auth.user.id} and X-Logout-Url with {session.logout_url}.
+	Headers map[string]string `json:"headers,omitempty"`
+
+	// StripCredentials takes our credential out of the request before it goes
+	// to the app. Default: true.
+	StripCredentials *bool `json:"strip_credentials,omitempty"`
+
+	// IssueOnHeader names a response header by which a trusted app says that
+	// someone has signed in: a JSON object with identity, and perhaps traits
+	// and lifespan. The header is taken out, a session is made, and its cookie
+	// set. Default: off.
+	IssueOnHeader string `json:"issue_on_header,omitempty"`
+
+	app        *App
+	logger     *zap.Logger
+	own        *headerSet // the names that only we may set
+	credential *headerSet // the names that carry our credential
+}
+
+// defaultHeaders is what an app is told unless it is configured otherwise.
+func defaultHeaders() map[string]string {
+	return map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Logout-Url": "{session.logout_url}"}
+}
+
+// CaddyModule implements caddy.Module.
+func (*SessionAuth) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.session_auth", New: func() caddy.Module { return new(SessionAuth) }}
+}
+
+// Provision implements caddy.Provisioner.
+func (g *SessionAuth) Provision(ctx caddy.Context) error {
+	g.logger = ctx.Logger()
+	if g.Headers == nil {
+		g.Headers = defaultHeaders()
+	}
+	names := make([]string, 0, len(g.Headers)+1)
+	for name := range g.Headers {
+		names = append(names, name)
+	}
+	if g.IssueOnHeader != "" {
+		names = append(names, g.IssueOnHeader)
+	}
+	g.own = newHeaderSet(names...)
+	g.credential = newHeaderSet(sessionTokenHeader)
+	var err error
+	g.app, err = appOf(ctx)
+	return err
+}
+
+// Validate implements caddy.Validator.
+func (g *SessionAuth) Validate() error {
+	for name := range g.Headers {
+		if err := validateHeaderName(name); err != nil {
+			return fmt.Errorf("session_auth: header: %w", err)
+		}
+	}
+	if g.IssueOnHeader != "" {
+		if err := validateHeaderName(g.IssueOnHeader); err != nil {
+			return fmt.Errorf("session_auth: issue_on_header: %w", err)
+		}
+	}
+	return nil
+}
+
+// validateHeaderName refuses names that are none, and those that a proxy needs
+// for itself.
+func validateHeaderName(name string) error {
+	switch strings.ToLower(name) {
+	case "cookie", "set-cookie", "connection", "host", "content-length", "transfer-encoding", "upgrade", "te", "trailer":
+		return fmt.Errorf("%s cannot be used here", name)
+	}
+	if !httpguts.ValidHeaderFieldName(name) {
+		return fmt.Errorf("%q is not a header name", name)
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	res, err := g.app.authenticate(r)
+	if err != nil {
+		return g.app.unavailable(w, r, err)
+	}
+	if res.session == nil && !g.Optional {
+		g.app.clearIfDead(w, r, res)
+		return g.refuse(w, r)
+	}
+	g.clean(r, res)
+	if res.session != nil {
+		repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		setPlaceholders(repl, g.app, r, res)
+		g.tell(r, repl)
+	} else {
+		g.app.clearIfDead(w, r, res)
+	}
+	if g.IssueOnHeader != "" {
+		w = newIssuer(w, r, g, res)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// clean takes out of the request what the app must not get from a client: the
+// headers that only we set, in every spelling, their names in Connection (a
+// proxy deletes what is named there, after us), and our credential.
+func (g *SessionAuth) clean(r *http.Request, res *authResult) {
+	g.own.deleteFrom(r.Header)
+	g.own.cutConnection(r.Header)
+	if g.StripCredentials != nil && !*g.StripCredentials {
+		return
+	}
+	g.credential.deleteFrom(r.Header)
+	cutCookies(r.Header, func(name string) bool { return name == g.app.Cookie.Name })
+	cutBearer(r.Header, res)
+}
+
+// cutBearer deletes an Authorization header that holds our credential. Any
+// other is the app's own business.
+func cutBearer(h http.Header, res *authResult) {
+	values := h["Authorization"]
+	if len(values) == 0 {
+		return
+	}
+	kept := values[:0]
+	for _, value := range values {
+		token, ok := bearerToken(value)
+		ours := ok && (strings.HasPrefix(token, sessionTokenPrefix) ||
+			(res.session != nil && res.credential.Source == SourceBearer && token == res.credential.value))
+		if !ours {
+			kept = append(kept, value)
+		}
+	}
+	if len(kept) == 0 {
+		h.Del("Authorization")
+		return
+	}
+	h["Authorization"] = kept
+}
+
+// tell sets the configured headers. A value that cannot be a header's (a trait
+// may hold anything) is left out rather than repaired.
+func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer) {
+	for name, template := range g.Headers {
+		value := repl.ReplaceAll(template, "")
+		if value == "" {
+			continue
+		}
+		if !httpguts.ValidHeaderFieldValue(value) {
+			g.logger.Warn("header left out: its value has control characters", zap.String("header", name))
+			continue
+		}
+		r.Header.Set(name, value)
+	}
+}
+
+// refuse answers a request that has no live session.
+func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
+	a := g.app
+	if wantsJSON(r) || !isNavigation(r) {
+		return a.failJSON(w, r, errSessionInactive())
+	}
+	if g.LoginURL == "" {
+		prepare(w.Header())
+		errorHeaders(w.Header(), errSessionInactive())
+		return pages.Unauthorized(w, r)
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	u, err := url.Parse(repl.ReplaceAll(g.LoginURL, ""))
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("session_auth: login_url is not a URL"))
+	}
+	// What was sent with an unsafe method cannot be asked for again by the
+	// redirect after sign-in, so there is no page to come back to.
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		q := u.Query()
+		q.Set("return_to", a.baseURL(r)+originalURI(r))
+		u.RawQuery = q.Encode()
+	}
+	return redirect(w, r, u.String())
+}
+
+// isNavigation reports whether a person is going to a page. Without fetch
+// metadata the negotiation alone decides.
+func isNavigation(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return mode == "" || mode == "navigate"
+}
+
+// originalURI is the path and query that the browser asked for.
+func originalURI(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.URL.RequestURI()
+	}
+	return r.URL.RequestURI()
+}
+
+// unavailable answers a request when nobody can be asked whose it is. Cookies
+// are left alone: an outage is not a logout.
+func (a *App) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
+	if wantsJSON(r) || !isNavigation(r) {
+		return a.failJSON(w, r, err)
+	}
+	return a.failPage(w, r, a.asAPIError(r, err))
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner           = (*SessionAuth)(nil)
+	_ caddy.Validator             = (*SessionAuth)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SessionAuth)(nil)
+)

@@ -1,0 +1,257 @@
+// This file serves whoami and the list of a person's sessions.
+
+package caddylogout
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+)
+
+// identityHeader names the person in the answer of whoami, as the original does.
+const identityHeader = "X-Kratos-Authenticated-Identity-Id"
+
+// whoami answers any method with the session of the request, as the original
+// does: gates in front of other apps ask with the method they were asked with.
+func (l *Logout) whoami(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	res, err := a.authenticate(r)
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	if res.session == nil {
+		a.clearIfDead(w, r, res)
+		return a.failJSON(w, r, newError(http.StatusUnauthorized, "session_inactive",
+			"No valid session credentials found in the request.", msgUnauthorized))
+	}
+	w.Header().Set(identityHeader, url.PathEscape(res.session.Identity))
+	return writeJSON(w, http.StatusOK, sessionJSON(res.session, a.baseURL(r)))
+}
+
+// caller returns the session that asks for the list of sessions. A nil result
+// and a nil error say that the answer was given.
+func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*authResult, error) {
+	a := l.app
+	if r.Method == http.MethodDelete && earlyData(r) {
+		return nil, a.failJSON(w, r, errTooEarly())
+	}
+	res, err := a.authenticate(r)
+	if err != nil {
+		return nil, a.failJSON(w, r, err)
+	}
+	if res.session == nil {
+		a.clearIfDead(w, r, res)
+		return nil, a.failJSON(w, r, newError(http.StatusUnauthorized, "session_inactive",
+			"No valid session cookie found.", msgUnauthorized))
+	}
+	// A cookie is sent along by any page that makes the browser ask; a token
+	// is not. So a change by cookie has to come from a page of this host.
+	if r.Method == http.MethodDelete && res.credential.Source == SourceCookie && crossSite(r, a.baseURL(r)) {
+		return nil, a.failJSON(w, r, errCSRF("This request changes something and came from a page of another site."))
+	}
+	return res, nil
+}
+
+// sessions answers GET and DELETE /sessions.
+func (l *Logout) sessions(w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return l.listSessions(w, r)
+	case http.MethodDelete:
+		return l.endSessions(w, r)
+	default:
+		return l.app.failMethod(w, r, "DELETE, GET, HEAD")
+	}
+}
+
+// listSessions lists the caller's other live sessions, newest first; with
+// ?all=true the caller's own too, marked.
+func (l *Logout) listSessions(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	res, err := l.caller(w, r)
+	if res == nil || err != nil {
+		return err
+	}
+	page, err := parsePage(r.URL.Query())
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	all := r.URL.Query().Get("all") == "true"
+	sessions, err := a.sessionsOf(r.Context(), res.session.Identity)
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	base, list := a.baseURL(r), make([]wireSession, 0, len(sessions))
+	for _, s := range sessions {
+		current := s.Key == res.session.Key
+		if current && !all {
+			continue
+		}
+		wire := sessionJSON(s, base)
+		wire.Current = current
+		list = append(list, wire)
+	}
+	page.writeHeaders(w.Header(), base+a.Prefix+"/sessions", all, len(list))
+	start := min(page.offset, len(list))
+	return writeJSON(w, http.StatusOK, list[start:min(start+page.size, len(list))])
+}
+
+// endSessions ends the caller's other sessions and says how many really ended;
+// with ?all=true the caller's own too, and last, so that a failure on the way
+// can be tried again.
+func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	res, err := l.caller(w, r)
+	if res == nil || err != nil {
+		return err
+	}
+	own := res.session
+	count, err := a.revokeKeys(r.Context(), own.Identity, func(key Key) bool { return key != own.Key })
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	if r.URL.Query().Get("all") == "true" {
+		ended, err := a.revoke(r.Context(), own)
+		if err != nil {
+			return a.failJSON(w, r, err)
+		}
+		if ended {
+			count++
+		}
+		if res.credential.Source == SourceCookie {
+			a.clearSessionCookie(w, r)
+		}
+	}
+	a.logger.Info("sessions revoked",
+		zap.String("session", own.Key.Short()), zap.String("identity", own.Identity),
+		zap.Int("count", count), zap.String("client_ip", clientIP(r)))
+	return writeJSON(w, http.StatusOK, map[string]int{"count": count})
+}
+
+// session answers DELETE /sessions/{id}: it ends one other session of the
+// caller. An id that is unknown, or another person's, changes nothing and is
+// answered the same.
+func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) error {
+	a := l.app
+	if r.Method != http.MethodDelete {
+		return a.failMethod(w, r, http.MethodDelete)
+	}
+	res, err := l.caller(w, r)
+	if res == nil || err != nil {
+		return err
+	}
+	if _, err := uuid.Parse(id); err != nil || len(id) != 36 {
+		return a.failJSON(w, r, newError(http.StatusBadRequest, "session_id_invalid", "The session id is not a UUID.", msgBadRequest))
+	}
+	id = strings.ToLower(id)
+	if id == res.session.ID {
+		return a.failJSON(w, r, newError(http.StatusBadRequest, "session_is_current",
+			"To end the session that asks, use the logout flow instead.", "cannot revoke current session"))
+	}
+	count, err := a.revokeKeys(r.Context(), res.session.Identity, func(key Key) bool { return key.ID() == id })
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	if count > 0 {
+		a.logger.Info("session revoked",
+			zap.String("session", id[:8]), zap.String("identity", res.session.Identity),
+			zap.String("flow", "sessions"), zap.String("client_ip", clientIP(r)))
+	}
+	prepare(w.Header())
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// Limits of a page of the list, in sessions.
+const (
+	defaultPageSize = 250
+	maxPageSize     = 1000
+)
+
+// page is one page of a list.
+type page struct{ offset, size int }
+
+// pageToken is what the page_token parameter holds, in base64url.
+type pageToken struct {
+	Offset  string `json:"offset"`
+	Version int    `json:"v"`
+}
+
+// parsePage reads page_size and page_token, or the older per_page and page.
+func parsePage(query url.Values) (page, error) {
+	p := page{size: defaultPageSize}
+	number := func(name string, least, most int) (int, bool, error) {
+		raw := query.Get(name)
+		if raw == "" {
+			return 0, false, nil
+		}
+		n, err := strconv.Atoi(raw)
+		if err != nil || n < least {
+			return 0, false, newError(http.StatusBadRequest, "page_invalid",
+				fmt.Sprintf("The query parameter %s must be a number from %d to %d.", name, least, most), msgBadRequest)
+		}
+		return min(n, most), true, nil
+	}
+	for _, name := range []string{"per_page", "page_size"} {
+		n, ok, err := number(name, 1, maxPageSize)
+		if err != nil {
+			return p, err
+		}
+		if ok {
+			p.size = n
+		}
+	}
+	if raw := query.Get("page_token"); raw != "" {
+		var token pageToken
+		data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(raw, "="))
+		if err == nil {
+			err = json.Unmarshal(data, &token)
+		}
+		if err == nil {
+			p.offset, err = strconv.Atoi(token.Offset)
+		}
+		if err != nil || p.offset < 0 {
+			return p, newError(http.StatusBadRequest, "page_invalid", "The query parameter page_token is not one of ours.", msgBadRequest)
+		}
+		return p, nil
+	}
+	const lastPage = 1 << 20
+	n, _, err := number("page", 0, lastPage)
+	p.offset = n * p.size
+	return p, err
+}
+
+// writeHeaders sets the total and the links to the other pages (RFC 8288).
+func (p page) writeHeaders(h http.Header, address string, all bool, total int) {
+	link := func(rel string, offset int) string {
+		token, _ := json.Marshal(pageToken{Offset: strconv.Itoa(offset), Version: 2})
+		query := url.Values{
+			"page_size":  {strconv.Itoa(p.size)},
+			"page_token": {base64.RawURLEncoding.EncodeToString(token)},
+			"per_page":   {strconv.Itoa(p.size)},
+			"page":       {strconv.Itoa(offset / p.size)},
+		}
+		if all {
+			query.Set("all", "true")
+		}
+		return "<" + address + "?" + query.Encode() + `>; rel="` + rel + `"`
+	}
+	links := []string{link("first", 0)}
+	if p.offset+p.size < total {
+		links = append(links, link("next", p.offset+p.size))
+	}
+	if p.offset > 0 {
+		links = append(links, link("prev", max(0, p.offset-p.size)))
+	}
+	links = append(links, link("last", max(0, total-1)/p.size*p.size))
+	h.Set("X-Total-Count", strconv.Itoa(total))
+	h.Set("Link", strings.Join(links, ","))
+}

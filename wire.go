@@ -1,0 +1,93 @@
+// This file holds the JSON of a session as clients of the wire read it.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// wireSession is a session as the clients' models need it.
+type wireSession struct {
+	ID              string       `json:"id"`
+	Active          bool         `json:"active"`
+	ExpiresAt       time.Time    `json:"expires_at"`
+	AuthenticatedAt time.Time    `json:"authenticated_at"`
+	AAL             string       `json:"authenticator_assurance_level"`
+	Methods         []wireMethod `json:"authentication_methods"`
+	IssuedAt        time.Time    `json:"issued_at"`
+	Identity        wireIdentity `json:"identity"`
+	Devices         []wireDevice `json:"devices"`
+	// Current marks the caller's own session in a list of all.
+	Current bool `json:"current,omitempty"`
+}
+
+type wireMethod struct {
+	Method      string    `json:"method"`
+	AAL         string    `json:"aal"`
+	CompletedAt time.Time `json:"completed_at"`
+}
+
+type wireIdentity struct {
+	ID             string          `json:"id"`
+	SchemaID       string          `json:"schema_id"`
+	SchemaURL      string          `json:"schema_url"`
+	State          string          `json:"state"`
+	Traits         json.RawMessage `json:"traits"`
+	MetadataPublic *struct{}       `json:"metadata_public"`
+	OrganizationID *string         `json:"organization_id"`
+}
+
+type wireDevice struct {
+	ID        string  `json:"id"`
+	IPAddress string  `json:"ip_address"`
+	UserAgent *string `json:"user_agent"`
+	Location  string  `json:"location"`
+}
+
+// aal1 is the one assurance level there is: one factor.
+const aal1 = "aal1"
+
+// sessionJSON returns what clients see of a session. base is the base URL.
+func sessionJSON(s *Session, base string) wireSession {
+	method := s.Method
+	if method == "" {
+		method = "password"
+	}
+	traits := s.Traits
+	if len(traits) == 0 || string(traits) == "null" {
+		traits = json.RawMessage("{}")
+	}
+	device := wireDevice{ID: deviceID(s), IPAddress: s.Device.IPAddress}
+	if s.Device.UserAgent != "" {
+		device.UserAgent = &s.Device.UserAgent
+	}
+	return wireSession{
+		ID:              s.ID,
+		Active:          true,
+		ExpiresAt:       s.ExpiresAt,
+		AuthenticatedAt: s.AuthenticatedAt,
+		AAL:             aal1,
+		Methods:         []wireMethod{{Method: method, AAL: aal1, CompletedAt: s.AuthenticatedAt}},
+		IssuedAt:        s.IssuedAt,
+		Identity: wireIdentity{
+			ID:        s.Identity,
+			SchemaID:  "default",
+			SchemaURL: base + "/schemas/ZGVmYXVsdA", // "default" in base64url
+			State:     "active",
+			Traits:    traits,
+		},
+		Devices: []wireDevice{device},
+	}
+}
+
+// deviceID names the device of a session: a UUID of version 5 under its id.
+func deviceID(s *Session) string {
+	session, err := uuid.Parse(s.ID)
+	if err != nil {
+		return s.ID
+	}
+	return uuid.NewSHA1(session, []byte("device")).String()
+}
