@@ -128,9 +128,14 @@ type Entry struct {
 // that wraps [ErrUnavailable] when the store could not be asked, and have
 // written durably (as far as the store can) when they return nil.
 type Store interface {
-	// Get reads all that is known of key in one round trip. An unknown or
-	// expired key is a zero Record and no error.
+	// Get reads the session and the tombstone of key in one round trip, and
+	// leaves LastUsed zero. An unknown or expired key is a zero Record and no
+	// error.
 	Get(ctx context.Context, key Key) (Record, error)
+
+	// GetWithUse is Get with LastUsed: for those who end idle sessions, so that
+	// the others do not pay for it on every check.
+	GetWithUse(ctx context.Context, key Key) (Record, error)
 
 	// Create stores a session that is not there yet, first into the index of
 	// its identity and then under its key, so that no crash leaves a live
@@ -149,8 +154,8 @@ type Store interface {
 	// after until. It never makes a session, nor revives one.
 	Touch(ctx context.Context, key Key, at, until time.Time) error
 
-	// Keys lists the keys in the index of identity that have not expired. A key
-	// that is listed may be gone.
+	// Keys lists the keys in the index of identity that have not expired, in no
+	// order. A key that is listed may be gone.
 	Keys(ctx context.Context, identity string) ([]Key, error)
 
 	// PutError keeps value under id until the given time.

@@ -1,0 +1,19 @@
+//go:build !unix
+
+// This file stands in where processes cannot be frozen.
+
+package redistest
+
+import "testing"
+
+// Pause fails: this system cannot freeze a process.
+func (s *Server) Pause(tb testing.TB) {
+	tb.Helper()
+	tb.Fatal("redistest: this system cannot freeze a process")
+}
+
+// Resume fails, as Pause.
+func (s *Server) Resume(tb testing.TB) {
+	tb.Helper()
+	tb.Fatal("redistest: this system cannot freeze a process")
+}

@@ -1,0 +1,329 @@
+// This file holds the embedded store: sessions in one file, for a Caddy that
+// stands alone and needs no server beside it.
+
+package caddylogout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"go.uber.org/zap"
+)
+
+const (
+	// embeddedLockWait is how long Open waits for another process to let go of
+	// the file: a Caddy that is being replaced gets the time to end.
+	embeddedLockWait = time.Second
+	// embeddedBatchDelay is how long a write waits for others to share its
+	// fsync. It is small beside the fsync itself, and all that a write that is
+	// alone pays for the sharing.
+	embeddedBatchDelay = time.Millisecond
+	// embeddedSweepInterval is how often expired rows are deleted. They are
+	// invisible from the moment they expire: this is about disk space only.
+	embeddedSweepInterval = time.Minute
+)
+
+// EmbeddedStore keeps sessions in one file (bbolt), with no server. Every write
+// is synced to disk before it is acknowledged. One process at a time can have
+// the file open.
+type EmbeddedStore struct {
+	// File is the path of the file; it and its folder are made if missing,
+	// readable by their owner only. Placeholders such as `{env.*}` are replaced
+	// at start. A relative path is relative to the working directory. Default:
+	// `caddy-logout/sessions.db` in Caddy's data directory.
+	File string `json:"file,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (EmbeddedStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "sessions.stores.embedded",
+		New: func() caddy.Module { return new(EmbeddedStore) },
+	}
+}
+
+// Provision works out the path of the file. It touches no file.
+func (s *EmbeddedStore) Provision(caddy.Context) error {
+	if s.File == "" {
+		s.File = filepath.Join(caddy.AppDataDir(), "caddy-logout", "sessions.db")
+	}
+	file, err := caddy.NewReplacer().ReplaceOrErr(s.File, true, true)
+	if err != nil {
+		return fmt.Errorf("embedded store: file: %w", err)
+	}
+	if s.File, err = filepath.Abs(file); err != nil {
+		return fmt.Errorf("embedded store: file: %w", err)
+	}
+	return nil
+}
+
+// PoolKey names the store by the path of its file.
+func (s *EmbeddedStore) PoolKey() string { return "embedded:" + s.File }
+
+// Open opens the file, or makes it. The error names the file, and says so if
+// another process has it open.
+func (s *EmbeddedStore) Open() (Store, error) { return openEmbedded(s.File, time.Now) }
+
+// embeddedStore is an open file. See session_embedded_rows.go for what is in it.
+type embeddedStore struct {
+	db   *bbolt.DB
+	now  func() time.Time
+	stop chan struct{} // closed to end the sweeper
+	done chan struct{} // closed by the sweeper when it has ended
+}
+
+// openEmbedded opens the store in file, whose clock is now, and starts its
+// sweeper.
+func openEmbedded(file string, now func() time.Time) (*embeddedStore, error) {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("embedded store: %w", err)
+	}
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{
+		Timeout:      embeddedLockWait,
+		FreelistType: bbolt.FreelistMapType,
+	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("embedded store: %s: another process has this file open; "+
+			"one process at a time can use it, several share a redis store", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded store: %s: %w", file, err)
+	}
+	db.MaxBatchDelay = embeddedBatchDelay
+	if err := db.Update(makeBuckets); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded store: %s: %w", file, err), db.Close())
+	}
+	syncFolder(dir)
+	s := &embeddedStore{db: db, now: now, stop: make(chan struct{}), done: make(chan struct{})}
+	go s.sweepOnAndOn()
+	return s, nil
+}
+
+// syncFolder makes the name of a new file last through a power failure. Not
+// every system can do it, and those that cannot do not need it.
+func syncFolder(dir string) {
+	if d, err := os.Open(dir); err == nil { //nolint:gosec // the administrator's own path
+		_ = d.Sync()
+		_ = d.Close()
+	}
+}
+
+// Close ends the sweeper, waits for it and for what is being written, and
+// closes the file.
+func (s *embeddedStore) Close() error {
+	close(s.stop)
+	<-s.done
+	return embeddedError("close", s.db.Close())
+}
+
+// Get reads the session and the tombstone of key.
+func (s *embeddedStore) Get(ctx context.Context, key Key) (Record, error) {
+	return s.get(ctx, key, false)
+}
+
+// GetWithUse reads the session, the tombstone and the last use of key.
+func (s *embeddedStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+	return s.get(ctx, key, true)
+}
+
+func (s *embeddedStore) get(ctx context.Context, key Key, withUse bool) (Record, error) {
+	var rec Record
+	err := s.view(ctx, "get", func(tx *bbolt.Tx, now int64) {
+		if value, ok := readRow(tx, rowSession, key[:], now); ok {
+			rec.Value = bytes.Clone(value)
+		}
+		if at, ok := readRow(tx, rowTombstone, key[:], now); ok {
+			rec.RevokedAt = decodeTime(at)
+		}
+		if withUse {
+			if at, ok := readRow(tx, rowUse, key[:], now); ok {
+				rec.LastUsed = decodeTime(at)
+			}
+		}
+	})
+	if err != nil {
+		return Record{}, err
+	}
+	return rec, nil
+}
+
+// Create stores a session and its index entry in one transaction.
+func (s *embeddedStore) Create(ctx context.Context, key Key, e Entry) error {
+	var taken bool
+	err := s.batch(ctx, "create", func(tx *bbolt.Tx, now int64) error {
+		_, live := readRow(tx, rowSession, key[:], now)
+		_, revoked := readRow(tx, rowTombstone, key[:], now)
+		// Not an error of the transaction: that would roll back, and run again,
+		// what others have in the same one.
+		if taken = live || revoked; taken {
+			return nil
+		}
+		if err := writeRow(tx, rowIndex, indexName(e.Identity, key), e.ExpiresAt, nil); err != nil {
+			return err
+		}
+		return writeRow(tx, rowSession, key[:], e.ExpiresAt, e.Value)
+	})
+	if err == nil && taken {
+		return ErrExists
+	}
+	return err
+}
+
+// Revoke writes the tombstone and deletes the session in one transaction.
+func (s *embeddedStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+	var ended bool
+	err := s.batch(ctx, "revoke", func(tx *bbolt.Tx, now int64) error {
+		_, ended = readRow(tx, rowSession, key[:], now)
+		tombstone, last := encodeTime(at), until
+		if first, ok := readRow(tx, rowTombstone, key[:], now); ok {
+			tombstone = bytes.Clone(first)
+			if end := rowEnd(tx, rowTombstone, key[:]); end.After(last) {
+				last = end
+			}
+		}
+		return errors.Join(
+			writeRow(tx, rowTombstone, key[:], last, tombstone),
+			deleteRow(tx, rowSession, key[:]),
+			deleteRow(tx, rowUse, key[:]),
+			deleteRow(tx, rowIndex, indexName(identity, key)),
+		)
+	})
+	return ended && err == nil, err
+}
+
+// Touch notes a use of key.
+func (s *embeddedStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+	return s.batch(ctx, "touch", func(tx *bbolt.Tx, _ int64) error {
+		return writeRow(tx, rowUse, key[:], until, encodeTime(at))
+	})
+}
+
+// Keys lists the keys in the index of identity.
+func (s *embeddedStore) Keys(ctx context.Context, identity string) ([]Key, error) {
+	var keys []Key
+	err := s.view(ctx, "keys", func(tx *bbolt.Tx, now int64) {
+		keys = indexedKeys(tx, identity, now)
+	})
+	return keys, err
+}
+
+// PutError keeps value under id until the given time.
+func (s *embeddedStore) PutError(ctx context.Context, id string, value []byte, until time.Time) error {
+	return s.batch(ctx, "put error", func(tx *bbolt.Tx, _ int64) error {
+		return writeRow(tx, rowError, []byte(id), until, value)
+	})
+}
+
+// GetError returns what PutError kept.
+func (s *embeddedStore) GetError(ctx context.Context, id string) ([]byte, error) {
+	var value []byte
+	var found bool
+	err := s.view(ctx, "get error", func(tx *bbolt.Tx, now int64) {
+		var row []byte
+		if row, found = readRow(tx, rowError, []byte(id), now); found {
+			value = bytes.Clone(row)
+		}
+	})
+	if err == nil && !found {
+		return nil, ErrNotFound
+	}
+	return value, err
+}
+
+// Ping reports whether the file is open.
+func (s *embeddedStore) Ping(ctx context.Context) error {
+	return s.view(ctx, "ping", func(*bbolt.Tx, int64) {})
+}
+
+// view runs fn in a transaction that reads. What fn reads is gone when it
+// returns: it copies what it keeps.
+func (s *embeddedStore) view(ctx context.Context, operation string, fn func(tx *bbolt.Tx, now int64)) error {
+	if err := ctx.Err(); err != nil {
+		return embeddedError(operation, err)
+	}
+	return embeddedError(operation, s.db.View(func(tx *bbolt.Tx) error {
+		fn(tx, s.now().UnixMilli())
+		return nil
+	}))
+}
+
+// batch runs fn in a transaction that writes, which is on disk when batch
+// returns nil. Writes that come at the same time share one. It may run fn
+// several times, so fn sets each result anew.
+func (s *embeddedStore) batch(ctx context.Context, operation string, fn func(tx *bbolt.Tx, now int64) error) error {
+	if err := ctx.Err(); err != nil {
+		return embeddedError(operation, err)
+	}
+	return embeddedError(operation, s.db.Batch(func(tx *bbolt.Tx) error {
+		return fn(tx, s.now().UnixMilli())
+	}))
+}
+
+// sweepOnAndOn is the sweeper, until Close.
+func (s *embeddedStore) sweepOnAndOn() {
+	defer close(s.done)
+	ticker := time.NewTicker(embeddedSweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+			if _, err := s.sweep(); err != nil {
+				caddy.Log().Named("sessions.embedded").Warn("sweeping expired sessions failed", zap.Error(err))
+			}
+		}
+	}
+}
+
+// sweep deletes what has expired and reports how many rows that were. It takes
+// a transaction for every so many, so that writers get their turn in between.
+func (s *embeddedStore) sweep() (int, error) {
+	total := 0
+	for {
+		var swept int
+		err := s.db.Update(func(tx *bbolt.Tx) (err error) {
+			swept, err = sweepRows(tx, s.now().UnixMilli())
+			return err
+		})
+		if err != nil {
+			return total, embeddedError("sweep", err)
+		}
+		total += swept
+		if swept < sweepAtOnce {
+			return total, nil
+		}
+		select {
+		case <-s.stop:
+			return total, nil
+		default:
+		}
+	}
+}
+
+// embeddedError makes an error of the file one of the contract.
+func embeddedError(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("embedded store: %s: %w: %w", operation, ErrUnavailable, err)
+}
+
+// Interface guards.
+var (
+	_ caddy.Module          = (*EmbeddedStore)(nil)
+	_ caddy.Provisioner     = (*EmbeddedStore)(nil)
+	_ caddyfile.Unmarshaler = (*EmbeddedStore)(nil)
+	_ StoreModule           = (*EmbeddedStore)(nil)
+	_ Store                 = (*embeddedStore)(nil)
+)

@@ -1,0 +1,288 @@
+// This file holds the Redis store: sessions that several servers share. The
+// layout of its keys is described in docs/redis.md, for those who write them in
+// other languages.
+
+package caddylogout
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tombstoneTime is how a tombstone and nothing else writes a time: RFC 3339 with
+// milliseconds.
+const tombstoneTime = "2006-01-02T15:04:05.000Z07:00"
+
+// redisStore is a client of a Redis server. Every command touches one key, and
+// whatever has to happen in order over keys in different slots happens in
+// pipelines of their own, so that the same code can serve a Cluster.
+type redisStore struct {
+	client *redis.Client
+	prefix string
+	now    func() time.Time
+}
+
+// The names of keys. Those of one session share a hash tag, the braces.
+func (s *redisStore) sessionKey(key Key) string   { return s.prefix + "session:{" + key.String() + "}" }
+func (s *redisStore) tombstoneKey(key Key) string { return s.prefix + "revoked:{" + key.String() + "}" }
+func (s *redisStore) useKey(key Key) string       { return s.prefix + "used:{" + key.String() + "}" }
+func (s *redisStore) indexKey(identity string) string {
+	return s.prefix + "identity:" + identity
+}
+func (s *redisStore) errorKey(id string) string { return s.prefix + "error:" + id }
+
+// tombstone is the value of a tombstone.
+type tombstone struct {
+	Version   int    `json:"v"`
+	RevokedAt string `json:"revoked_at"`
+}
+
+// Get reads the session and the tombstone of key.
+func (s *redisStore) Get(ctx context.Context, key Key) (Record, error) {
+	return s.get(ctx, "get", key, false)
+}
+
+// GetWithUse reads the session, the tombstone and the last use of key.
+func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+	return s.get(ctx, "get", key, true)
+}
+
+func (s *redisStore) get(ctx context.Context, operation string, key Key, withUse bool) (Record, error) {
+	pipe := s.client.Pipeline()
+	session := pipe.Get(ctx, s.sessionKey(key))
+	revoked := pipe.Get(ctx, s.tombstoneKey(key))
+	var used *redis.StringCmd
+	if withUse {
+		used = pipe.Get(ctx, s.useKey(key))
+	}
+	if err := run(ctx, operation, pipe); err != nil {
+		return Record{}, err
+	}
+	var rec Record
+	if session.Err() == nil {
+		rec.Value, _ = session.Bytes()
+	}
+	if revoked.Err() == nil {
+		rec.RevokedAt = readTombstone(revoked.Val())
+	}
+	if withUse && used.Err() == nil {
+		if at, err := strconv.ParseInt(used.Val(), 10, 64); err == nil {
+			rec.LastUsed = time.UnixMilli(at).UTC()
+		}
+	}
+	return rec, nil
+}
+
+// readTombstone returns the time of a tombstone. Whatever is under its key, it is
+// a tombstone: one that was set by hand and cannot be read is as old as can be.
+func readTombstone(value string) time.Time {
+	var t tombstone
+	if json.Unmarshal([]byte(value), &t) == nil {
+		if at, err := time.Parse(time.RFC3339, t.RevokedAt); err == nil && !at.IsZero() {
+			return at.UTC()
+		}
+	}
+	return time.Unix(0, 0).UTC()
+}
+
+// Create stores a session: looks whether the key is free, then writes the index,
+// then the session. The three are apart because a failure must end it: a session
+// that is not in the index would outlive "log out everywhere".
+func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
+	rec, err := s.get(ctx, "create", key, false)
+	if err != nil {
+		return err
+	}
+	if rec.Value != nil || !rec.RevokedAt.IsZero() {
+		return ErrExists
+	}
+	if err := s.index(ctx, key, e); err != nil {
+		return err
+	}
+	pipe := s.client.Pipeline()
+	// SET with NX answers nothing if the key is there.
+	set := pipe.Do(ctx, "set", s.sessionKey(key), e.Value, "nx", "pxat", e.ExpiresAt.UnixMilli())
+	// A tombstone that was written since the first look; one that is written
+	// after this look is followed by a DEL, which is after our SET.
+	revoked := pipe.Get(ctx, s.tombstoneKey(key))
+	if err := run(ctx, "create", pipe); err != nil {
+		return err
+	}
+	if revoked.Err() == nil {
+		// The tombstone stays as it is: this deletes what was just written.
+		if _, err := s.Revoke(ctx, key, e.Identity, readTombstone(revoked.Val()), s.now()); err != nil {
+			return err
+		}
+		return ErrExists
+	}
+	if errors.Is(set.Err(), redis.Nil) {
+		return ErrExists
+	}
+	return nil
+}
+
+// index writes the entry of key into the index of its identity, and clears out
+// those that have expired. The index itself lasts as long as its last entry.
+func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
+	name := s.indexKey(e.Identity)
+	end := e.ExpiresAt.Add(time.Second - 1).Truncate(time.Second) // never before the session
+	pipe := s.client.Pipeline()
+	pipe.ZRemRangeByScore(ctx, name, "-inf", strconv.FormatInt(s.now().Unix(), 10))
+	pipe.ZAddGT(ctx, name, redis.Z{Score: float64(end.Unix()), Member: key.String()})
+	// NX for an index that is new, GT for one that has an end: GT alone takes
+	// none for the latest end of all.
+	pipe.Do(ctx, "expireat", name, end.Unix(), "nx")
+	pipe.Do(ctx, "expireat", name, end.Unix(), "gt")
+	return run(ctx, "create", pipe)
+}
+
+// Revoke writes the tombstone, then deletes the session, in one pipeline of keys
+// of one slot, which the server runs in order.
+func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+	value, err := json.Marshal(tombstone{Version: 1, RevokedAt: at.UTC().Format(tombstoneTime)})
+	if err != nil {
+		return false, redisError("revoke", err)
+	}
+	end := until.UnixMilli()
+	pipe := s.client.Pipeline()
+	pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
+	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
+	deleted := pipe.Del(ctx, s.sessionKey(key))
+	pipe.Del(ctx, s.useKey(key))
+	if err := run(ctx, "revoke", pipe); err != nil {
+		return false, err
+	}
+	if identity != "" {
+		// The session is dead. What stays in the index if this fails is an entry
+		// of something gone, which readers expect, and it expires.
+		_ = s.client.ZRem(ctx, s.indexKey(identity), key.String()).Err()
+	}
+	return deleted.Val() > 0, nil
+}
+
+// Touch notes a use of key.
+func (s *redisStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+	return redisError("touch", s.client.Do(ctx,
+		"set", s.useKey(key), at.UnixMilli(), "pxat", until.UnixMilli()).Err())
+}
+
+// Keys lists the keys in the index of identity.
+func (s *redisStore) Keys(ctx context.Context, identity string) ([]Key, error) {
+	members, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
+		Key:     s.indexKey(identity),
+		Start:   "(" + strconv.FormatInt(s.now().Unix(), 10),
+		Stop:    "+inf",
+		ByScore: true,
+	}).Result()
+	if err != nil {
+		return nil, redisError("keys", err)
+	}
+	keys := make([]Key, 0, len(members))
+	for _, member := range members {
+		// Others write here too: what is no key names no session.
+		if key, err := ParseKey(member); err == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// PutError keeps value under id until the given time.
+func (s *redisStore) PutError(ctx context.Context, id string, value []byte, until time.Time) error {
+	return redisError("put error", s.client.Do(ctx,
+		"set", s.errorKey(id), value, "pxat", until.UnixMilli()).Err())
+}
+
+// GetError returns what PutError kept.
+func (s *redisStore) GetError(ctx context.Context, id string) ([]byte, error) {
+	value, err := s.client.Get(ctx, s.errorKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, redisError("get error", err)
+	}
+	return value, nil
+}
+
+// Ping asks the server whether it is there.
+func (s *redisStore) Ping(ctx context.Context) error {
+	return redisError("ping", s.client.Ping(ctx).Err())
+}
+
+// Close closes all connections.
+func (s *redisStore) Close() error { return redisError("close", s.client.Close()) }
+
+// run sends a pipeline and returns the first error of its commands. That a key
+// is not there is an answer, no error.
+func run(ctx context.Context, operation string, pipe redis.Pipeliner) error {
+	commands, err := pipe.Exec(ctx)
+	if len(commands) == 0 {
+		return redisError(operation, err)
+	}
+	for _, command := range commands {
+		if err := command.Err(); err != nil && !errors.Is(err, redis.Nil) {
+			return redisError(operation, err)
+		}
+	}
+	return nil
+}
+
+// redisError makes an error of the client one of the contract. Of the cause it
+// keeps what cannot hold a key, a password or a client's data: the library puts
+// whole commands into some of its errors, and the server quotes them in others.
+func redisError(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
+	cause := redisCause(err)
+	if cause == nil {
+		return fmt.Errorf("redis: %s: %w", operation, ErrUnavailable)
+	}
+	return fmt.Errorf("redis: %s: %w: %w", operation, ErrUnavailable, cause)
+}
+
+func redisCause(err error) error {
+	for _, safe := range []error{
+		context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+	} {
+		if errors.Is(err, safe) {
+			return safe
+		}
+	}
+	var (
+		reply       redis.Error
+		network     *net.OpError
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &reply):
+		// The first word is the kind of error: NOPERM, OOM, READONLY, WRONGTYPE.
+		kind, _, _ := strings.Cut(reply.Error(), " ")
+		if kind == "" || strings.Trim(kind, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+			return nil
+		}
+		return errors.New("the server answered " + kind)
+	case errors.As(err, &certificate):
+		return certificate
+	case errors.As(err, &record):
+		return record
+	case errors.As(err, &network):
+		return network
+	}
+	return nil
+}
+
+// Interface guard.
+var _ Store = (*redisStore)(nil)
