@@ -5,6 +5,7 @@ package integration_test
 const (
 	toAPI = "/self-service/logout/api"
 
+	whyType   = "the reason names what is wanted and repeats nothing that a client sent"
 	whyDecode = "the reason says what is wrong with the JSON and not how the server is written"
 	unknownST = `{"session_token": "ory_st_doesnotexistdoesnotexist"}`
 )
@@ -37,11 +38,11 @@ var exchangesAPI = []exchange{
 	{n: 72, name: "api, null", method: "DELETE", path: toAPI, accept: acceptJSON, contentType: sendsJSON, body: "null", was: unknown},
 	{n: 73, name: "api, further field", method: "DELETE", path: toAPI, accept: acceptJSON, contentType: sendsJSON,
 		body: `{"session_token": "{st:v}", "extra": 1}`, was: noContent},
-	{n: 74, name: "api, no Content-Type", method: "DELETE", path: toAPI, accept: acceptJSON, body: tokenBody("w"), was: unsupported("")},
+	{n: 74, name: "api, no Content-Type", method: "DELETE", path: toAPI, accept: acceptJSON, body: tokenBody("w"), was: unsupported(""), now: failed(400, "", badType, malformed), why: whyType},
 	{n: 75, name: "api, text", method: "DELETE", path: toAPI, accept: acceptJSON, contentType: "Content-Type: text/plain", body: tokenBody("x"),
-		was: unsupported("text/plain")},
+		was: unsupported("text/plain"), now: failed(400, "", badType, malformed), why: whyType},
 	{n: 76, name: "api, form", method: "DELETE", path: toAPI, accept: acceptJSON, contentType: "Content-Type: application/x-www-form-urlencoded",
-		body: "session_token={st:y}", was: unsupported("application/x-www-form-urlencoded")},
+		body: "session_token={st:y}", was: unsupported("application/x-www-form-urlencoded"), now: failed(400, "", badType, malformed), why: whyType},
 	{n: 77, name: "api, charset", method: "DELETE", path: toAPI, accept: acceptJSON, contentType: "Content-Type: application/json; charset=utf-8",
 		body: tokenBody("z"), was: noContent},
 	{n: 78, name: "api, more after the JSON", method: "DELETE", path: toAPI, accept: acceptJSON, contentType: sendsJSON,

@@ -42,7 +42,7 @@ var exchangesLogin = []exchange{
 	{n: 12, name: "create, garbage cookie, JSON", path: toCreate, accept: acceptJSON, cookie: "{garbage}",
 		was: noSession.csrf(), now: noSession.clears(), why: whyClear},
 	{n: 13, name: "create, garbage cookie, HTML", path: toCreate, accept: acceptBrowser, cookie: "{garbage}",
-		was: errorPage.csrf(), now: errorPage.clears(), why: whyClear},
+		was: errorPage.csrf(), now: errorPage.csrf().clears(), why: whyClear},
 	{n: 14, name: "create, return_to allowed", path: toCreate + "?return_to=" + bye, accept: acceptJSON, cookie: "{c:a}",
 		was: flow("return_to=" + bye + "&")},
 	{n: 15, name: "create, return_to foreign, JSON", path: toCreate + "?return_to=" + evil, accept: acceptJSON, cookie: "{c:a}",

@@ -147,19 +147,20 @@ func signIn(t testing.TB, s *caddyServer) string {
 	return got.SessionToken
 }
 
-// signInBrowser signs in as a browser does and returns its session cookie as
-// name=value.
+// signInBrowser signs in as a browser does and returns its cookies as a Cookie
+// header: the session's and the CSRF cookie.
 func signInBrowser(t testing.TB, s *caddyServer) string {
 	t.Helper()
 	flow, cookies := startLogin(t, s, "browser")
 	a := call(t, "POST", flow.UI.Action, loginBody(flow.csrfToken()), acceptJSON, sendsJSON, "Cookie: "+cookies)
-	for _, c := range strings.Split(cookieHeader(a), "; ") {
-		if strings.HasPrefix(c, cookieName+"=ory_st_") {
-			return c
-		}
+	after := cookieHeader(a)
+	if !strings.Contains(after, cookieName+"=ory_st_") {
+		t.Fatalf("sign in: status %d, no session cookie: %s", a.status, a.body)
 	}
-	t.Fatalf("sign in: status %d, no session cookie: %s", a.status, a.body)
-	return ""
+	if !strings.Contains(after, "csrf_token") {
+		after = cookies + "; " + after // not a new one: the old one stays
+	}
+	return after
 }
 
 // logoutFlow is the answer to a logout that is created.
