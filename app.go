@@ -172,18 +172,25 @@ func (a *App) Validate() error {
 	case a.IdleTimeout > a.Lifespan:
 		return errors.New("sessions: idle_timeout is longer than lifespan, so it would never end a session")
 	}
-	if err := validateBaseURL(a.BaseURL); err != nil {
-		return err
+	for _, option := range []struct {
+		name, value string
+		check       func(string) error
+	}{
+		{"base_url", a.BaseURL, validateBaseURL},
+		{"prefix", a.Prefix, validatePrefix},
+		{"error_ui", a.ErrorUI, validatePageURL},
+	} {
+		if err := option.check(option.value); err != nil {
+			return fmt.Errorf("sessions: %s: %w", option.name, err)
+		}
 	}
-	if err := validatePrefix(a.Prefix); err != nil {
-		return err
+	if err := a.Cookie.validate(); err != nil {
+		return fmt.Errorf("sessions: cookie: %w", err)
 	}
-	if err := validateErrorUI(a.ErrorUI); err != nil {
-		return err
-	}
-	return a.Cookie.validate()
+	return nil
 }
 
+// validateBaseURL checks that there is an origin and nothing else.
 func validateBaseURL(raw string) error {
 	if raw == "" {
 		return nil
@@ -191,23 +198,26 @@ func validateBaseURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
 		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("sessions: base_url: want scheme and host alone, like https://app.example.com")
+		return errors.New("want scheme and host alone, like https://app.example.com")
 	}
 	return nil
 }
 
+// validatePrefix checks what goes before our paths: nothing that servers and
+// proxies read in different ways.
 func validatePrefix(prefix string) error {
 	if prefix == "" {
 		return nil
 	}
 	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") ||
 		strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#*\\%; ") {
-		return errors.New("sessions: prefix: want a path like /.ory, without a slash at its end")
+		return errors.New("want a path like /.ory, without a slash at its end")
 	}
 	return nil
 }
 
-func validateErrorUI(raw string) error {
+// validatePageURL checks the address of a page that browsers are sent to.
+func validatePageURL(raw string) error {
 	if raw == "" {
 		return nil
 	}
@@ -215,7 +225,7 @@ func validateErrorUI(raw string) error {
 	if err != nil || u.User != nil || u.Fragment != "" ||
 		(u.Host == "" && !strings.HasPrefix(u.Path, "/")) ||
 		(u.Host != "" && u.Scheme != "http" && u.Scheme != "https") {
-		return errors.New("sessions: error_ui: want a path or an http(s) URL")
+		return errors.New("want a path or an http(s) URL")
 	}
 	return nil
 }

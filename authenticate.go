@@ -54,7 +54,11 @@ func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 	if err != nil {
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	record, err := store.Get(ctx, key)
+	get := store.Get
+	if a.IdleTimeout > 0 {
+		get = store.GetWithUse
+	}
+	record, err := get(ctx, key)
 	switch {
 	case err != nil:
 		return lookupResult{}, err

@@ -72,7 +72,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "prefix":
 		return checkedArg(d, &a.Prefix, validatePrefix)
 	case "error_ui":
-		return checkedArg(d, &a.ErrorUI, validateErrorUI)
+		return checkedArg(d, &a.ErrorUI, validatePageURL)
 	case "default_return_url":
 		return checkedArg(d, &a.DefaultReturnURL, func(value string) error {
 			_, err := newReturnURLs(value, nil)
@@ -108,7 +108,7 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 			continue
 		}
 		if _, err := newReturnURLs(defaultReturnURL, []string{entry}); err != nil {
-			return d.WrapErr(err)
+			return d.Errf("%w", err)
 		}
 	}
 	a.AllowedReturnURLs = append(a.AllowedReturnURLs, entries...)
@@ -161,7 +161,7 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		c.Name = defaultCookieName
 	}
 	if err := c.validate(); err != nil {
-		return d.WrapErr(err)
+		return d.Errf("cookie: %w", err)
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) err
 		}
 		return nil
 	case "login_url":
-		return checkedArg(d, &g.LoginURL, validateLoginURL)
+		return checkedArg(d, &g.LoginURL, validatePageURL)
 	case "header":
 		return g.unmarshalHeader(d)
 	case "strip_credentials":
@@ -313,6 +313,7 @@ func stringArg(d *caddyfile.Dispenser, to *string) error {
 // checkedArg reads exactly one argument and checks it, unless it holds a
 // placeholder: what that will be is known at start.
 func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) error {
+	option := d.Val()
 	if err := stringArg(d, to); err != nil {
 		return err
 	}
@@ -320,7 +321,7 @@ func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) er
 		return nil
 	}
 	if err := check(*to); err != nil {
-		return d.WrapErr(err)
+		return d.Errf("%s: %w", option, err)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (c *Cookie) setDefaults() {
 
 // validate says what is wrong with the cookie, or nil.
 func (c *Cookie) validate() error {
-	fail := func(option, reason string) error { return fmt.Errorf("cookie: %s: %s", option, reason) }
+	fail := func(option, reason string) error { return fmt.Errorf("%s: %s", option, reason) }
 	switch {
 	case !httpguts.ValidHeaderFieldName(c.Name):
 		return fail("name", "not a token (RFC 6265, section 4.1.1)")
