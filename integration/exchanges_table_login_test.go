@@ -27,8 +27,8 @@ var exchangesLogin = []exchange{
 		was: wire{status: 200, contentType: typeJSON, errorID: noHeader, body: `{"session":` + sessionJSON +
 			`,"continue_with":[{"action":"redirect_browser_to","redirect_browser_to":"{app}/welcome"}]}`}.csrf().sets(),
 		now: wire{status: 200, contentType: typeJSON, errorID: noHeader, body: `{"session":` + sessionJSON +
-			`,"continue_with":[{"action":"redirect_browser_to","redirect_browser_to":"{us}/"}]}`}.csrf().sets(),
-		why: "the original was told a page of its own for after sign-in; we go where the person came from, or to the front page"},
+			`,"continue_with":[{"action":"redirect_browser_to","redirect_browser_to":"{app}/login"}]}`}.csrf().sets(),
+		why: "the original was told of two pages, one for after sign-in; we have one default return URL"},
 
 	{n: 3, name: "create, no cookie, JSON", path: toCreate, accept: acceptJSON, was: noSession.csrf()},
 	{n: 4, name: "create, no cookie, HTML", path: toCreate, accept: acceptBrowser, was: errorPage.csrf()},

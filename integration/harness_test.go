@@ -30,6 +30,7 @@ const (
 type caddyServer struct {
 	t      testing.TB
 	dir    string // holds the Caddyfile, the other files and Caddy's data
+	cwd    string
 	port   string
 	admin  string
 	env    []string
@@ -43,7 +44,7 @@ type serverOptions struct {
 	caddyfile string
 	files     map[string]string // written beside the Caddyfile
 	env       []string          // NAME=value
-	dir       string            // made if empty; given to share Caddy's data
+	cwd       string            // where Caddy runs; beside the Caddyfile if empty
 }
 
 // start runs Caddy and waits until it serves; the test ends it.
@@ -57,9 +58,9 @@ func start(t testing.TB, o serverOptions) *caddyServer {
 // prepare lays out what a Caddy process needs without starting it.
 func prepare(t testing.TB, o serverOptions) *caddyServer {
 	t.Helper()
-	s := &caddyServer{t: t, dir: o.dir, logs: &logBuffer{}, port: freePort(t), admin: freePort(t)}
-	if s.dir == "" {
-		s.dir = t.TempDir()
+	s := &caddyServer{t: t, dir: t.TempDir(), cwd: o.cwd, logs: &logBuffer{}, port: freePort(t), admin: freePort(t)}
+	if s.cwd == "" {
+		s.cwd = s.dir
 	}
 	for name, content := range o.files {
 		writeFile(t, filepath.Join(s.dir, name), content)
@@ -93,7 +94,7 @@ func (s *caddyServer) command(args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self, args...) //nolint:gosec // the test binary itself
 	cmd.Env = s.env
-	cmd.Dir = s.dir
+	cmd.Dir = s.cwd
 	return cmd
 }
 
