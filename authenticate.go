@@ -36,6 +36,9 @@ func (res *authResult) String() string {
 	return "session " + res.session.Key.Short()
 }
 
+// GoString hides the same.
+func (res *authResult) GoString() string { return res.String() }
+
 // lookupResult is what the store and the format say of one credential.
 type lookupResult struct {
 	session   *Session  // live, or nil

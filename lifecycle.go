@@ -43,7 +43,7 @@ func (n *newSession) validate() error {
 		return fmt.Errorf("%w: identity: at most %d bytes", errInvalidSession, maxIdentityLength)
 	case strings.ContainsFunc(n.identity, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
 		return fmt.Errorf("%w: identity: no control characters, and valid UTF-8", errInvalidSession)
-	case !isJSONObject(n.traits):
+	case !isJSONObject(n.traits) || (len(n.traits) > 0 && !json.Valid(n.traits)):
 		return fmt.Errorf("%w: traits: must be a JSON object", errInvalidSession)
 	case len(n.traits) > maxTraitsLength:
 		return fmt.Errorf("%w: traits: at most %d bytes", errInvalidSession, maxTraitsLength)
@@ -98,19 +98,34 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	ctx, cancel := detach(ctx)
+	defer cancel()
 	now := a.now()
 	return a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
 }
 
+// revokeTimeout bounds a revocation that nobody waits for any more.
+const revokeTimeout = 5 * time.Second
+
+// detach lets a revocation go on when the client has gone: whoever clicks on
+// "sign out" and closes the window meant it.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+}
+
 // sessionsOf lists the live sessions of a person, newest first.
 func (a *App) sessionsOf(ctx context.Context, identity string) ([]*Session, error) {
-	keys, err := a.keysOf(ctx, identity)
+	store, err := a.openStore()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	keys, err := store.Keys(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
 	sessions := make([]*Session, 0, len(keys))
 	for _, key := range keys {
-		found, err := a.lookupKey(ctx, key)
+		found, err := a.lookupKey(ctx, key.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -124,14 +139,6 @@ func (a *App) sessionsOf(ctx context.Context, identity string) ([]*Session, erro
 	return sessions, nil
 }
 
-func (a *App) keysOf(ctx context.Context, identity string) ([]Key, error) {
-	store, err := a.openStore()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return store.Keys(ctx, identity)
-}
-
 // revokeKeys ends the sessions of a person that are listed in the index and
 // returns how many really ended. It goes by the index and not by the sessions:
 // one that is just being made is listed first, gets its tombstone here, and
@@ -141,16 +148,18 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	ctx, cancel := detach(ctx)
+	defer cancel()
 	keys, err := store.Keys(ctx, identity)
 	if err != nil {
 		return 0, err
 	}
 	now, count := a.now(), 0
 	for _, key := range keys {
-		if !pick(key) {
+		if !pick(key.Key) {
 			continue
 		}
-		ended, err := store.Revoke(ctx, key, identity, now, now.Add(maxTombstone(a)))
+		ended, err := store.Revoke(ctx, key.Key, identity, now, later(key.ExpiresAt, now.Add(replayWindow)))
 		if err != nil {
 			return count, err
 		}
@@ -159,10 +168,4 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 		}
 	}
 	return count, nil
-}
-
-// maxTombstone is how long a tombstone lasts for a session whose end is not
-// known: as long as one made now would live.
-func maxTombstone(a *App) time.Duration {
-	return max(time.Duration(a.Lifespan), replayWindow)
 }

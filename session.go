@@ -123,6 +123,13 @@ type Entry struct {
 	ExpiresAt time.Time
 }
 
+// IndexedKey is a key in the index of an identity.
+type IndexedKey struct {
+	Key Key
+	// ExpiresAt is when the session ends, to the second and never too early.
+	ExpiresAt time.Time
+}
+
 // Store keeps sessions. It knows keys and bytes; what the bytes mean is a
 // [Format]'s business. All methods are safe for concurrent use, return an error
 // that wraps [ErrUnavailable] when the store could not be asked, and have
@@ -156,7 +163,7 @@ type Store interface {
 
 	// Keys lists the keys in the index of identity that have not expired, in no
 	// order. A key that is listed may be gone.
-	Keys(ctx context.Context, identity string) ([]Key, error)
+	Keys(ctx context.Context, identity string) ([]IndexedKey, error)
 
 	// PutError keeps value under id until the given time.
 	PutError(ctx context.Context, id string, value []byte, until time.Time) error

@@ -209,8 +209,8 @@ func (s *embeddedStore) Touch(ctx context.Context, key Key, at, until time.Time)
 }
 
 // Keys lists the keys in the index of identity.
-func (s *embeddedStore) Keys(ctx context.Context, identity string) ([]Key, error) {
-	var keys []Key
+func (s *embeddedStore) Keys(ctx context.Context, identity string) ([]IndexedKey, error) {
+	var keys []IndexedKey
 	err := s.view(ctx, "keys", func(tx *bbolt.Tx, now int64) {
 		keys = indexedKeys(tx, identity, now)
 	})

@@ -4,6 +4,7 @@
 package caddylogout
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -144,11 +145,11 @@ func sweepRows(tx *bbolt.Tx, now int64) (int, error) {
 		if len(end) <= timeSize {
 			continue
 		}
-		bucket := tx.Bucket(rowBuckets[rowKind(end[timeSize])])
-		if bucket == nil {
+		bucket, name := tx.Bucket(rowBuckets[rowKind(end[timeSize])]), end[timeSize+1:]
+		if bucket == nil || !bytes.HasPrefix(bucket.Get(name), end[:timeSize]) {
 			continue
 		}
-		if err := bucket.Delete(end[timeSize+1:]); err != nil {
+		if err := bucket.Delete(name); err != nil {
 			return 0, fmt.Errorf("delete row: %w", err)
 		}
 	}
@@ -156,15 +157,15 @@ func sweepRows(tx *bbolt.Tx, now int64) (int, error) {
 }
 
 // indexedKeys lists what the index of identity holds.
-func indexedKeys(tx *bbolt.Tx, identity string, now int64) []Key {
+func indexedKeys(tx *bbolt.Tx, identity string, now int64) []IndexedKey {
 	prefix := indexName(identity, Key{})
 	prefix = prefix[:len(prefix)-len(Key{})]
-	var keys []Key
+	var keys []IndexedKey
 	cursor := tx.Bucket(rowBuckets[rowIndex]).Cursor()
 	for name, row := cursor.Seek(prefix); len(name) == len(prefix)+len(Key{}) &&
 		string(name[:len(prefix)]) == string(prefix); name, row = cursor.Next() {
 		if len(row) >= timeSize && decodeTime(row).UnixMilli() > now {
-			keys = append(keys, Key(name[len(prefix):]))
+			keys = append(keys, IndexedKey{Key: Key(name[len(prefix):]), ExpiresAt: decodeTime(row)})
 		}
 	}
 	return keys

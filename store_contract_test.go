@@ -128,8 +128,15 @@ func (c contract) get(t *testing.T, key Key) Record {
 
 func (c contract) keys(t *testing.T, identity string) []Key {
 	t.Helper()
-	keys, err := c.Keys(t.Context(), identity)
+	listed, err := c.Keys(t.Context(), identity)
 	noError(t, err)
+	keys := make([]Key, 0, len(listed))
+	for _, entry := range listed {
+		keys = append(keys, entry.Key)
+		if !entry.ExpiresAt.After(c.Now()) {
+			t.Errorf("the index lists a key that ended %v", entry.ExpiresAt)
+		}
+	}
 	slices.SortFunc(keys, func(a, b Key) int { return bytes.Compare(a[:], b[:]) })
 	return keys
 }
@@ -467,7 +474,7 @@ func contractRevokeAllRace(t *testing.T, s contract) {
 				}
 				for _, listed := range keys {
 					revoked = true
-					if _, failed = s.Revoke(t.Context(), listed, alice, at, until); failed != nil {
+					if _, failed = s.Revoke(t.Context(), listed.Key, alice, at, until); failed != nil {
 						return
 					}
 				}

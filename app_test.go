@@ -1,0 +1,188 @@
+// This file holds what tests of the app and its handlers share: an app on a
+// real embedded store, with a clock that the test moves.
+
+package caddylogout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// testApp is an app whose clock stands still until the test moves it.
+type testApp struct {
+	*App
+	mu    sync.Mutex
+	clock time.Time
+}
+
+func (a *testApp) advance(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clock = a.clock.Add(d)
+}
+
+func (a *testApp) time() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.clock
+}
+
+// newTestApp provisions an app as Caddy would, and opens its store under the
+// test's clock.
+func newTestApp(t *testing.T, configure func(*App)) *testApp {
+	t.Helper()
+	a := &testApp{App: new(App), clock: time.Now().Truncate(time.Second)}
+	file := filepath.Join(t.TempDir(), "sessions.db")
+	raw, err := json.Marshal(map[string]string{"module": "embedded", "file": file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.StoreRaw = raw
+	if configure != nil {
+		configure(a.App)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	if err := a.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	a.App.clock, a.logger = a.time, zap.NewNop()
+	store, err := openEmbedded(file, a.time)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	a.openStore = func() (Store, error) { return store, nil }
+	return a
+}
+
+// signIn makes a session.
+func (a *testApp) signIn(t *testing.T, identity, traits string) (Credential, *Session) {
+	t.Helper()
+	c, s, err := a.issue(t.Context(), newSession{identity: identity, traits: json.RawMessage(traits), method: "password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, s
+}
+
+// newRequest makes a request as Caddy hands it to handlers. Each header is a
+// line like "Name: value".
+func newRequest(t *testing.T, method, target string, headers ...string) *http.Request {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	for _, line := range headers {
+		name, value, ok := strings.Cut(line, ": ")
+		if !ok {
+			t.Fatalf("header line %q", line)
+		}
+		r.Header[http.CanonicalHeaderKey(name)] = append(r.Header[http.CanonicalHeaderKey(name)], value)
+	}
+	ctx := context.WithValue(r.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: "192.0.2.7"})
+	ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, *r)
+	return r.WithContext(ctx)
+}
+
+// trust marks a request as one that a trusted proxy sent on.
+func trust(r *http.Request, trusted bool) {
+	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, trusted)
+}
+
+// sessionCookieLine is a Cookie header with the session cookie.
+func sessionCookieLine(c Credential) string {
+	return "Cookie: " + defaultCookieName + "=" + c.value
+}
+
+// serve sends a request through a handler and to next behind it, if it gets there.
+func serve(t *testing.T, h caddyhttp.MiddlewareHandler, r *http.Request, next caddyhttp.HandlerFunc) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if next == nil {
+		next = func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusTeapot); return nil }
+	}
+	if err := h.ServeHTTP(w, r, next); err != nil {
+		t.Fatalf("handler: %v", err)
+	}
+	return w
+}
+
+// awayStore is a store that cannot be asked.
+type awayStore struct{ Store }
+
+var errAway = errors.Join(ErrUnavailable, errors.New("away on purpose"))
+
+func (awayStore) Get(context.Context, Key) (Record, error)           { return Record{}, errAway }
+func (awayStore) GetWithUse(context.Context, Key) (Record, error)    { return Record{}, errAway }
+func (awayStore) Create(context.Context, Key, Entry) error           { return errAway }
+func (awayStore) Keys(context.Context, string) ([]IndexedKey, error) { return nil, errAway }
+func (awayStore) PutError(context.Context, string, []byte, time.Time) error {
+	return errAway
+}
+
+func (awayStore) Revoke(context.Context, Key, string, time.Time, time.Time) (bool, error) {
+	return false, errAway
+}
+
+// takeStoreAway makes the store fail, and returns how to bring it back.
+func (a *testApp) takeStoreAway() (bringBack func()) {
+	open := a.openStore
+	a.openStore = func() (Store, error) { return awayStore{}, nil }
+	return func() { a.openStore = open }
+}
+
+func TestAppValidate(t *testing.T) {
+	tests := map[string]struct {
+		app  *App
+		want string
+	}{
+		"lifespan negative":       {&App{Lifespan: -1}, "lifespan"},
+		"lifespan over ten years": {&App{Lifespan: caddy.Duration(maxLifespan) + 1}, "lifespan"},
+		"idle longer than life":   {&App{Lifespan: 1, IdleTimeout: 2}, "idle_timeout"},
+		"base URL with path":      {&App{Lifespan: 1, BaseURL: "https://a.example/x"}, "base_url"},
+		"base URL with user":      {&App{Lifespan: 1, BaseURL: "https://u@a.example"}, "base_url"},
+		"base URL without scheme": {&App{Lifespan: 1, BaseURL: "a.example"}, "base_url"},
+		"prefix without slash":    {&App{Lifespan: 1, Prefix: "ory"}, "prefix"},
+		"prefix with slash after": {&App{Lifespan: 1, Prefix: "/ory/"}, "prefix"},
+		"prefix encoded":          {&App{Lifespan: 1, Prefix: "/o%72y"}, "prefix"},
+		"error UI of a script":    {&App{Lifespan: 1, ErrorUI: "javascript:alert(1)"}, "error_ui"},
+		"cookie name":             {&App{Lifespan: 1, Cookie: Cookie{Name: "a b"}}, "cookie: name"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := test.app.Validate()
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want an error about %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCleanupGivesBackOnlyWhatWasTaken(t *testing.T) {
+	a := &App{storeModule: &EmbeddedStore{File: filepath.Join(t.TempDir(), "sessions.db")}}
+	if _, _, err := stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) { return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	// Caddy cleans up an app whose Provision failed: it never took the store.
+	if err := a.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := stores.References(a.storeModule.PoolKey()); n != 1 {
+		t.Errorf("%d references to the live configuration's store, want 1", n)
+	}
+}

@@ -1,0 +1,259 @@
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
+	a := newTestApp(t, nil)
+	good, session := a.signIn(t, "alice", "")
+	dead, deadSession := a.signIn(t, "alice", "")
+	if _, err := a.revoke(t.Context(), deadSession); err != nil {
+		t.Fatal(err)
+	}
+	cookie := func(values ...string) string {
+		return "Cookie: " + defaultCookieName + "=" + strings.Join(values, "; "+defaultCookieName+"=")
+	}
+	tests := map[string]struct {
+		headers    []string
+		live       bool
+		source     Source
+		deadCookie bool
+	}{
+		"nothing":                     {},
+		"cookie":                      {[]string{cookie(good.value)}, true, SourceCookie, false},
+		"bearer":                      {[]string{"Authorization: Bearer " + good.value}, true, SourceBearer, false},
+		"bearer in lower case":        {[]string{"Authorization: bearer " + good.value}, true, SourceBearer, false},
+		"session token":               {[]string{"X-Session-Token: " + good.value}, true, SourceHeader, false},
+		"wrong header, good cookie":   {[]string{"X-Session-Token: nope", cookie(good.value)}, true, SourceCookie, false},
+		"wrong cookie, good bearer":   {[]string{cookie("nope"), "Authorization: Bearer " + good.value}, true, SourceBearer, false},
+		"two cookies, second is good": {[]string{cookie("nope", good.value)}, true, SourceCookie, false},
+		"two lines, second is good":   {[]string{cookie("nope"), cookie(good.value)}, true, SourceCookie, false},
+		"seven tossed in, then good":  {[]string{cookie("1", "2", "3", "4", "5", "6", "7", good.value)}, true, SourceCookie, false},
+		"dead cookie":                 {[]string{cookie(dead.value)}, false, 0, true},
+		"garbage cookie":              {[]string{cookie("garbage")}, false, 0, true},
+		"dead bearer":                 {[]string{"Authorization: Bearer " + dead.value}, false, 0, false},
+		"basic auth":                  {[]string{"Authorization: Basic " + good.value}, false, 0, false},
+		"bearer with two words":       {[]string{"Authorization: Bearer " + good.value + " x"}, false, 0, false},
+		"cookie of another name":      {[]string{"Cookie: x" + defaultCookieName + "=" + good.value}, false, 0, false},
+		"logout token as credential":  {[]string{cookie(logoutToken(good))}, false, 0, true},
+		"key as credential":           {[]string{cookie(KeyOf(good.value).String())}, false, 0, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			res, err := a.authenticate(newRequest(t, http.MethodGet, "/", test.headers...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if live := res.session != nil; live != test.live {
+				t.Fatalf("live %v, want %v", live, test.live)
+			}
+			if test.live && (res.session.ID != session.ID || res.credential.Source != test.source) {
+				t.Errorf("found %s by source %d", res, res.credential.Source)
+			}
+			if res.deadCookie != test.deadCookie {
+				t.Errorf("dead cookie %v, want %v", res.deadCookie, test.deadCookie)
+			}
+		})
+	}
+}
+
+func TestAuthenticateWithoutCredentialAsksNobody(t *testing.T) {
+	a := newTestApp(t, nil)
+	a.takeStoreAway()
+	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", "Cookie: other=1", "Authorization: Basic eA=="))
+	if err != nil || res.session != nil {
+		t.Errorf("got %v, %v", res, err)
+	}
+}
+
+func TestAuthenticateDuringAnOutage(t *testing.T) {
+	a := newTestApp(t, nil)
+	c, _ := a.signIn(t, "alice", "")
+	bringBack := a.takeStoreAway()
+	if _, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want unavailable", err)
+	}
+	bringBack()
+	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
+	if err != nil || res.session == nil {
+		t.Errorf("after the outage: %v, %v", res, err)
+	}
+}
+
+func TestSessionEnds(t *testing.T) {
+	tests := map[string]struct {
+		configure func(*App)
+		use       []time.Duration // pauses, after each of which the session is used
+		live      bool
+	}{
+		"before its lifespan":        {nil, []time.Duration{24*time.Hour - time.Second}, true},
+		"at its lifespan":            {nil, []time.Duration{24 * time.Hour}, false},
+		"of its own lifespan":        {func(a *App) { a.Lifespan = caddy.Duration(time.Minute) }, []time.Duration{time.Minute}, false},
+		"idle":                       {idleAfter(time.Hour), []time.Duration{time.Hour}, false},
+		"not quite idle":             {idleAfter(time.Hour), []time.Duration{time.Hour - time.Second}, true},
+		"used again and again":       {idleAfter(time.Hour), []time.Duration{50 * time.Minute, 50 * time.Minute, 50 * time.Minute}, true},
+		"used, then idle":            {idleAfter(time.Hour), []time.Duration{50 * time.Minute, time.Hour}, false},
+		"used within a tenth":        {idleAfter(time.Hour), []time.Duration{5 * time.Minute, 56 * time.Minute}, false},
+		"use does not beat lifespan": {idleAfter(20 * time.Hour), []time.Duration{12 * time.Hour, 12 * time.Hour}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := newTestApp(t, test.configure)
+			c, _ := a.signIn(t, "alice", "")
+			var res *authResult
+			for _, pause := range test.use {
+				a.advance(pause)
+				var err error
+				if res, err = a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if live := res.session != nil; live != test.live {
+				t.Errorf("live %v, want %v", live, test.live)
+			}
+		})
+	}
+}
+
+func idleAfter(d time.Duration) func(*App) {
+	return func(a *App) { a.IdleTimeout = caddy.Duration(d) }
+}
+
+// A session that something writes back after its logout stays dead.
+func TestTombstoneWinsOverWriteBack(t *testing.T) {
+	a := newTestApp(t, nil)
+	c, s := a.signIn(t, "alice", "")
+	value, err := a.format.Encode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.revoke(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	a.advance(23 * time.Hour) // the tombstone lasts as long as the session would have
+	store, _ := a.openStore()
+	if err := store.Create(t.Context(), s.Key, Entry{Identity: "alice", Value: value, ExpiresAt: s.ExpiresAt}); !errors.Is(err, ErrExists) {
+		t.Errorf("written back: %v, want ErrExists", err)
+	}
+	if found, err := a.lookup(t.Context(), c); err != nil || found.session != nil || found.revokedAt.IsZero() {
+		t.Errorf("found %+v, %v", found, err)
+	}
+}
+
+// A client that goes away while it is logged out is logged out all the same.
+func TestRevokeGoesOnWithoutTheClient(t *testing.T) {
+	a := newTestApp(t, nil)
+	c, s := a.signIn(t, "alice", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ended, err := a.revoke(ctx, s); err != nil || !ended {
+		t.Fatalf("ended %v, %v", ended, err)
+	}
+	if found, _ := a.lookup(t.Context(), c); found.session != nil {
+		t.Error("the session is live")
+	}
+}
+
+// What cannot be read is an outage and no logout: perhaps a newer version wrote it.
+func TestForeignValueIsAnOutage(t *testing.T) {
+	a := newTestApp(t, nil)
+	c := Credential{value: "somebody"}
+	key := KeyOf(c.value)
+	store, _ := a.openStore()
+	value := fmt.Sprintf(`{"v":2,"id":%q,"identity":"alice","issued_at":"2026-01-02T03:04:05Z","expires_at":"2099-01-02T03:04:05Z"}`, key.ID())
+	if err := store.Create(t.Context(), key, Entry{Identity: "alice", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want unavailable", err)
+	}
+}
+
+func TestNothingPrintsACredential(t *testing.T) {
+	a := newTestApp(t, nil)
+	c, _ := a.signIn(t, "alice", "")
+	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		for _, value := range []any{c, &c, res, []Credential{c}} {
+			if printed := fmt.Sprintf(format, value); strings.Contains(printed, c.value) {
+				t.Errorf("%s of %T prints the credential", format, value)
+			}
+		}
+	}
+}
+
+func TestIssueRefuses(t *testing.T) {
+	a := newTestApp(t, nil)
+	tests := map[string]newSession{
+		"no identity":         {},
+		"control character":   {identity: "a\nb"},
+		"broken UTF-8":        {identity: "a\xff"},
+		"long identity":       {identity: strings.Repeat("a", maxIdentityLength+1)},
+		"traits are a list":   {identity: "a", traits: []byte("[]")},
+		"traits are broken":   {identity: "a", traits: []byte("{")},
+		"traits are too much": {identity: "a", traits: []byte(`{"a":"` + strings.Repeat("x", maxTraitsLength) + `"}`)},
+		"negative lifespan":   {identity: "a", lifespan: -1},
+		"endless lifespan":    {identity: "a", lifespan: maxLifespan + 1},
+	}
+	for name, n := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, _, err := a.issue(t.Context(), n); !errors.Is(err, errInvalidSession) {
+				t.Errorf("got %v, want errInvalidSession", err)
+			}
+		})
+	}
+}
+
+func TestLogoutToken(t *testing.T) {
+	one, other := Credential{value: newSessionToken()}, Credential{value: newSessionToken()}
+	token := logoutToken(one)
+	if len(token) != len(logoutTokenPrefix)+32 || !strings.HasPrefix(token, logoutTokenPrefix) {
+		t.Errorf("token %q", token)
+	}
+	if !logoutTokenMatches(one, token) || logoutTokenMatches(other, token) || logoutTokenMatches(one, token+"x") || logoutTokenMatches(one, "") {
+		t.Error("the token fits another credential, or not its own")
+	}
+	// Other nodes, and later versions, must compute the same.
+	if got := logoutToken(Credential{value: "ory_st_example"}); got != "ory_lo_eytrposyabetmo5jrmcep4oasogkumth" {
+		t.Errorf("token %q", got)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	key := KeyOf("ory_st_example")
+	good := fmt.Sprintf(`{"v":1,"id":%q,"identity":"alice","issued_at":"2026-01-02T03:04:05Z","expires_at":"2026-01-03T03:04:05Z"}`, key.ID())
+	s, err := nativeFormat{}.Decode(key, []byte(good))
+	if err != nil || s.Identity != "alice" || !s.AuthenticatedAt.Equal(s.IssuedAt) {
+		t.Fatalf("good value: %+v, %v", s, err)
+	}
+	tests := map[string]string{
+		"not JSON":        "x",
+		"empty":           "",
+		"another version": strings.Replace(good, `"v":1`, `"v":2`, 1),
+		"no version":      strings.Replace(good, `"v":1,`, ``, 1),
+		"another's id":    strings.Replace(good, key.ID(), KeyOf("x").ID(), 1),
+		"no identity":     strings.Replace(good, `"alice"`, `""`, 1),
+		"no end":          strings.Replace(good, `"expires_at"`, `"x"`, 1),
+		"no beginning":    strings.Replace(good, `"issued_at"`, `"x"`, 1),
+		"traits a list":   strings.Replace(good, `"v":1`, `"v":1,"traits":[1]`, 1),
+	}
+	for name, value := range tests {
+		t.Run(name, func(t *testing.T) {
+			if s, err := (nativeFormat{}).Decode(key, []byte(value)); !errors.Is(err, errForeignValue) {
+				t.Errorf("got %+v, %v", s, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,342 @@
+// This file signs people in: what a sign-in form sends, what is checked before
+// and after the password, and the session that comes of it.
+
+package caddylogout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/login"
+	"github.com/caddy-logout/caddy-logout/pages"
+)
+
+// loginForm is what a client sends to sign in.
+type loginForm struct {
+	Method     string `json:"method"`
+	Identifier string `json:"identifier"`
+	Password   string `json:"password"`
+	CSRFToken  string `json:"csrf_token"`
+}
+
+// Texts of a sign-in that did not work.
+var (
+	textWrong = uiText{
+		ID: 4000006, Type: "error",
+		Text: "The name or the password is wrong. Please check the spelling of both.",
+	}
+	textMethod = uiText{
+		ID: 4010002, Type: "error",
+		Text: "This way to sign in is not known here. Did you choose the method \"password\"?",
+	}
+	textTooMany = uiText{ID: 4000027, Type: "error"}
+	textBusy    = uiText{
+		ID: 4000027, Type: "error",
+		Text: "Many people are signing in right now. Please try again in a few seconds.",
+	}
+)
+
+// submit signs in: the flow, the return URL and where the request comes from are
+// checked first, then the limit on tries, and the password at last.
+func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	switch {
+	case speculative(r):
+		return a.failJSON(w, r, errSpeculative())
+	case earlyData(r):
+		return a.failJSON(w, r, errTooEarly())
+	}
+	f, err := parseLoginFlow(r.URL.Query().Get("flow"), a.now())
+	if err != nil {
+		if wantsJSON(r) {
+			return a.failJSON(w, r, err)
+		}
+		return l.beginAgain(w, r)
+	}
+	if err := l.readQuery(r, &f); err != nil {
+		return l.refuse(w, r, f, err)
+	}
+	form, err := readLoginForm(w, r)
+	if err != nil {
+		return l.refuse(w, r, f, err)
+	}
+	if err := l.checkOrigin(r, f, form); err != nil {
+		return l.refuse(w, r, f, err)
+	}
+	form.Identifier = strings.TrimSpace(form.Identifier) // phones add a space
+	state := flowState{identifier: clip(strings.ToValidUTF8(form.Identifier, ""), login.MaxName)}
+	switch {
+	case form.Method != "password":
+		state.message = &textMethod
+		return l.answerFlow(w, r, http.StatusBadRequest, f, state)
+	case form.Identifier == "" || form.Password == "":
+		state.missingIdentifier, state.missingPassword = form.Identifier == "", form.Password == ""
+		return l.answerFlow(w, r, http.StatusBadRequest, f, state)
+	}
+	account, err := l.verify(r, form)
+	if err != nil {
+		return l.failTry(w, r, f, state, err)
+	}
+	return l.signIn(w, r, f, account)
+}
+
+// asJSON reports whether the answer to a submission is JSON.
+func (f *loginFlow) asJSON(r *http.Request) bool { return f.api || wantsJSON(r) }
+
+// readLoginForm reads a form or a JSON body. Errors do not repeat what was sent.
+func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
+	var form loginForm
+	body := http.MaxBytesReader(w, r.Body, maxBodyLength)
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch media {
+	case "application/json":
+		decoder := json.NewDecoder(body)
+		if err := decoder.Decode(&form); err != nil {
+			return form, bodyError(err)
+		}
+		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+			return form, newError(http.StatusBadRequest, "request_body_invalid",
+				"Unable to decode JSON payload: there is more than one object.", msgBadRequest)
+		}
+	case "application/x-www-form-urlencoded":
+		text, err := io.ReadAll(body)
+		if err != nil {
+			return form, bodyError(err)
+		}
+		values, err := url.ParseQuery(string(text))
+		if err != nil {
+			return form, newError(http.StatusBadRequest, "request_body_invalid",
+				"Unable to decode the form: it is not valid.", msgBadRequest)
+		}
+		form = loginForm{
+			Method: values.Get("method"), Identifier: values.Get("identifier"),
+			Password: values.Get("password"), CSRFToken: values.Get("csrf_token"),
+		}
+	default:
+		return form, newError(http.StatusUnsupportedMediaType, "request_content_type_unsupported",
+			"The body of this request must be JSON or a form, and its Content-Type must say so.", msgBadRequest)
+	}
+	return form, nil
+}
+
+// checkOrigin refuses what a page of another site made the browser send. To be
+// signed in to an attacker's account unawares (login CSRF) is an attack, too.
+func (l *Login) checkOrigin(r *http.Request, f loginFlow, form loginForm) error {
+	a := l.app
+	if f.api {
+		// An API flow hands its token to whoever sent the password, so no script
+		// in a browser may use it: it would keep the token where scripts can
+		// steal it, instead of in a cookie that they cannot read.
+		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+			return newError(http.StatusBadRequest, "api_flow_in_browser",
+				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+loginBrowserPath+" instead.", msgBadRequest)
+		}
+		return nil
+	}
+	if crossSite(r, a.baseURL(r)) {
+		return errCSRF("This sign-in came from a page of another site.")
+	}
+	token := form.CSRFToken
+	if token == "" {
+		token = r.Header.Get("X-CSRF-Token")
+	}
+	secret := a.presentBrowserCookie(r)
+	switch {
+	case secret == "":
+		return errCSRF("The cookie that goes with this sign-in was not sent. Please allow cookies for this site and begin again.")
+	case token == "":
+		return errCSRF("The csrf_token was not sent. Please begin again.")
+	case !f.csrfMatches(secret, token):
+		return errCSRF("The csrf_token does not go with this browser, perhaps because of a sign-in in another tab. Please begin again.")
+	}
+	return nil
+}
+
+// tooManyError says how long a client has to wait for its next try.
+type tooManyError struct{ wait time.Duration }
+
+func (tooManyError) Error() string { return "too many failed tries" }
+
+// verify compares the password, if the limit on tries allows one more.
+func (l *Login) verify(r *http.Request, form loginForm) (login.Account, error) {
+	ip := clientIP(r)
+	if wait, ok := l.attempts.Begin(form.Identifier, ip); !ok {
+		return login.Account{}, tooManyError{wait}
+	}
+	account, err := l.accounts.Verify(r.Context(), form.Identifier, form.Password)
+	switch {
+	case err == nil:
+		l.attempts.Succeeded(form.Identifier, ip)
+	case !errors.Is(err, login.ErrWrong):
+		l.attempts.Withdrawn(form.Identifier, ip)
+	}
+	return account, err
+}
+
+// failTry answers a try that did not work. An account that does not exist, or
+// that is guessed at too often, is answered as any other is.
+func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, state flowState, err error) error {
+	var tooMany tooManyError
+	switch {
+	case errors.As(err, &tooMany):
+		l.logRefused(r, f, state.identifier, "too many failed tries")
+		seconds := int(math.Ceil(tooMany.wait.Seconds()))
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		text := textTooMany
+		text.Text = "There were too many failed tries to sign in. Please wait " + inWords(tooMany.wait) + " and try again."
+		if f.asJSON(r) {
+			return l.app.failJSON(w, r, newError(http.StatusTooManyRequests, "too_many_attempts", text.Text, "Too many requests"))
+		}
+		state.message = &text
+		return l.writePage(w, r, http.StatusTooManyRequests, f, state)
+	case errors.Is(err, login.ErrWrong):
+		l.logRefused(r, f, state.identifier, "wrong name or password")
+		state.message = &textWrong
+		return l.answerFlow(w, r, http.StatusBadRequest, f, state)
+	default: // too many at once, or the client is gone
+		l.logRefused(r, f, state.identifier, "busy")
+		if f.asJSON(r) {
+			return l.app.failJSON(w, r, newError(http.StatusServiceUnavailable, "too_many_sign_ins", textBusy.Text, msgUnavailable))
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		state.message = &textBusy
+		return l.writePage(w, r, http.StatusServiceUnavailable, f, state)
+	}
+}
+
+// inWords rounds up to what a person would say.
+func inWords(wait time.Duration) string {
+	if minutes := int(math.Ceil(wait.Minutes())); minutes > 1 {
+		return strconv.Itoa(minutes) + " minutes"
+	}
+	return "a minute"
+}
+
+// signIn makes the session and hands it out. It is always a new one, under a
+// credential that nobody has seen before (session fixation), and the ones that
+// the browser had end.
+func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, account login.Account) error {
+	a := l.app
+	location, err := l.returnURL(r, f.returnTo)
+	if err != nil {
+		return l.refuse(w, r, f, errReturnURL(f.returnTo, err))
+	}
+	credential, s, err := a.issue(r.Context(), newSession{
+		identity: account.Name, traits: account.Traits, method: "password", device: deviceOf(r),
+	})
+	if err != nil {
+		return l.refuse(w, r, f, err)
+	}
+	if !f.api {
+		if err := l.endPrevious(r); err != nil {
+			// Without the cookie nobody has this session; it would only stand in
+			// the person's list.
+			if _, err := a.revoke(context.WithoutCancel(r.Context()), s); err != nil {
+				l.logger.Warn("ending a session that nobody got failed", zap.String("session", s.Key.Short()), zap.Error(err))
+			}
+			return l.refuse(w, r, f, err)
+		}
+	}
+	l.logger.Info("signed in",
+		zap.String("session", s.Key.Short()), zap.String("identity", s.Identity),
+		zap.String("flow", f.kind()), zap.String("client_ip", clientIP(r)))
+	base := a.baseURL(r)
+	if f.api {
+		return writeJSON(w, http.StatusOK, struct {
+			Token        string      `json:"session_token"`
+			Session      wireSession `json:"session"`
+			ContinueWith *struct{}   `json:"continue_with"`
+		}{Token: credential.value, Session: sessionJSON(s, base)})
+	}
+	a.rotateBrowserCookie(w, r)
+	a.setSessionCookie(w, r, credential, s)
+	if !wantsJSON(r) {
+		return redirect(w, r, location)
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		Session      wireSession         `json:"session"`
+		ContinueWith []map[string]string `json:"continue_with"`
+	}{
+		Session:      sessionJSON(s, base),
+		ContinueWith: []map[string]string{{"action": "redirect_browser_to", "redirect_browser_to": location}},
+	})
+}
+
+// endPrevious ends the sessions whose cookies came along: a browser has one
+// session, and what it had before must not outlive the change of person. The
+// client may hang up now, the sessions end all the same.
+func (l *Login) endPrevious(r *http.Request) error {
+	ctx := context.WithoutCancel(r.Context())
+	for _, c := range l.app.format.Locate(r, nil) {
+		if c.Source != SourceCookie {
+			continue
+		}
+		found, err := l.app.lookup(ctx, c)
+		if err != nil {
+			return err
+		}
+		if found.session == nil {
+			continue
+		}
+		if _, err := l.app.revoke(ctx, found.session); err != nil {
+			return err
+		}
+		l.logger.Info("session revoked",
+			zap.String("session", found.session.Key.Short()), zap.String("identity", found.session.Identity),
+			zap.String("flow", "login"), zap.String("client_ip", clientIP(r)))
+	}
+	return nil
+}
+
+func (f *loginFlow) kind() string {
+	if f.api {
+		return "api"
+	}
+	return "browser"
+}
+
+// answerFlow answers with the form and what is wrong with it.
+func (l *Login) answerFlow(w http.ResponseWriter, r *http.Request, status int, f loginFlow, state flowState) error {
+	if f.asJSON(r) {
+		return l.writeFlow(w, r, status, f, state)
+	}
+	return l.writePage(w, r, status, f, state)
+}
+
+// refuse answers a submission with an error. A browser gets it as a page at
+// once: to keep it for the error page would give a browser whose cookie did not
+// come along, as in a forged request, another cookie instead of its own.
+func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err error) error {
+	if f.asJSON(r) {
+		return l.app.failJSON(w, r, err)
+	}
+	e := l.app.asAPIError(r, err)
+	prepare(w.Header())
+	errorHeaders(w.Header(), e)
+	return pages.Error(w, r, e.Code, pages.ErrorData{
+		ID: e.ID, Reason: e.Reason, Message: e.Message, Home: l.app.baseURL(r) + l.app.Prefix + loginBrowserPath,
+	})
+}
+
+// logRefused writes the one line that says that a try failed. The name is only
+// told when there is such an account: people type passwords into that field.
+func (l *Login) logRefused(r *http.Request, f loginFlow, identifier, reason string) {
+	fields := []zap.Field{
+		zap.String("reason", reason), zap.String("flow", f.kind()), zap.String("client_ip", clientIP(r)),
+	}
+	if l.accounts.Has(identifier) {
+		fields = append(fields, zap.String("identity", identifier))
+	}
+	l.logger.Warn("sign-in refused", fields...)
+}
