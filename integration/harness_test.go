@@ -298,12 +298,22 @@ type answer struct {
 }
 
 // client follows no redirect, keeps no cookie and adds no header of its own.
-var client = &http.Client{
-	Timeout:   30 * time.Second,
-	Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
-	CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	},
+var client = newClient(&http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32})
+
+// unsafeClient opens a connection for each request. A server that reloads
+// closes the connections that are idle; a request that is just being written to
+// one is lost, and clients repeat it only if it is safe (RFC 9110, section
+// 9.2.2, and RFC 9112, section 9.3.1).
+var unsafeClient = newClient(&http.Transport{DisableCompression: true, DisableKeepAlives: true})
+
+func newClient(transport http.RoundTripper) *http.Client {
+	return &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
 }
 
 // call sends a request; header is a list of "Name: value". An empty value sends
@@ -332,7 +342,11 @@ func tryCall(t testing.TB, method, url, body string, header ...string) (answer, 
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header[http.CanonicalHeaderKey(name)] = append(req.Header[http.CanonicalHeaderKey(name)], value)
 	}
-	resp, err := client.Do(req)
+	c := client
+	if req.Method != http.MethodGet {
+		c = unsafeClient
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
