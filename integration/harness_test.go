@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -140,15 +141,18 @@ func (s *caddyServer) AdminURL(path string) string { return "http://127.0.0.1:" 
 // Logs returns what the process has written so far.
 func (s *caddyServer) Logs() string { return s.logs.String() }
 
-// Reload replaces the Caddyfile and has the running process load it.
+// Reload has the running process load another Caddyfile, as caddy reload does:
+// through the admin endpoint.
 func (s *caddyServer) Reload(caddyfile string) {
 	s.t.Helper()
-	if err := s.tryReload(caddyfile); err != nil {
-		s.t.Fatal(err)
+	a := call(s.t, http.MethodPost, s.AdminURL("/load"), caddyfile,
+		"Content-Type: text/caddyfile", "Cache-Control: must-revalidate")
+	if a.status != http.StatusOK {
+		s.t.Fatalf("load: %d: %s", a.status, a.body)
 	}
 }
 
-// tryReload is Reload for goroutines, and for configurations that are wrong.
+// tryReload runs the command caddy reload, for configurations that may be wrong.
 func (s *caddyServer) tryReload(caddyfile string) error {
 	if err := os.WriteFile(s.configFile(), []byte(caddyfile), 0o600); err != nil {
 		return err
@@ -298,13 +302,24 @@ type answer struct {
 }
 
 // client follows no redirect, keeps no cookie and adds no header of its own.
-var client = newClient(&http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32})
+var client = newClient(&http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 32})
 
 // unsafeClient opens a connection for each request. A server that reloads
 // closes the connections that are idle; a request that is just being written to
 // one is lost, and clients repeat it only if it is safe (RFC 9110, section
 // 9.2.2, and RFC 9112, section 9.3.1).
-var unsafeClient = newClient(&http.Transport{DisableCompression: true, DisableKeepAlives: true})
+var unsafeClient = newClient(&http.Transport{DialContext: dial, DisableCompression: true, DisableKeepAlives: true})
+
+// sockets are the Unix sockets of the servers that have one in place of their
+// port: from host:port to path.
+var sockets sync.Map
+
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if path, ok := sockets.Load(addr); ok {
+		network, addr = "unix", path.(string)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
 
 func newClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{

@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,15 +14,26 @@ import (
 // TestReloadUnderLoad has Caddy load a changed configuration ten times while
 // people sign in, use the app and sign out: no request may fail and no session
 // may be lost.
+//
+// It goes through a Unix socket, which Caddy hands on from one configuration to
+// the next. Of a TCP port it closes one listener and opens another, and Linux
+// resets the connections that wait in the first (SO_REUSEPORT, with
+// net.ipv4.tcp_migrate_req off): true, but not about sessions.
 func TestReloadUnderLoad(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
-		s := startWith(t, store)
+		s := prepare(t, serverOptions{files: map[string]string{"accounts.txt": accountsFile()}})
+		onSocket := func(site ...string) string {
+			return strings.Replace(caddyfile(store, site...), "{$PORT} {", "{$PORT} {\n\tbind unix/{$DIR}/s.sock", 1)
+		}
+		writeFile(t, s.configFile(), onSocket())
+		sockets.Store("127.0.0.1:"+s.port, filepath.Join(s.dir, "s.sock"))
+		s.run()
 		load := startLoad(t, s, signIn(t, s))
 		for i := range 10 {
 			// A change in the app's part and in the site's, so that all of it is
 			// provisioned anew.
 			site := fmt.Sprintf("header /app/* X-Generation %d", i)
-			s.Reload(strings.Replace(caddyfile(store, site), "sessions {", fmt.Sprintf("sessions {\n\t\tlifespan %dh", i+1), 1))
+			s.Reload(strings.Replace(onSocket(site), "sessions {", fmt.Sprintf("sessions {\n\t\tlifespan %dh", i+1), 1))
 		}
 		before := load.passed.Load()
 		eventually(t, "requests after the last reload", func() bool { return load.passed.Load() > before+20 })
