@@ -93,7 +93,7 @@ func docBlock(t *testing.T, language, holds string) string {
 // runDoc runs a shell block of docs/redis.md and returns what it prints last.
 func runDoc(t *testing.T, holds string, env ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", docBlock(t, "sh", holds)) //nolint:gosec // from the page
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", docBlock(t, "sh", holds))
 	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -328,7 +328,7 @@ func TestRedisAway(t *testing.T) {
 		s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
 	})
 	t.Run("never there", func(t *testing.T) {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		noError(t, err)
 		addr := listener.Addr().String()
 		noError(t, listener.Close())
@@ -367,7 +367,7 @@ func TestRedisSecrets(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.config.Address = server.Addr()
 			store := openRedis(t, tc.config, time.Now)
-			defer store.Close() //nolint:errcheck // nothing was written
+			defer store.Close()
 			wantUnavailable(t, t.Context(), store)
 			err := store.Ping(t.Context())
 			for _, secret := range []string{"secret", "the-password"} {
@@ -400,7 +400,7 @@ func (e redisReply) Error() string { return string(e) }
 func (redisReply) RedisError()     {}
 
 func TestRedisUnixSocket(t *testing.T) {
-	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long for a socket's name
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // t.TempDir is too long for a socket's name
 	noError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
