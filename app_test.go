@@ -99,6 +99,11 @@ func newRequest(t *testing.T, method, target string, headers ...string) *http.Re
 	return r.WithContext(ctx)
 }
 
+// trust marks a request as one that a trusted proxy sent on.
+func trust(r *http.Request, trusted bool) {
+	caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, trusted)
+}
+
 // sessionCookieLine is a Cookie header with the session cookie.
 func sessionCookieLine(c Credential) string {
 	return "Cookie: " + defaultCookieName + "=" + c.value
@@ -122,9 +127,9 @@ type awayStore struct{ Store }
 
 var errAway = errors.Join(ErrUnavailable, errors.New("away on purpose"))
 
-func (awayStore) Get(context.Context, Key) (Record, error)          { return Record{}, errAway }
-func (awayStore) GetWithUse(context.Context, Key) (Record, error)   { return Record{}, errAway }
-func (awayStore) Create(context.Context, Key, Entry) error          { return errAway }
+func (awayStore) Get(context.Context, Key) (Record, error)           { return Record{}, errAway }
+func (awayStore) GetWithUse(context.Context, Key) (Record, error)    { return Record{}, errAway }
+func (awayStore) Create(context.Context, Key, Entry) error           { return errAway }
 func (awayStore) Keys(context.Context, string) ([]IndexedKey, error) { return nil, errAway }
 func (awayStore) PutError(context.Context, string, []byte, time.Time) error {
 	return errAway

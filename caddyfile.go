@@ -74,10 +74,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "error_ui":
 		return checkedArg(d, &a.ErrorUI, validatePageURL)
 	case "default_return_url":
-		return checkedArg(d, &a.DefaultReturnURL, func(value string) error {
-			_, err := newReturnURLs(value, nil)
-			return err
-		})
+		return checkedArg(d, &a.DefaultReturnURL, validateDefaultReturnURL)
 	case "allowed_return_urls":
 		return a.unmarshalAllowed(d)
 	default:
@@ -324,6 +321,12 @@ func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) er
 		return d.Errf("%s: %w", option, err)
 	}
 	return nil
+}
+
+// validateDefaultReturnURL checks a default return URL.
+func validateDefaultReturnURL(value string) error {
+	_, err := newReturnURLs(value, nil)
+	return err
 }
 
 func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }

@@ -20,27 +20,31 @@ func parseLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler:
 //
 //	login [<matcher>] {
-//		accounts <file>
+//		accounts           <file>
+//		default_return_url <url>
 //	}
 func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive itself
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(0) {
-		switch option := d.Val(); option {
+	seen := make(seenOptions)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if err := seen.once(d, option); err != nil {
+			return err
+		}
+		var err error
+		switch option {
 		case "accounts":
-			if l.Accounts != "" {
-				return d.Err("login: accounts is given twice")
-			}
-			if !d.AllArgs(&l.Accounts) {
-				return d.ArgErr()
-			}
-			if l.Accounts == "" {
-				return d.Err("login: accounts: want the name of a file")
-			}
+			err = stringArg(d, &l.Accounts)
+		case "default_return_url":
+			err = checkedArg(d, &l.DefaultReturnURL, validateDefaultReturnURL)
 		default:
-			return d.Errf("login: unknown option %q: want accounts", option)
+			err = d.Errf("unknown option %q of login: want accounts or default_return_url", option)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if l.Accounts == "" {

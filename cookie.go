@@ -239,4 +239,3 @@ func (a *App) rotateBrowserCookie(w http.ResponseWriter, r *http.Request) string
 func (a *App) browserCookieSecure(r *http.Request) bool {
 	return strings.HasPrefix(a.baseURL(r), "https://")
 }
-

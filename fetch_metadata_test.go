@@ -61,7 +61,11 @@ func TestEarlyDataIsNotEveryTLSRequest(t *testing.T) {
 	early := make(chan bool, 1)
 	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { early <- earlyData(r) }))
 	defer server.Close()
-	response, err := server.Client().Get(server.URL)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := server.Client().Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,13 @@ type Login struct {
 	// working directory.
 	Accounts string `json:"accounts,omitempty"`
 
+	// DefaultReturnURL is where a browser goes after signing in when it asked
+	// for nothing else: a path, or an absolute URL. Default: the sessions app's.
+	// Placeholders are expanded at start.
+	DefaultReturnURL string `json:"default_return_url,omitempty"`
+
 	app         *App
+	fallback    *returnURLs // of DefaultReturnURL, nil for the app's
 	logger      *zap.Logger
 	accounts    *login.Accounts
 	attempts    *login.Attempts
@@ -76,6 +82,14 @@ func (l *Login) Provision(ctx caddy.Context) error {
 	if l.app, err = appOf(ctx); err != nil {
 		return err
 	}
+	if l.DefaultReturnURL, err = caddy.NewReplacer().ReplaceOrErr(l.DefaultReturnURL, true, true); err != nil {
+		return fmt.Errorf("login: default_return_url: %w", err)
+	}
+	if l.DefaultReturnURL != "" {
+		if l.fallback, err = newReturnURLs(l.DefaultReturnURL, nil); err != nil {
+			return fmt.Errorf("login: %w", err)
+		}
+	}
 	if l.Accounts, err = caddy.NewReplacer().ReplaceOrErr(l.Accounts, true, true); err != nil {
 		return fmt.Errorf("login: accounts: %w", err)
 	}
@@ -89,6 +103,14 @@ func (l *Login) Provision(ctx caddy.Context) error {
 		l.logger.Warn("accounts file holds no account: nobody can sign in", zap.String("file", l.Accounts))
 	}
 	return l.takeAttempts()
+}
+
+// returnURL returns where to send the browser after signing in.
+func (l *Login) returnURL(r *http.Request, raw string) (string, error) {
+	if raw == "" && l.fallback != nil {
+		return l.fallback.check("", l.app.baseURL(r))
+	}
+	return l.app.checkReturnURL(r, raw)
 }
 
 func readAccounts(name string) (*login.Accounts, error) {
@@ -195,7 +217,7 @@ func (l *Login) readQuery(r *http.Request, f *loginFlow) error {
 	if raw == "" {
 		return nil
 	}
-	returnTo, err := l.app.checkReturnURL(r, raw)
+	returnTo, err := l.returnURL(r, raw)
 	if err != nil {
 		return errReturnURL(raw, err)
 	}
@@ -238,7 +260,7 @@ func (l *Login) signedInAlready(w http.ResponseWriter, r *http.Request, f loginF
 	case wantsJSON(r):
 		return true, a.failJSON(w, r, errAlreadySignedIn())
 	}
-	location, err := a.checkReturnURL(r, f.returnTo)
+	location, err := l.returnURL(r, f.returnTo)
 	if err != nil {
 		return true, a.fail(w, r, errReturnURL(f.returnTo, err))
 	}

@@ -228,7 +228,7 @@ func inWords(wait time.Duration) string {
 // the browser had end.
 func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, account login.Account) error {
 	a := l.app
-	location, err := a.checkReturnURL(r, f.returnTo)
+	location, err := l.returnURL(r, f.returnTo)
 	if err != nil {
 		return l.refuse(w, r, f, errReturnURL(f.returnTo, err))
 	}

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-func mustReturnURLs(t testing.TB, defaultURL string, allowed ...string) *returnURLs {
-	t.Helper()
+func mustReturnURLs(tb testing.TB, defaultURL string, allowed ...string) *returnURLs {
+	tb.Helper()
 	u, err := newReturnURLs(defaultURL, allowed)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return u
 }
@@ -111,6 +111,12 @@ func TestReturnURLRules(t *testing.T) {
 		{"a fragment only", "#top", "https://a.example/#top"},
 		{"dots above the root", "/../../x", "https://a.example/x"},
 		{"a colon behind a slash is no scheme", "/javascript:alert(1)", "https://a.example/javascript:alert(1)"},
+		{"empty user info", "https://@h.example/foo", "malformed"},
+		{"empty user info and password", "https://:@h.example/foo", "malformed"},
+		{"a host in percent-encoding", "https://h%2Eexample/foo", "malformed"},
+		{"a letter of a host in percent-encoding", "https://%68.example/foo", "malformed"},
+		{"a bare percent sign", "/100%", "malformed"},
+		{"a bare percent sign in the query", "/?100%", "https://a.example/?100%"},
 		{"leading space", " /x", "malformed"},
 		{"trailing no-break space", "/x\u00a0", "malformed"},
 		{"C1 control", "/x\u0085y", "malformed"},

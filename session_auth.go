@@ -67,6 +67,14 @@ func (*SessionAuth) CaddyModule() caddy.ModuleInfo {
 // Provision implements caddy.Provisioner.
 func (g *SessionAuth) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
+	g.prepare()
+	var err error
+	g.app, err = appOf(ctx)
+	return err
+}
+
+// prepare works out what never changes.
+func (g *SessionAuth) prepare() {
 	if g.Headers == nil {
 		g.Headers = defaultHeaders()
 	}
@@ -79,9 +87,6 @@ func (g *SessionAuth) Provision(ctx caddy.Context) error {
 	}
 	g.own = newHeaderSet(names...)
 	g.credential = newHeaderSet(sessionTokenHeader)
-	var err error
-	g.app, err = appOf(ctx)
-	return err
 }
 
 // Validate implements caddy.Validator.

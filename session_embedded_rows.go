@@ -4,6 +4,7 @@
 package caddylogout
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -144,11 +145,11 @@ func sweepRows(tx *bbolt.Tx, now int64) (int, error) {
 		if len(end) <= timeSize {
 			continue
 		}
-		bucket := tx.Bucket(rowBuckets[rowKind(end[timeSize])])
-		if bucket == nil {
+		bucket, name := tx.Bucket(rowBuckets[rowKind(end[timeSize])]), end[timeSize+1:]
+		if bucket == nil || !bytes.HasPrefix(bucket.Get(name), end[:timeSize]) {
 			continue
 		}
-		if err := bucket.Delete(end[timeSize+1:]); err != nil {
+		if err := bucket.Delete(name); err != nil {
 			return 0, fmt.Errorf("delete row: %w", err)
 		}
 	}

@@ -33,9 +33,12 @@ type redisStore struct {
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
-func (s *redisStore) sessionKey(key Key) string   { return s.prefix + "session:{" + key.String() + "}" }
+func (s *redisStore) sessionKey(key Key) string { return s.prefix + "session:{" + key.String() + "}" }
+
 func (s *redisStore) tombstoneKey(key Key) string { return s.prefix + "revoked:{" + key.String() + "}" }
-func (s *redisStore) useKey(key Key) string       { return s.prefix + "used:{" + key.String() + "}" }
+
+func (s *redisStore) useKey(key Key) string { return s.prefix + "used:{" + key.String() + "}" }
+
 func (s *redisStore) indexKey(identity string) string {
 	return s.prefix + "identity:" + identity
 }
@@ -65,7 +68,7 @@ func (s *redisStore) get(ctx context.Context, operation string, key Key, withUse
 	if withUse {
 		used = pipe.Get(ctx, s.useKey(key))
 	}
-	if err := run(ctx, operation, pipe); err != nil {
+	if err := execPipeline(ctx, operation, pipe); err != nil {
 		return Record{}, err
 	}
 	var rec Record
@@ -115,7 +118,7 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	// A tombstone that was written since the first look; one that is written
 	// after this look is followed by a DEL, which is after our SET.
 	revoked := pipe.Get(ctx, s.tombstoneKey(key))
-	if err := run(ctx, "create", pipe); err != nil {
+	if err := execPipeline(ctx, "create", pipe); err != nil {
 		return err
 	}
 	if revoked.Err() == nil {
@@ -143,7 +146,7 @@ func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
 	// none for the latest end of all.
 	pipe.Do(ctx, "expireat", name, end.Unix(), "nx")
 	pipe.Do(ctx, "expireat", name, end.Unix(), "gt")
-	return run(ctx, "create", pipe)
+	return execPipeline(ctx, "create", pipe)
 }
 
 // Revoke writes the tombstone, then deletes the session, in one pipeline of keys
@@ -159,7 +162,7 @@ func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, u
 	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
 	deleted := pipe.Del(ctx, s.sessionKey(key))
 	pipe.Del(ctx, s.useKey(key))
-	if err := run(ctx, "revoke", pipe); err != nil {
+	if err := execPipeline(ctx, "revoke", pipe); err != nil {
 		return false, err
 	}
 	if identity != "" {
@@ -224,11 +227,13 @@ func (s *redisStore) Ping(ctx context.Context) error {
 // Close closes all connections.
 func (s *redisStore) Close() error { return redisError("close", s.client.Close()) }
 
-// run sends a pipeline and returns the first error of its commands. That a key
-// is not there is an answer, no error.
-func run(ctx context.Context, operation string, pipe redis.Pipeliner) error {
+// execPipeline sends a pipeline and returns the first error. That a key is not
+// there is an answer, no error. The error of the whole counts as well as those
+// of the commands: of a login that failed, the commands know nothing, and would
+// say that there is a session, and that it is empty.
+func execPipeline(ctx context.Context, operation string, pipe redis.Pipeliner) error {
 	commands, err := pipe.Exec(ctx)
-	if len(commands) == 0 {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return redisError(operation, err)
 	}
 	for _, command := range commands {

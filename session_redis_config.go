@@ -227,10 +227,10 @@ func (s *RedisStore) checkTLS() error {
 
 // withoutPlaceholders cuts out placeholders, which have not been replaced yet.
 func withoutPlaceholders(s string) string {
-	return placeholders.ReplaceAllString(s, "")
+	return placeholderPattern.ReplaceAllString(s, "")
 }
 
-var placeholders = regexp.MustCompile(`\{[a-z_]+\.[^{}]+\}`)
+var placeholderPattern = regexp.MustCompile(`\{[a-z_]+\.[^{}]+\}`)
 
 // parseRedisAddress splits an address into what net.Dial takes.
 func parseRedisAddress(address string) (network, addr string, err error) {
@@ -243,7 +243,7 @@ func parseRedisAddress(address string) (network, addr string, err error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return unixAddress(strings.TrimPrefix(path, "//"))
 	}
-	if placeholders.MatchString(address) {
+	if placeholderPattern.MatchString(address) {
 		return "tcp", address, nil // checked again when it is replaced
 	}
 	if strings.Contains(address, "://") || strings.Contains(address, "@") {
@@ -383,12 +383,16 @@ func (t *RedisTLS) config(addr string) (*tls.Config, error) {
 	return config, nil
 }
 
-// redisLog hands the library's log lines to Caddy's logger.
+// redisLog hands the library's log lines to Caddy's logger. They are for finding
+// faults: whatever fails is also an error of the call, and logged where that is
+// handled.
 type redisLog struct{}
 
 // Printf logs a line of the library.
 func (redisLog) Printf(_ context.Context, format string, args ...any) {
-	caddy.Log().Named("sessions.redis").Warn("redis client", zap.String("detail", fmt.Sprintf(format, args...)))
+	if entry := caddy.Log().Named("sessions.redis").Check(zap.DebugLevel, "redis client"); entry != nil {
+		entry.Write(zap.String("detail", fmt.Sprintf(format, args...)))
+	}
 }
 
 // bridgeRedisLog sets the library's logger, which is one for the whole process.

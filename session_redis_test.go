@@ -1,12 +1,25 @@
-// This file tests the Redis store against a real server.
+// This file tests the Redis store against real servers: the contract, the layout
+// that docs/redis.md promises, outages, and that no secret shows.
 
 package caddylogout
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
@@ -21,10 +34,380 @@ func openRedis(t *testing.T, config RedisStore, now func() time.Time) *redisStor
 	return store
 }
 
+// startRedis starts a server and opens a store on it until the test ends.
+func startRedis(t *testing.T) (*redistest.Server, contract) {
+	t.Helper()
+	server := redistest.Start(t)
+	clock := newStoreClock()
+	store := openRedis(t, RedisStore{Address: server.Addr()}, clock.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	return server, contract{storeClock: clock, Store: store}
+}
+
 func TestRedisContract(t *testing.T) {
 	server := redistest.Start(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	testStore(t, func(t *testing.T, now func() time.Time) Store {
 		t.Helper()
 		return openRedis(t, RedisStore{Address: server.Addr()}, now)
 	})
+}
+
+// TestRedisLeastPrivileges runs the whole contract as the user of docs/redis.md.
+func TestRedisLeastPrivileges(t *testing.T) {
+	server := redistest.Start(t)
+	line := docBlock(t, "redis", "ACL SETUSER caddy-logout ")
+	server.CLI(t, strings.Fields(strings.ReplaceAll(line, "PASSWORD", "a-password"))...)
+	// Nobody else gets in, so that it is this user who passes.
+	server.CLI(t, "ACL", "SETUSER", "default", "off")
+	testStore(t, func(t *testing.T, now func() time.Time) Store {
+		t.Helper()
+		return openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy-logout", Password: "a-password"}, now)
+	})
+	// Each privilege is needed: none is there for nothing.
+	for _, privilege := range regexp.MustCompile(`\+(\w+)`).FindAllStringSubmatch(line, -1) {
+		if !strings.Contains(redisCommands, " "+privilege[1]+" ") {
+			t.Errorf("the line grants %s, which the store does not send", privilege[1])
+		}
+	}
+}
+
+// redisCommands are the commands that the store sends.
+const redisCommands = " get set del pexpireat expireat zadd zrem zrange zremrangebyscore ping "
+
+// docBlock returns the fenced block of docs/redis.md of that language that holds
+// a text.
+func docBlock(t *testing.T, language, holds string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("docs", "redis.md"))
+	noError(t, err)
+	for _, block := range regexp.MustCompile("(?s)```(\\w+)\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		if block[1] == language && strings.Contains(block[2], holds) {
+			return block[2]
+		}
+	}
+	t.Fatalf("docs/redis.md has no block of %s with %q", language, holds)
+	return ""
+}
+
+// runDoc runs a shell block of docs/redis.md and returns what it prints last.
+func runDoc(t *testing.T, holds string, env ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", docBlock(t, "sh", holds)) //nolint:gosec // from the page
+	cmd.Env = append(os.Environ(), env...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr.String())
+	}
+	lines := strings.Fields(string(out))
+	return lines[len(lines)-1]
+}
+
+// TestRedisPage does with redis-cli only what docs/redis.md tells a login
+// service to do.
+func TestRedisPage(t *testing.T) {
+	server, s := startRedis(t)
+	url := "REDIS_URL=redis://" + server.Addr()
+	server.CLI(t, strings.Fields(strings.ReplaceAll(
+		docBlock(t, "redis", "ACL SETUSER login "), "ACL SETUSER login reset on >PASSWORD", "ACL SETUSER login reset on nopass"))...)
+
+	first := runDoc(t, "20 random bytes", url, "identity=alice")
+	loginURL := "REDIS_URL=redis://login:any@" + server.Addr()
+	second := runDoc(t, "20 random bytes", loginURL, "identity=alice")
+
+	credential := regexp.MustCompile(`^ory_st_[a-z2-7]{32}$`)
+	for _, c := range []string{first, second} {
+		if !credential.MatchString(c) {
+			t.Errorf("not a credential: %q", c)
+		}
+		rec := s.get(t, KeyOf(c))
+		var session struct {
+			Version   int       `json:"v"`
+			ID        string    `json:"id"`
+			Identity  string    `json:"identity"`
+			IssuedAt  time.Time `json:"issued_at"`
+			ExpiresAt time.Time `json:"expires_at"`
+		}
+		if err := json.Unmarshal(rec.Value, &session); err != nil {
+			t.Fatalf("%v: %s", err, rec.Value)
+		}
+		if session.Version != 1 || session.ID != KeyOf(c).ID() || session.Identity != "alice" ||
+			session.ExpiresAt.Sub(session.IssuedAt) != 24*time.Hour {
+			t.Errorf("%+v, want the id %s", session, KeyOf(c).ID())
+		}
+		if ttl := server.CLI(t, "TTL", "caddy-logout:session:{"+KeyOf(c).String()+"}"); len(ttl) != 5 {
+			t.Errorf("the session lasts %s s, want a day", ttl)
+		}
+	}
+	s.wantKeys(t, "alice", KeyOf(first), KeyOf(second))
+
+	runDoc(t, "The tombstone; it must last", url, "identity=alice", "key="+KeyOf(first).String())
+	if rec := s.get(t, KeyOf(first)); rec.Value != nil || time.Since(rec.RevokedAt).Abs() > time.Minute {
+		t.Errorf("after ending it by hand: %+v", rec)
+	}
+	if ttl := server.CLI(t, "TTL", "caddy-logout:revoked:{"+KeyOf(first).String()+"}"); len(ttl) != 5 {
+		t.Errorf("the tombstone lasts %s s, want a day", ttl)
+	}
+	s.wantKeys(t, "alice", KeyOf(second))
+}
+
+// TestRedisLayout looks at what the store writes, as docs/redis.md has it.
+func TestRedisLayout(t *testing.T) {
+	server, s := startRedis(t)
+	key, at := newKey(), time.Now().UTC().Truncate(time.Millisecond)
+	name := func(kind string) string { return "caddy-logout:" + kind + ":{" + key.String() + "}" }
+	e := Entry{Identity: "alice", Value: []byte(`{"v":1}`), ExpiresAt: at.Add(time.Hour)}
+	noError(t, s.Create(t.Context(), key, e))
+	noError(t, s.Touch(t.Context(), key, at, at.Add(time.Minute)))
+	noError(t, s.PutError(t.Context(), "an-id", []byte("{}"), at.Add(10*time.Minute)))
+
+	end := strconv.FormatInt(e.ExpiresAt.UnixMilli(), 10)
+	score := strconv.FormatInt(e.ExpiresAt.Add(time.Second-1).Unix(), 10)
+	want := func(want string, command ...string) {
+		t.Helper()
+		if got := server.CLI(t, command...); got != want {
+			t.Errorf("%s: %q, want %q", strings.Join(command, " "), got, want)
+		}
+	}
+	want(`{"v":1}`, "GET", name("session"))
+	want(end, "PEXPIRETIME", name("session"))
+	want(strconv.FormatInt(at.UnixMilli(), 10), "GET", name("used"))
+	want(key.String()+"\n"+score, "ZRANGE", "caddy-logout:identity:alice", "0", "-1", "WITHSCORES")
+	want(score, "EXPIRETIME", "caddy-logout:identity:alice")
+	want("{}", "GET", "caddy-logout:error:an-id")
+	want("4", "DBSIZE")
+
+	// The index lasts as long as its last entry: extended, never shortened.
+	for last, index := range map[time.Duration]time.Duration{time.Minute: time.Hour, 2 * time.Hour: 2 * time.Hour} {
+		e.ExpiresAt = at.Add(last)
+		noError(t, s.Create(t.Context(), newKey(), e))
+		want(strconv.FormatInt(at.Add(max(index, time.Hour)).Add(time.Second-1).Unix(), 10),
+			"EXPIRETIME", "caddy-logout:identity:alice")
+		server.CLI(t, "ZREMRANGEBYRANK", "caddy-logout:identity:alice", "1", "-1")
+		server.CLI(t, "EXPIREAT", "caddy-logout:identity:alice", score)
+	}
+
+	// Expired entries are cleared out when the next is made, and the dead are
+	// taken out.
+	server.CLI(t, "ZADD", "caddy-logout:identity:alice", "1", "long-gone")
+	noError(t, s.Create(t.Context(), newKey(), e))
+	if members := server.CLI(t, "ZRANGE", "caddy-logout:identity:alice", "0", "-1"); strings.Contains(members, "long-gone") {
+		t.Errorf("an expired entry is left: %s", members)
+	}
+	ended, err := s.Revoke(t.Context(), key, "alice", at, at.Add(time.Hour))
+	noError(t, err)
+	if !ended {
+		t.Error("ended is false")
+	}
+	want(`{"v":1,"revoked_at":"`+at.Format("2006-01-02T15:04:05.000Z")+`"}`, "GET", name("revoked"))
+	want("0", "EXISTS", name("session"), name("used"))
+}
+
+// TestRedisWriteBack writes a session back after it was revoked, as an app's
+// request in flight does.
+func TestRedisWriteBack(t *testing.T) {
+	server, s := startRedis(t)
+	key, at := s.create(t, "alice"), s.Now()
+	_, err := s.Revoke(t.Context(), key, "alice", at, at.Add(time.Hour))
+	noError(t, err)
+	server.CLI(t, "SET", "caddy-logout:session:{"+key.String()+"}", "back again")
+	s.wantRecord(t, key, Record{Value: []byte("back again"), RevokedAt: at})
+	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, ErrExists) {
+		t.Errorf("%v, want ErrExists", err)
+	}
+	ended, err := s.Revoke(t.Context(), key, "alice", at.Add(time.Minute), at.Add(time.Hour))
+	noError(t, err)
+	if !ended {
+		t.Error("revoking what came back did not end it")
+	}
+	s.wantRecord(t, key, Record{RevokedAt: at})
+}
+
+// TestRedisTombstoneBetween writes a tombstone where only a race can: between
+// the store's look at it and its SET.
+func TestRedisTombstoneBetween(t *testing.T) {
+	server, s := startRedis(t)
+	key := newKey()
+	store := s.Store.(*redisStore)
+	store.client.AddHook(beforeSet(func() {
+		server.CLI(t, "SET", "caddy-logout:revoked:{"+key.String()+"}", "by hand", "EX", "600")
+	}))
+	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, ErrExists) {
+		t.Errorf("%v, want ErrExists", err)
+	}
+	s.wantRecord(t, key, Record{RevokedAt: time.Unix(0, 0)})
+	s.wantKeys(t, "alice")
+}
+
+// beforeSet runs before the first pipeline that begins with SET.
+func beforeSet(run func()) redis.Hook { return &setHook{run: run} }
+
+type setHook struct{ run func() }
+
+func (h *setHook) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (h *setHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (h *setHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		if run := h.run; run != nil && commands[0].Name() == "set" {
+			h.run = nil
+			run()
+		}
+		return next(ctx, commands)
+	}
+}
+
+// TestRedisIndexFails creates a session whose index cannot be written: none may
+// come to life.
+func TestRedisIndexFails(t *testing.T) {
+	server, s := startRedis(t)
+	server.CLI(t, "SET", "caddy-logout:identity:alice", "not a set")
+	key := newKey()
+	err := s.Create(t.Context(), key, s.entry("alice"))
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v, want ErrUnavailable", err)
+	}
+	if want := "redis: create: session store unavailable: the server answered WRONGTYPE"; err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	s.wantRecord(t, key, Record{})
+}
+
+// TestRedisForeignValues reads what others have put there.
+func TestRedisForeignValues(t *testing.T) {
+	server, s := startRedis(t)
+	key := newKey()
+	name := func(kind string) string { return "caddy-logout:" + kind + ":{" + key.String() + "}" }
+	for _, tombstone := range []string{
+		"", "1", "{}", `{"v":1,"revoked_at":"tomorrow"}`, `{"v":1,"revoked_at":"0001-01-01T00:00:00Z"}`,
+	} {
+		server.CLI(t, "SET", name("revoked"), tombstone)
+		s.wantRecord(t, key, Record{RevokedAt: time.Unix(0, 0)})
+	}
+	server.CLI(t, "DEL", name("revoked"))
+	server.CLI(t, "SET", name("used"), "yesterday")
+	server.CLI(t, "ZADD", "caddy-logout:identity:alice", "9999999999", "no key", "9999999999", key.String())
+	s.wantRecord(t, key, Record{})
+	s.wantKeys(t, "alice", key)
+
+	server.CLI(t, "DEL", name("used"))
+	for _, kind := range []string{"session", "revoked", "used"} {
+		server.CLI(t, "RPUSH", name(kind), "a list")
+		if _, err := s.GetWithUse(t.Context(), key); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a list under %s: %v, want ErrUnavailable", kind, err)
+		}
+		server.CLI(t, "DEL", name(kind))
+	}
+}
+
+// TestRedisAway stops the server in the ways that servers stop.
+func TestRedisAway(t *testing.T) {
+	t.Run("killed and back", func(t *testing.T) {
+		server, s := startRedis(t)
+		noError(t, s.Ping(t.Context()))
+		server.Stop(t)
+		wantUnavailable(t, t.Context(), s.Store)
+	})
+	t.Run("frozen and back", func(t *testing.T) {
+		server, s := startRedis(t)
+		key := s.create(t, "alice")
+		server.Pause(t)
+		wantUnavailable(t, t.Context(), s.Store)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if _, err := s.Get(ctx, key); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("a call of 50 ms took %v", took)
+		}
+		server.Resume(t)
+		waitForStore(t, "the server to be back", func() bool { return s.Ping(t.Context()) == nil })
+		s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+	})
+	t.Run("never there", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+		noError(t, err)
+		addr := listener.Addr().String()
+		noError(t, listener.Close())
+		store := openRedis(t, RedisStore{Address: addr}, time.Now)
+		wantUnavailable(t, t.Context(), store)
+		noError(t, store.Close())
+		wantUnavailable(t, t.Context(), store)
+	})
+	t.Run("full", func(t *testing.T) {
+		server, s := startRedis(t)
+		server.CLI(t, "CONFIG", "SET", "maxmemory", "1")
+		err := s.Create(t.Context(), newKey(), s.entry("alice"))
+		if !errors.Is(err, ErrUnavailable) || !strings.HasSuffix(err.Error(), "OOM") {
+			t.Errorf("%v, want ErrUnavailable and OOM", err)
+		}
+	})
+}
+
+// TestRedisSecrets looks for secrets and keys in every error there is.
+func TestRedisSecrets(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "the-password")
+	good := openRedis(t, RedisStore{Address: server.Addr(), Password: "the-password"}, time.Now)
+	noError(t, good.Ping(t.Context()))
+	noError(t, good.Close())
+
+	cases := []struct {
+		name   string
+		config RedisStore
+	}{
+		{"no password", RedisStore{}},
+		{"wrong password", RedisStore{Password: "hunter2-secret"}},
+		{"wrong user", RedisStore{Username: "nobody-secret", Password: "hunter2-secret"}},
+		{"wrong database", RedisStore{Password: "the-password", DB: 9999}},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.config.Address = server.Addr()
+			store := openRedis(t, tc.config, time.Now)
+			defer store.Close() //nolint:errcheck // nothing was written
+			wantUnavailable(t, t.Context(), store)
+			err := store.Ping(t.Context())
+			for _, secret := range []string{"secret", "the-password"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error shows a secret: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestRedisErrorKeepsNothing(t *testing.T) {
+	for _, text := range []string{
+		"ERR unknown command 'x', with args beginning with: 'caddy-logout:session:{secret}'",
+		"secret", "", " secret", "Secret is here",
+	} {
+		for _, err := range []error{errors.New(text), redisReply(text)} {
+			got := redisError("get", err)
+			if !errors.Is(got, ErrUnavailable) || strings.Contains(strings.ToLower(got.Error()), "secret") {
+				t.Errorf("%q became %v", text, got)
+			}
+		}
+	}
+}
+
+// redisReply is an error that the server answered.
+type redisReply string
+
+func (e redisReply) Error() string { return string(e) }
+func (redisReply) RedisError()     {}
+
+func TestRedisUnixSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long for a socket's name
+	noError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	redistest.Start(t, "--unixsocket", socket)
+	for _, address := range []string{"unix/" + socket, "unix://" + socket} {
+		store := openRedis(t, RedisStore{Address: address, DB: 3}, time.Now)
+		noError(t, store.Ping(t.Context()))
+		noError(t, store.Close())
+	}
 }
