@@ -5,7 +5,11 @@ package caddylogout
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -65,6 +69,47 @@ func (s *RedisStore) options() (*redis.Options, error) {
 			Mode: maintnotifications.ModeDisabled,
 		},
 	}, nil
+}
+
+// config returns the settings of crypto/tls, nil for no TLS.
+func (t *RedisTLS) config(addr string) (*tls.Config, error) {
+	if t == nil {
+		return nil, nil // how the library spells "no TLS"
+	}
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         t.ServerName,
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // asked for by name
+	}
+	if config.ServerName == "" {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			config.ServerName = host
+		}
+	}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("tls: ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls: ca: no certificate in %s", t.CA)
+		}
+	}
+	if t.Certificate != "" {
+		load := func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+			if err != nil {
+				return nil, fmt.Errorf("tls: certificate: %w", err)
+			}
+			return &pair, nil
+		}
+		if _, err := load(); err != nil {
+			return nil, err
+		}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	}
+	return config, nil
 }
 
 // redisLog hands the library's log lines to Caddy's logger. They are for finding

@@ -63,6 +63,24 @@ type RedisStore struct {
 	PoolSize int `json:"pool_size,omitempty"`
 }
 
+// RedisTLS says how to talk TLS to the Redis server.
+type RedisTLS struct {
+	// CA is a PEM file of the certificate authorities to trust. Default: the
+	// system's.
+	CA string `json:"ca,omitempty"`
+	// Certificate is a PEM file of the certificate to show to the server. It is
+	// read for every connection, so it can be renewed without a reload.
+	Certificate string `json:"certificate,omitempty"`
+	// Key is the PEM file of the private key of Certificate.
+	Key string `json:"key,omitempty"`
+	// ServerName is the name that the server's certificate must have. Default:
+	// the host of the address.
+	ServerName string `json:"server_name,omitempty"`
+	// InsecureSkipVerify accepts any certificate: whoever is on the way can read
+	// and change all sessions. For tests only.
+	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
+}
+
 // CaddyModule returns the Caddy module information.
 func (RedisStore) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -184,6 +202,21 @@ func (s *RedisStore) checkWhole() error {
 		return errors.New("username: needs a password")
 	}
 	return s.check()
+}
+
+func (s *RedisStore) checkTLS() error {
+	network, _, _ := parseRedisAddress(s.Address)
+	switch {
+	case s.TLS == nil:
+		return nil
+	case network == "unix":
+		return errors.New("tls: not on a unix socket")
+	case (s.TLS.Certificate == "") != (s.TLS.Key == ""):
+		return errors.New("tls: certificate and key go together")
+	case s.TLS.InsecureSkipVerify && (s.TLS.CA != "" || s.TLS.ServerName != ""):
+		return errors.New("tls: insecure_skip_verify makes ca and server_name void; remove one or the other")
+	}
+	return nil
 }
 
 // withoutPlaceholders cuts out placeholders, which have not been replaced yet.
