@@ -27,6 +27,7 @@ import (
 //		default_return_url  <url>
 //		allowed_return_urls <url…>
 //		error_ui            <url>
+//		near_cache          off | { … }
 //	}
 func parseSessions(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
@@ -79,8 +80,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return checkedArg(d, &a.DefaultReturnURL, validateDefaultReturnURL)
 	case "allowed_return_urls":
 		return a.unmarshalAllowed(d)
+	case "near_cache":
+		return a.NearCache.UnmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls or error_ui", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui or near_cache", option)
 	}
 }
 
