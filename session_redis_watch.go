@@ -178,14 +178,22 @@ func (w *redisWatch) connectOnce() *redis.Options {
 			Bcast:    true,
 			Prefixes: []string{w.session, w.revoked},
 		}).Err()
-		// Any other answer, such as LOADING, is one that passes.
-		if redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ERR") {
-			return fmt.Errorf("%w: %w", errRefused, redisCause(err))
-		}
-		return err
+		return refusal(err)
 	}
 	options.PoolSize, options.MinIdleConns, options.Limiter = 1, 0, nil
+	// The store's own would be given reports to as well.
+	options.PushNotificationProcessor = redis.NewPushNotificationProcessor()
 	return &options
+}
+
+// refusal makes errRefused of an answer that will be the same next time: the
+// user may not, or the server does not know how. LOADING and the like pass.
+func refusal(err error) error {
+	var reply redis.Error
+	if errors.As(err, &reply) && (strings.HasPrefix(reply.Error(), "NOPERM") || strings.HasPrefix(reply.Error(), "ERR")) {
+		return fmt.Errorf("%w: %w", errRefused, redisCause(err))
+	}
+	return err
 }
 
 // watchStart is what the times in PINGs count from: its clock is monotonic.
