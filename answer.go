@@ -96,8 +96,7 @@ func clip(s string, n int) string {
 
 // asAPIError turns any error into one that a client may see.
 func (a *App) asAPIError(r *http.Request, err error) *apiError {
-	var e *apiError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
 	}
 	if !errors.Is(err, ErrUnavailable) {
@@ -141,7 +140,7 @@ func writeNoContent(w http.ResponseWriter) error {
 // it asked with here (RFC 9110, section 15.4.4).
 func redirect(w http.ResponseWriter, r *http.Request, location string) error {
 	prepare(w.Header())
-	http.Redirect(w, r, location, http.StatusSeeOther)
+	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // every location was checked by returnURLs or configured
 	return nil
 }
 

@@ -53,7 +53,7 @@ func newTestApp(t *testing.T, configure func(*App)) *testApp {
 	if configure != nil {
 		configure(a.App)
 	}
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
 	if err := a.Provision(ctx); err != nil {
 		t.Fatal(err)

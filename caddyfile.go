@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -287,10 +288,8 @@ func parseSessionAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, erro
 type seenOptions map[string]bool
 
 func (s seenOptions) once(d *caddyfile.Dispenser, option string, repeatable ...string) error {
-	for _, name := range repeatable {
-		if option == name {
-			return nil
-		}
+	if slices.Contains(repeatable, option) {
+		return nil
 	}
 	if s[option] {
 		return d.Errf("%s is given twice", option)

@@ -6,13 +6,14 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"net/http"
+	"slices"
 	"strings"
 )
 
 // Prefixes of what we hand out, as Ory's clients know them.
 const (
-	sessionTokenPrefix = "ory_st_" //nolint:gosec // a prefix, not a secret
-	logoutTokenPrefix  = "ory_lo_" //nolint:gosec // a prefix, not a secret
+	sessionTokenPrefix = "ory_st_"
+	logoutTokenPrefix  = "ory_lo_"
 )
 
 // sessionTokenHeader carries a session token, as Ory's API clients send it.
@@ -87,10 +88,8 @@ func appendCredential(dst []Credential, value string, source Source) []Credentia
 		return dst
 	}
 	c := Credential{value: value, Source: source}
-	for _, have := range dst {
-		if have == c {
-			return dst
-		}
+	if slices.Contains(dst, c) {
+		return dst
 	}
 	return append(dst, c)
 }

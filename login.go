@@ -114,7 +114,7 @@ func (l *Login) returnURL(r *http.Request, raw string) (string, error) {
 }
 
 func readAccounts(name string) (*login.Accounts, error) {
-	file, err := os.Open(name) //nolint:gosec // the administrator names it
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func newLoginFlow(api bool, now time.Time) loginFlow {
 	_, _ = rand.Read(b[6:]) // never fails: crypto/rand ends the program instead
 	issuedAt := now.UTC().Truncate(time.Millisecond)
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(issuedAt.UnixMilli())) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(ms[:], uint64(issuedAt.UnixMilli()))
 	copy(b[:6], ms[2:])
 	version := byte(browserFlowVersion)
 	if api {
@@ -70,7 +70,7 @@ func parseLoginFlow(id string, now time.Time) (loginFlow, error) {
 	}
 	var ms [8]byte
 	copy(ms[2:], u[:6])
-	issuedAt := time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC() //nolint:gosec // 48 bits
+	issuedAt := time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC()
 	if !now.Before(issuedAt.Add(loginFlowLifetime)) || issuedAt.After(now.Add(loginFlowSkew)) {
 		return loginFlow{}, newError(http.StatusGone, "self_service_flow_expired",
 			"The login flow expired, please initialize a new one.", "The self-service flow expired")

@@ -45,11 +45,13 @@ func TestGateRefuses(t *testing.T) {
 		media    string
 	}{
 		"browser with a login URL": {
-			SessionAuth{LoginURL: "/login"}, http.MethodGet, browser, http.StatusSeeOther,
+			SessionAuth{LoginURL: "/login"},
+			http.MethodGet, browser, http.StatusSeeOther,
 			"/login?return_to=http%3A%2F%2Fapp.example%2Fin%3Fa%3Db", "text/html",
 		},
 		"browser, login URL with a query": {
-			SessionAuth{LoginURL: "https://id.example/login?tenant=x"}, http.MethodGet, browser, http.StatusSeeOther,
+			SessionAuth{LoginURL: "https://id.example/login?tenant=x"},
+			http.MethodGet, browser, http.StatusSeeOther,
 			"https://id.example/login?return_to=http%3A%2F%2Fapp.example%2Fin%3Fa%3Db&tenant=x", "text/html",
 		},
 		"browser, form of an unsafe method": {
@@ -153,11 +155,13 @@ func TestGateStripsCredentials(t *testing.T) {
 		want    http.Header
 	}{
 		"cookie among others": {
-			SessionAuth{}, []string{`Cookie: a="b c";  ` + defaultCookieName + "=" + c.value + `; d=e;f`},
+			SessionAuth{},
+			[]string{`Cookie: a="b c";  ` + defaultCookieName + "=" + c.value + `; d=e;f`},
 			http.Header{"Cookie": {`a="b c"; d=e;f`}},
 		},
 		"all cookies of the name": {
-			SessionAuth{}, []string{sessionCookieLine(c), "Cookie: " + defaultCookieName + "=x; a=1"},
+			SessionAuth{},
+			[]string{sessionCookieLine(c), "Cookie: " + defaultCookieName + "=x; a=1"},
 			http.Header{"Cookie": {"a=1"}},
 		},
 		"session token":         {SessionAuth{}, []string{"X-Session-Token: " + c.value}, http.Header{}},
@@ -166,7 +170,8 @@ func TestGateStripsCredentials(t *testing.T) {
 		"dead bearer of ours":   {SessionAuth{Optional: true}, []string{"Authorization: Bearer ory_st_gone"}, http.Header{}},
 		"basic auth of the app": {SessionAuth{}, []string{sessionCookieLine(c), "Authorization: Basic eA=="}, http.Header{"Authorization": {"Basic eA=="}}},
 		"off": {
-			SessionAuth{StripCredentials: &off}, []string{sessionCookieLine(c), "Authorization: Bearer " + c.value},
+			SessionAuth{StripCredentials: &off},
+			[]string{sessionCookieLine(c), "Authorization: Bearer " + c.value},
 			http.Header{"Cookie": {defaultCookieName + "=" + c.value}, "Authorization": {"Bearer " + c.value}},
 		},
 	}

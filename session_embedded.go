@@ -112,7 +112,7 @@ func openEmbedded(file string, now func() time.Time) (*embeddedStore, error) {
 // syncFolder makes the name of a new file last through a power failure. Not
 // every system can do it, and those that cannot do not need it.
 func syncFolder(dir string) {
-	if d, err := os.Open(dir); err == nil { //nolint:gosec // the administrator's own path
+	if d, err := os.Open(dir); err == nil {
 		_ = d.Sync()
 		_ = d.Close()
 	}

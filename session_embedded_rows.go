@@ -176,7 +176,7 @@ func indexedKeys(tx *bbolt.Tx, identity string, now int64) []IndexedKey {
 // their names are made of.
 func indexName(identity string, key Key) []byte {
 	name := make([]byte, 0, 4+len(identity)+len(key))
-	name = binary.BigEndian.AppendUint32(name, uint32(len(identity))) //nolint:gosec // far below 4 GiB: bbolt refuses names over 32 KiB
+	name = binary.BigEndian.AppendUint32(name, uint32(len(identity)))
 	name = append(name, identity...)
 	return append(name, key[:]...)
 }
@@ -191,10 +191,10 @@ func endName(end []byte, kind rowKind, name []byte) []byte {
 // encodeTime writes a time as the file holds it. Times before 1970 have long
 // expired and are all the same.
 func encodeTime(t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(max(t.UnixMilli(), 0))) //nolint:gosec // not negative
+	return binary.BigEndian.AppendUint64(nil, uint64(max(t.UnixMilli(), 0)))
 }
 
 // decodeTime reads a time from the first 8 bytes of b.
 func decodeTime(b []byte) time.Time {
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC() //nolint:gosec // written by encodeTime
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC()
 }

@@ -3,7 +3,6 @@
 package caddylogout
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -35,8 +34,8 @@ func BenchmarkRedisStore(b *testing.B) {
 
 func benchmarkStore(b *testing.B, store Store) {
 	b.Helper()
-	defer store.Close() //nolint:errcheck // measured, not kept
-	ctx := context.Background()
+	defer store.Close()
+	ctx := b.Context()
 	end := time.Now().Add(time.Hour)
 	key := newKey()
 	entry := Entry{Identity: "alice", Value: make([]byte, 400), ExpiresAt: end}

@@ -143,7 +143,7 @@ func parseArgon2id(s string) (hash, error) {
 		return nil, errHash
 	}
 	return argon2idHash{
-		memory: uint32(memory), time: uint32(time), threads: uint8(threads), //nolint:gosec // number bounds them
+		memory: uint32(memory), time: uint32(time), threads: uint8(threads),
 		salt: salt, key: key,
 	}, nil
 }
@@ -159,7 +159,6 @@ func number(s, prefix string, limit uint64) (uint64, bool) {
 }
 
 func (h argon2idHash) matches(password string) bool {
-	//nolint:gosec // the length of the key is bounded by parseArgon2id
 	key := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.key)))
 	return subtle.ConstantTimeCompare(key, h.key) == 1
 }

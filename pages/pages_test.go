@@ -255,8 +255,14 @@ func TestContrast(t *testing.T) {
 			front, back string
 			least       float64
 		}{
-			{"text", "card", 4.5}, {"text", "ground", 4.5}, {"muted", "card", 4.5}, {"on-accent", "accent", 4.5},
-			{"alert", "alert-ground", 4.5}, {"alert", "card", 4.5}, {"field", "card", 3}, {"accent", "card", 3},
+			{"text", "card", 4.5},
+			{"text", "ground", 4.5},
+			{"muted", "card", 4.5},
+			{"on-accent", "accent", 4.5},
+			{"alert", "alert-ground", 4.5},
+			{"alert", "card", 4.5},
+			{"field", "card", 3},
+			{"accent", "card", 3},
 		} {
 			if got := contrast(t, colours[pair.front], colours[pair.back]); got < pair.least {
 				t.Errorf("%s: %s on %s is %.2f to 1, want %.1f", name, pair.front, pair.back, got, pair.least)

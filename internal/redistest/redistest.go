@@ -72,7 +72,7 @@ func start(tb testing.TB, args []string) (*Server, error) {
 		"--save", "", "--appendonly", "no", "--dir", tb.TempDir(),
 	}, args...)
 	// Not CommandContext: the process ends in Stop, which waits for it.
-	s.cmd = exec.Command("redis-server", args...) //nolint:gosec,noctx // arguments of a test
+	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start redis-server: %w", err)
@@ -115,7 +115,7 @@ func answersPing(ctx context.Context, addr string) bool {
 	if err != nil {
 		return false
 	}
-	defer conn.Close() //nolint:errcheck // only asked
+	defer conn.Close()
 	answer := make([]byte, 64)
 	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return false
@@ -147,7 +147,7 @@ func (s *Server) CLI(tb testing.TB, args ...string) string {
 	tb.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	all := append([]string{"-e", "-h", host, "-p", port}, s.login...)
-	cmd := exec.CommandContext(tb.Context(), "redis-cli", append(all, args...)...) //nolint:gosec // arguments of a test
+	cmd := exec.CommandContext(tb.Context(), "redis-cli", append(all, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		tb.Fatalf("redis-cli %s: %v: %s", strings.Join(args, " "), err, out)

@@ -1,0 +1,22 @@
+// This file runs tests on both stores.
+
+package integration_test
+
+import (
+	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// onBothStores runs a test on a store of each kind; storeLine is what selects
+// it in a sessions block.
+func onBothStores(t *testing.T, test func(t *testing.T, storeLine string)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { test(t, embeddedStore) })
+	t.Run("redis", func(t *testing.T) { test(t, redisStore(redistest.Start(t))) })
+}
+
+// embeddedStore keeps sessions in a file beside the Caddyfile.
+const embeddedStore = "store embedded {$DIR}/sessions.db"
+
+func redisStore(r *redistest.Server) string { return "store redis " + r.Addr() }
