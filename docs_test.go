@@ -103,12 +103,17 @@ func TestDocumentLinks(t *testing.T) {
 // snippet, or a site by its address.
 var wholeCaddyfile = regexp.MustCompile(`^(#[^\n]*\n|\s)*(\{|\(|(https?://|localhost|:|\*\.|[\w-]+\.[\w.-]+)\S*.* \{\n)`)
 
+// accountsOption is where a document names an accounts file, which is read when
+// a configuration is loaded: the one of the examples stands in for it.
+var accountsOption = regexp.MustCompile(`(?m)^(\s*accounts) \S+$`)
+
 func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "from the environment")
 	checked := 0
 	for name, text := range documents(t) {
 		for _, block := range blocks(text, "caddyfile") {
 			checked++
+			block = accountsOption.ReplaceAllString(block, "${1} caddyfile-examples/accounts.txt")
 			if !wholeCaddyfile.MatchString(block) {
 				block = ":0 {\n" + block + "}\n"
 			}
