@@ -189,7 +189,7 @@ func TestRedisTLSConnects(t *testing.T) {
 
 func freeTCPPort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	noError(t, err)
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	noError(t, err)
