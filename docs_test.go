@@ -28,7 +28,7 @@ func documents(t *testing.T) map[string]string {
 		t.Fatalf("no documents (%v)", err)
 	}
 	for _, name := range append(names, top...) {
-		text, err := os.ReadFile(name) //nolint:gosec // a file of the repository
+		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func TestDocumentedTestsExist(t *testing.T) {
 		case !strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
-		text, err := os.ReadFile(path) //nolint:gosec // a file of the repository
+		text, err := os.ReadFile(path)
 		tests.Write(text)
 		return err
 	})

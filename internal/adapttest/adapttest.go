@@ -65,7 +65,7 @@ func Run(t *testing.T, folder string, update bool) {
 }
 
 func compare(t *testing.T, file string, update bool) {
-	golden, err := os.ReadFile(file) //nolint:gosec // a file of the tests
+	golden, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
