@@ -27,10 +27,10 @@ func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	seen := map[string]bool{"file": s.File != ""}
-	for d.NextBlock(d.Nesting()) {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		if option != "file" {
-			return d.Errf("unknown option %q of the embedded store", option)
+			return d.Errf("unknown option %q of the embedded store: want file", option)
 		}
 		if err := once(d, seen, option); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	seen := map[string]bool{"address": s.Address != ""}
-	for d.NextBlock(d.Nesting()) {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		if err := once(d, seen, option); err != nil {
 			return err
@@ -117,7 +117,8 @@ func (s *RedisStore) unmarshalOption(d *caddyfile.Dispenser, option string) erro
 	case "pool_size":
 		return oneNumber(d, 1, &s.PoolSize)
 	default:
-		return d.Errf("unknown option %q of the redis store", option)
+		return d.Errf("unknown option %q of the redis store: want address, username, password, db, key_prefix, "+
+			"tls, dial_timeout, read_timeout, write_timeout or pool_size", option)
 	}
 }
 
@@ -147,7 +148,7 @@ func (t *RedisTLS) unmarshal(d *caddyfile.Dispenser) error {
 				err = d.ArgErr()
 			}
 		default:
-			err = d.Errf("unknown option %q of tls", option)
+			err = d.Errf("unknown option %q of tls: want ca, certificate, key, server_name or insecure_skip_verify", option)
 		}
 		if err != nil {
 			return err

@@ -1,10 +1,9 @@
-// This file holds the configuration of the Redis store: what is refused, how
-// secrets are found, and how the client is tuned for a proxy.
+// This file holds the configuration of the Redis store: what is refused, and
+// how secrets are found.
 
 package caddylogout
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -21,9 +20,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-	"go.uber.org/zap"
 )
 
 // Defaults of the Redis store. The library's own are 5 s and several tries,
@@ -65,6 +61,24 @@ type RedisStore struct {
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
 	// PoolSize is the largest number of connections. Default: 10 for every CPU.
 	PoolSize int `json:"pool_size,omitempty"`
+}
+
+// RedisTLS says how to talk TLS to the Redis server.
+type RedisTLS struct {
+	// CA is a PEM file of the certificate authorities to trust. Default: the
+	// system's.
+	CA string `json:"ca,omitempty"`
+	// Certificate is a PEM file of the certificate to show to the server. It is
+	// read for every connection, so it can be renewed without a reload.
+	Certificate string `json:"certificate,omitempty"`
+	// Key is the PEM file of the private key of Certificate.
+	Key string `json:"key,omitempty"`
+	// ServerName is the name that the server's certificate must have. Default:
+	// the host of the address.
+	ServerName string `json:"server_name,omitempty"`
+	// InsecureSkipVerify accepts any certificate: whoever is on the way can read
+	// and change all sessions. For tests only.
+	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -190,6 +204,21 @@ func (s *RedisStore) checkWhole() error {
 	return s.check()
 }
 
+func (s *RedisStore) checkTLS() error {
+	network, _, _ := parseRedisAddress(s.Address)
+	switch {
+	case s.TLS == nil:
+		return nil
+	case network == "unix":
+		return errors.New("tls: not on a unix socket")
+	case (s.TLS.Certificate == "") != (s.TLS.Key == ""):
+		return errors.New("tls: certificate and key go together")
+	case s.TLS.InsecureSkipVerify && (s.TLS.CA != "" || s.TLS.ServerName != ""):
+		return errors.New("tls: insecure_skip_verify makes ca and server_name void; remove one or the other")
+	}
+	return nil
+}
+
 // withoutPlaceholders cuts out placeholders, which have not been replaced yet.
 func withoutPlaceholders(s string) string {
 	return placeholderPattern.ReplaceAllString(s, "")
@@ -254,73 +283,6 @@ func (s *RedisStore) PoolKey() string {
 	mac.Write(settings)
 	return "redis:" + hex.EncodeToString(mac.Sum(nil))
 }
-
-// Open makes the client. It does not wait for the server: a Caddy that starts
-// while Redis is away serves what needs no session.
-func (s *RedisStore) Open() (Store, error) { return s.open(time.Now) }
-
-func (s *RedisStore) open(now func() time.Time) (*redisStore, error) {
-	options, err := s.options()
-	if err != nil {
-		return nil, fmt.Errorf("redis store: %w", err)
-	}
-	bridgeRedisLog()
-	return &redisStore{client: redis.NewClient(options), prefix: s.KeyPrefix, now: now}, nil
-}
-
-func (s *RedisStore) options() (*redis.Options, error) {
-	network, addr, err := parseRedisAddress(s.Address)
-	if err != nil {
-		return nil, err
-	}
-	config, err := s.TLS.config(addr)
-	if err != nil {
-		return nil, err
-	}
-	return &redis.Options{
-		Network:      network,
-		Addr:         addr,
-		Username:     s.Username,
-		Password:     s.Password,
-		DB:           s.DB,
-		TLSConfig:    config,
-		DialTimeout:  time.Duration(s.DialTimeout),
-		ReadTimeout:  time.Duration(s.ReadTimeout),
-		WriteTimeout: time.Duration(s.WriteTimeout),
-		PoolSize:     s.PoolSize,
-		PoolTimeout:  time.Duration(s.ReadTimeout),
-		// The caller's deadline counts too.
-		ContextTimeoutEnabled: true,
-		// One more try, for a connection that died while it was idle.
-		MaxRetries:    1,
-		DialerRetries: 1,
-		// One pool, as nearly everything here is a pipeline, and small buffers,
-		// as sessions are small.
-		PipelinePoolSize: -1,
-		ReadBufferSize:   8 << 10,
-		WriteBufferSize:  8 << 10,
-		// A least-privilege user may send no CLIENT commands.
-		DisableIdentity: true,
-		MaintNotificationsConfig: &maintnotifications.Config{
-			Mode: maintnotifications.ModeDisabled,
-		},
-	}, nil
-}
-
-// redisLog hands the library's log lines to Caddy's logger. They are for finding
-// faults: whatever fails is also an error of the call, and logged where that is
-// handled.
-type redisLog struct{}
-
-// Printf logs a line of the library.
-func (redisLog) Printf(_ context.Context, format string, args ...any) {
-	if entry := caddy.Log().Named("sessions.redis").Check(zap.DebugLevel, "redis client"); entry != nil {
-		entry.Write(zap.String("detail", fmt.Sprintf(format, args...)))
-	}
-}
-
-// bridgeRedisLog sets the library's logger, which is one for the whole process.
-var bridgeRedisLog = sync.OnceFunc(func() { redis.SetLogger(redisLog{}) })
 
 // Interface guards.
 var (

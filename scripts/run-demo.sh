@@ -6,9 +6,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export XDG_DATA_HOME=$PWD/.cache/demo/data XDG_CONFIG_HOME=$PWD/.cache/demo/config
 mkdir -p "$XDG_DATA_HOME" "$XDG_CONFIG_HOME"
-cat <<'TEXT'
+cat <<TEXT
 
-  The demo:  http://localhost:8080
+  The demo:  http://localhost:${PORT:-8080}
   Account:   demo
   Password:  demo-password
 

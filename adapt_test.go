@@ -1,0 +1,20 @@
+// This file compares what Caddyfiles adapt to with the golden files, which are
+// the examples of docs/reference.md as well.
+
+package caddylogout
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/adapttest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestAdapt(t *testing.T) {
+	t.Setenv("APP_URL", "https://app.example.com")
+	t.Setenv("STATE_DIR", "/var/lib/caddy")
+	t.Setenv("REDIS_PASSWORD", "from the environment")
+	adapttest.Run(t, "testdata/adapt", *update)
+}

@@ -1,0 +1,128 @@
+// This file tests the Redis store where Redis is away, full or closed to us, and
+// looks for secrets in what it says then.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// TestRedisAway stops the server in the ways that servers stop.
+func TestRedisAway(t *testing.T) {
+	t.Run("killed and back", func(t *testing.T) {
+		server, s := startRedis(t)
+		noError(t, s.Ping(t.Context()))
+		server.Stop(t)
+		wantUnavailable(t.Context(), t, s.Store)
+	})
+	t.Run("frozen and back", func(t *testing.T) {
+		server, s := startRedis(t)
+		key := s.create(t, "alice")
+		server.Pause(t)
+		wantUnavailable(t.Context(), t, s.Store)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if _, err := s.Get(ctx, key); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("a call of 50 ms took %v", took)
+		}
+		server.Resume(t)
+		waitForStore(t, "the server to be back", func() bool { return s.Ping(t.Context()) == nil })
+		s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+	})
+	t.Run("never there", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		noError(t, err)
+		addr := listener.Addr().String()
+		noError(t, listener.Close())
+		store := openRedis(t, RedisStore{Address: addr}, time.Now)
+		wantUnavailable(t.Context(), t, store)
+		noError(t, store.Close())
+		wantUnavailable(t.Context(), t, store)
+	})
+	t.Run("full", func(t *testing.T) {
+		server, s := startRedis(t)
+		server.CLI(t, "CONFIG", "SET", "maxmemory", "1")
+		err := s.Create(t.Context(), newKey(), s.entry("alice"))
+		if !errors.Is(err, ErrUnavailable) || !strings.HasSuffix(err.Error(), "OOM") {
+			t.Errorf("%v, want ErrUnavailable and OOM", err)
+		}
+	})
+}
+
+// TestRedisSecrets looks for secrets and keys in every error there is.
+func TestRedisSecrets(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "the-password")
+	good := openRedis(t, RedisStore{Address: server.Addr(), Password: "the-password"}, time.Now)
+	noError(t, good.Ping(t.Context()))
+	noError(t, good.Close())
+
+	cases := []struct {
+		name   string
+		config RedisStore
+	}{
+		{"no password", RedisStore{}},
+		{"wrong password", RedisStore{Password: "hunter2-secret"}},
+		{"wrong user", RedisStore{Username: "nobody-secret", Password: "hunter2-secret"}},
+		{"wrong database", RedisStore{Password: "the-password", DB: 9999}},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.config.Address = server.Addr()
+			store := openRedis(t, tc.config, time.Now)
+			defer store.Close()
+			wantUnavailable(t.Context(), t, store)
+			err := store.Ping(t.Context())
+			for _, secret := range []string{"secret", "the-password"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error shows a secret: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestRedisErrorKeepsNothing(t *testing.T) {
+	for _, text := range []string{
+		"ERR unknown command 'x', with args beginning with: 'caddy-logout:session:{secret}'",
+		"secret", "", " secret", "Secret is here",
+	} {
+		for _, err := range []error{errors.New(text), replyError(text)} {
+			got := redisError("get", err)
+			if !errors.Is(got, ErrUnavailable) || strings.Contains(strings.ToLower(got.Error()), "secret") {
+				t.Errorf("%q became %v", text, got)
+			}
+		}
+	}
+}
+
+// replyError is an error that the server answered.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+func (replyError) RedisError()     {}
+
+func TestRedisUnixSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // its own is too long for a socket's name
+	noError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	redistest.Start(t, "--unixsocket", socket)
+	for _, address := range []string{"unix/" + socket, "unix://" + socket} {
+		store := openRedis(t, RedisStore{Address: address, DB: 3}, time.Now)
+		noError(t, store.Ping(t.Context()))
+		noError(t, store.Close())
+	}
+}
