@@ -30,6 +30,7 @@ import (
 //	}
 func parseSessions(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // to the line of the second one
 		return nil, d.Err("sessions is configured twice; there is one sessions app, shared by all sites")
 	}
 	app := new(App)

@@ -37,7 +37,9 @@ func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch option {
 		case "accounts":
-			err = stringArg(d, &l.Accounts)
+			if err = stringArg(d, &l.Accounts); err == nil && l.Accounts == "" {
+				err = d.Err("accounts: want the name of a file")
+			}
 		case "default_return_url":
 			err = checkedArg(d, &l.DefaultReturnURL, validateDefaultReturnURL)
 		default:

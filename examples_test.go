@@ -39,7 +39,7 @@ func TestExamples(t *testing.T) {
 }
 
 func checkExample(t *testing.T, file string) {
-	text, err := os.ReadFile(file) //nolint:gosec // a file of the repository
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -336,7 +336,7 @@ func TestLoginByScript(t *testing.T) {
 	s := startLogin(t)
 	c := s.client(t)
 	f := c.begin("/self-service/login/browser?return_to=https://other.example.com/in")
-	if f.Type != "browser" || f.State != "choose_method" || f.UI.Method != "POST" || f.ReturnTo != "https://other.example.com/in" ||
+	if f.Type != "browser" || f.State != "choose_method" || f.UI.Method != http.MethodPost || f.ReturnTo != "https://other.example.com/in" ||
 		f.ExpiresAt.Sub(f.IssuedAt) != time.Hour || len(csrfOf(f)) != 88 {
 		t.Errorf("the flow is %+v", f)
 	}
@@ -485,37 +485,37 @@ func TestLoginBadInput(t *testing.T) {
 	}{
 		{"no such path", "GET", "/self-service/login/nonsense", "", []string{asBrowser}, 404, "not_found"},
 		{"DELETE the form", "DELETE", f.UI.Action, "", []string{asBrowser}, 405, "method_not_allowed"},
-		{"POST to begin", "POST", "/self-service/login/browser", "", []string{asBrowser}, 405, "method_not_allowed"},
+		{"POST to begin", http.MethodPost, "/self-service/login/browser", "", []string{asBrowser}, 405, "method_not_allowed"},
 		{"PUT to begin by API", "PUT", "/self-service/login/api", "", []string{asScript}, 405, "method_not_allowed"},
 		{"return URL elsewhere", "GET", "/self-service/login/browser?return_to=https://evil.example/", "", []string{asScript}, 400, "self_service_flow_return_to_forbidden"},
 		{"return URL elsewhere, by API", "GET", "/self-service/login/api?return_to=https://evil.example/", "", []string{asScript}, 400, "self_service_flow_return_to_forbidden"},
 		{"return URL that is none", "GET", "/self-service/login/browser?return_to=javascript:alert(1)", "", []string{asScript}, 400, "self_service_flow_return_to_invalid"},
-		{"return URL elsewhere, in the form", "POST", f.UI.Action + "&return_to=https://evil.example/", credentials("alice", "correct horse", csrf), []string{asScript, jsonType}, 400, "self_service_flow_return_to_forbidden"},
-		{"no flow", "POST", "/self-service/login", credentials("alice", "correct horse", csrf), []string{asScript, jsonType}, 404, "not_found"},
+		{"return URL elsewhere, in the form", http.MethodPost, f.UI.Action + "&return_to=https://evil.example/", credentials("alice", "correct horse", csrf), []string{asScript, jsonType}, 400, "self_service_flow_return_to_forbidden"},
+		{"no flow", http.MethodPost, "/self-service/login", credentials("alice", "correct horse", csrf), []string{asScript, jsonType}, 404, "not_found"},
 		{"a flow that is none", "GET", "/self-service/login?flow=%00", "", []string{asScript}, 404, "not_found"},
 		{"a flow in capitals", "GET", "/self-service/login?flow=" + strings.ToUpper(f.ID), "", []string{asScript}, 404, "not_found"},
 		{"a flow of a random id", "GET", "/self-service/login?flow=86d30eba-d04d-407e-9c78-53fd0c8ca6e7", "", []string{asScript}, 404, "not_found"},
 		{"a flow that expired", "GET", page(expired), "", []string{asScript}, 410, "self_service_flow_expired"},
-		{"a flow that expired, submitted", "POST", page(expired), credentials("alice", "correct horse", csrf), []string{asScript, jsonType}, 410, "self_service_flow_expired"},
+		{"a flow that expired, submitted", http.MethodPost, page(expired), credentials("alice", "correct horse", csrf), []string{asScript, jsonType}, 410, "self_service_flow_expired"},
 		{"a flow of the future", "GET", page(early), "", []string{asScript}, 410, "self_service_flow_expired"},
-		{"no content type", "POST", f.UI.Action, "x", []string{asScript}, 415, "request_content_type_unsupported"},
-		{"multipart", "POST", f.UI.Action, "x", []string{asScript, "Content-Type: multipart/form-data; boundary=x"}, 415, "request_content_type_unsupported"},
-		{"no body", "POST", f.UI.Action, "", []string{asScript, jsonType}, 400, "request_body_invalid"},
-		{"half an object", "POST", f.UI.Action, `{"method":"pass`, []string{asScript, jsonType}, 400, "request_body_invalid"},
-		{"a list", "POST", f.UI.Action, `[]`, []string{asScript, jsonType}, 400, "request_body_invalid"},
-		{"a number for a name", "POST", f.UI.Action, `{"identifier":1}`, []string{asScript, jsonType}, 400, "request_body_invalid"},
-		{"two objects", "POST", f.UI.Action, `{}{}`, []string{asScript, jsonType}, 400, "request_body_invalid"},
-		{"a broken form", "POST", f.UI.Action, `password=%zz`, []string{asScript, formType}, 400, "request_body_invalid"},
-		{"6 MiB of JSON", "POST", f.UI.Action, `{"identifier":"` + strings.Repeat("a", 6<<20) + `"}`, []string{asScript, jsonType}, 413, "request_body_too_large"},
-		{"6 MiB of spaces behind it", "POST", f.UI.Action, `{}` + strings.Repeat(" ", 6<<20), []string{asScript, jsonType}, 400, "request_body_invalid"},
-		{"6 MiB of form", "POST", f.UI.Action, "password=" + strings.Repeat("a", 6<<20), []string{asScript, formType}, 413, "request_body_too_large"},
-		{"no such method", "POST", f.UI.Action, strings.ReplaceAll(credentials("alice", "correct horse", csrf), `"password",`, `"magic",`), []string{asScript, jsonType}, 400, "4010002"},
-		{"no name", "POST", f.UI.Action, credentials("  ", "correct horse", csrf), []string{asScript, jsonType}, 400, "Property identifier is missing."},
-		{"no password", "POST", f.UI.Action, credentials("alice", "", csrf), []string{asScript, jsonType}, 400, "Property password is missing."},
-		{"a name of 300 bytes", "POST", f.UI.Action, credentials(strings.Repeat("n", 300), "correct horse", csrf), []string{asScript, jsonType}, 400, "4000006"},
-		{"invalid UTF-8", "POST", f.UI.Action, "method=password&identifier=%ff%fe&password=%ff&csrf_token=" + url.QueryEscape(csrf), []string{asScript, formType}, 400, "4000006"},
+		{"no content type", http.MethodPost, f.UI.Action, "x", []string{asScript}, 415, "request_content_type_unsupported"},
+		{"multipart", http.MethodPost, f.UI.Action, "x", []string{asScript, "Content-Type: multipart/form-data; boundary=x"}, 415, "request_content_type_unsupported"},
+		{"no body", http.MethodPost, f.UI.Action, "", []string{asScript, jsonType}, 400, "request_body_invalid"},
+		{"half an object", http.MethodPost, f.UI.Action, `{"method":"pass`, []string{asScript, jsonType}, 400, "request_body_invalid"},
+		{"a list", http.MethodPost, f.UI.Action, `[]`, []string{asScript, jsonType}, 400, "request_body_invalid"},
+		{"a number for a name", http.MethodPost, f.UI.Action, `{"identifier":1}`, []string{asScript, jsonType}, 400, "request_body_invalid"},
+		{"two objects", http.MethodPost, f.UI.Action, `{}{}`, []string{asScript, jsonType}, 400, "request_body_invalid"},
+		{"a broken form", http.MethodPost, f.UI.Action, `password=%zz`, []string{asScript, formType}, 400, "request_body_invalid"},
+		{"6 MiB of JSON", http.MethodPost, f.UI.Action, `{"identifier":"` + strings.Repeat("a", 6<<20) + `"}`, []string{asScript, jsonType}, 413, "request_body_too_large"},
+		{"6 MiB of spaces behind it", http.MethodPost, f.UI.Action, `{}` + strings.Repeat(" ", 6<<20), []string{asScript, jsonType}, 400, "request_body_invalid"},
+		{"6 MiB of form", http.MethodPost, f.UI.Action, "password=" + strings.Repeat("a", 6<<20), []string{asScript, formType}, 413, "request_body_too_large"},
+		{"no such method", http.MethodPost, f.UI.Action, strings.ReplaceAll(credentials("alice", "correct horse", csrf), `"password",`, `"magic",`), []string{asScript, jsonType}, 400, "4010002"},
+		{"no name", http.MethodPost, f.UI.Action, credentials("  ", "correct horse", csrf), []string{asScript, jsonType}, 400, "Property identifier is missing."},
+		{"no password", http.MethodPost, f.UI.Action, credentials("alice", "", csrf), []string{asScript, jsonType}, 400, "Property password is missing."},
+		{"a name of 300 bytes", http.MethodPost, f.UI.Action, credentials(strings.Repeat("n", 300), "correct horse", csrf), []string{asScript, jsonType}, 400, "4000006"},
+		{"invalid UTF-8", http.MethodPost, f.UI.Action, "method=password&identifier=%ff%fe&password=%ff&csrf_token=" + url.QueryEscape(csrf), []string{asScript, formType}, 400, "4000006"},
 		{"prefetch", "GET", "/self-service/login/browser", "", []string{asBrowser, "Sec-Purpose: prefetch;prerender"}, 403, "speculative_request"},
-		{"early data", "POST", f.UI.Action, credentials("alice", "correct horse", csrf), []string{asScript, jsonType, "Early-Data: 1"}, 425, "too_early"},
+		{"early data", http.MethodPost, f.UI.Action, credentials("alice", "correct horse", csrf), []string{asScript, jsonType, "Early-Data: 1"}, 425, "too_early"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -85,7 +85,7 @@ type embeddedStore struct {
 // sweeper.
 func openEmbedded(file string, now func() time.Time) (*embeddedStore, error) {
 	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // whoever configures the server names it
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
 	db, err := bbolt.Open(file, 0o600, &bbolt.Options{
@@ -112,7 +112,7 @@ func openEmbedded(file string, now func() time.Time) (*embeddedStore, error) {
 // syncFolder makes the name of a new file last through a power failure. Not
 // every system can do it, and those that cannot do not need it.
 func syncFolder(dir string) {
-	if d, err := os.Open(dir); err == nil { //nolint:gosec // whoever configures the server names it
+	if d, err := os.Open(dir); err == nil {
 		_ = d.Sync()
 		_ = d.Close()
 	}

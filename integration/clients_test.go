@@ -29,7 +29,7 @@ func tool(t *testing.T, packages, name string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatalf("%v: try apt-get install %s", err, packages)
 	}
-	return exec.CommandContext(t.Context(), path, args...) //nolint:gosec // fixed names
+	return exec.CommandContext(t.Context(), path, args...)
 }
 
 // run runs a command to its end; its output shows if it fails.

@@ -66,7 +66,7 @@ func prepare(t testing.TB, o serverOptions) *caddyServer {
 		writeFile(t, filepath.Join(s.dir, name), content)
 	}
 	writeFile(t, s.configFile(), o.caddyfile)
-	s.env = append(os.Environ(), //nolint:gocritic // the process needs PATH and the like
+	s.env = append(os.Environ(),
 		asCaddy+"=1",
 		"CADDY_ADMIN=127.0.0.1:"+s.admin,
 		"HOME="+s.dir,
@@ -92,7 +92,7 @@ func (s *caddyServer) command(args ...string) *exec.Cmd {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(self, args...) //nolint:gosec // the test binary itself
+	cmd := exec.Command(self, args...)
 	cmd.Env = s.env
 	cmd.Dir = s.cwd
 	return cmd
@@ -338,7 +338,7 @@ func tryCall(t testing.TB, method, url, body string, header ...string) (answer, 
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end below
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return answer{status: resp.StatusCode, header: resp.Header, body: string(b)}, err
 }

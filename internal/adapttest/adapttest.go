@@ -65,7 +65,7 @@ func Run(t *testing.T, folder string, update bool) {
 }
 
 func compare(t *testing.T, file string, update bool) {
-	golden, err := os.ReadFile(file) //nolint:gosec // a file of the tests
+	golden, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func compare(t *testing.T, file string, update bool) {
 	}
 	got := string(text) + separator + outcome(t, text)
 	if update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil { //nolint:gosec // no secret
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
