@@ -61,7 +61,7 @@ func TestReloadKeepsRequestsInFlight(t *testing.T) {
 			close(arrived)
 			<-release
 			w.Header().Set("X-Sign-In", `{"identity":"bob"}`)
-			fmt.Fprintf(w, "user %s", r.Header.Get("X-User-Id")) //nolint:errcheck // the client checks
+			fmt.Fprintf(w, "user %s", r.Header.Get("X-User-Id"))
 		}))
 		t.Cleanup(app.Close)
 		proxy := "route /slow {\n\t\tsession_auth {\n\t\t\tissue_on_header X-Sign-In\n\t\t}\n\t\treverse_proxy " + app.URL + "\n\t}"
