@@ -109,8 +109,8 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 		if hasPlaceholder(entry) {
 			continue
 		}
-		if _, err := newReturnURLs(defaultReturnURL, []string{entry}); err != nil {
-			return d.Errf("%w", err)
+		if _, err := parseAllowedURL(entry); err != nil {
+			return d.Errf("allowed_return_urls: %q: %w", entry, err)
 		}
 	}
 	a.AllowedReturnURLs = append(a.AllowedReturnURLs, entries...)
@@ -328,7 +328,7 @@ func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) er
 
 // validateDefaultReturnURL checks a default return URL.
 func validateDefaultReturnURL(value string) error {
-	_, err := newReturnURLs(value, nil)
+	_, err := parseDefaultURL(value)
 	return err
 }
 

@@ -20,7 +20,7 @@ func TestWrongCaddyfiles(t *testing.T) {
 	for _, test := range []struct{ name, caddyfile, want, line string }{
 		{"sessions, unknown option", global("shop redis"), `unknown option "shop" of sessions`, "3"},
 		{"sessions, option twice", global("lifespan 1h", "lifespan 2h"), "lifespan is given twice", "4"},
-		{"sessions, twice", "{\n\tsessions\n\tsessions\n}\n:8080\n", "sessions is configured twice", "3"},
+		{"sessions, twice", "{\n\tsessions {\n\t}\n\tsessions {\n\t}\n}\n:8080\n", "sessions is configured twice", "4"},
 		{"sessions, argument", "{\n\tsessions on\n}\n:8080\n", "wrong argument count", "2"},
 		{"lifespan, no duration", global("lifespan soon"), `lifespan: "soon" is not a duration`, "3"},
 		{"lifespan, negative", global("lifespan -1h"), `lifespan: "-1h" is not a duration`, "3"},
@@ -106,12 +106,21 @@ func TestStartRefusesWhatItCannotRead(t *testing.T) {
 	}{
 		{"no accounts file", login("{$DIR}/missing.txt"), nil, []string{"accounts", "missing.txt", "no such file"}},
 		{"accounts file a folder", login("{$DIR}"), nil, []string{"accounts"}},
-		{"accounts file with a bad line", login("{$DIR}/accounts.txt"),
-			map[string]string{"accounts.txt": accountsFile() + "eve:plain-text-password\n"}, []string{"accounts.txt:4: "}},
-		{"accounts file with a name twice", login("{$DIR}/accounts.txt"),
-			map[string]string{"accounts.txt": accountsFile() + accountsFile()}, []string{"accounts.txt:5: the name is taken"}},
-		{"store in a file that is none", global("store embedded {$DIR}/no-sessions.db"),
-			map[string]string{"no-sessions.db": strings.Repeat("not a store\n", 1000)}, []string{"no-sessions.db"}},
+		{
+			"accounts file with a bad line", login("{$DIR}/accounts.txt"),
+			map[string]string{"accounts.txt": accountsFile() + "eve:plain-text-password\n"},
+			[]string{"accounts.txt:4: "},
+		},
+		{
+			"accounts file with a name twice", login("{$DIR}/accounts.txt"),
+			map[string]string{"accounts.txt": accountsFile() + accountsFile()},
+			[]string{"accounts.txt:5: the name is taken"},
+		},
+		{
+			"store in a file that is none", global("store embedded {$DIR}/no-sessions.db"),
+			map[string]string{"no-sessions.db": strings.Repeat("not a store\n", 1000)},
+			[]string{"no-sessions.db"},
+		},
 		{"password that is not set", global("store redis 127.0.0.1:1 {", "password {env.NO_SUCH_PASSWORD}", "}"), nil, []string{"NO_SUCH_PASSWORD"}},
 		{"URL that is not set", global("base_url {env.NO_SUCH_URL}"), nil, []string{"base_url", "NO_SUCH_URL"}},
 		{"idle longer than life", global("lifespan 1h", "idle_timeout 2h"), nil, []string{"idle_timeout is longer than lifespan"}},
