@@ -190,8 +190,8 @@ type Watcher interface {
 	Watch(sink WatchSink) (stop func())
 }
 
-// WatchSink is told what changes in a store. Its methods are called one at a
-// time.
+// WatchSink is told what changes in a store. Changed and ChangedAll may be called
+// at any time and at once; the others come in order.
 type WatchSink interface {
 	// Armed says that from now on every change of a session or a tombstone is
 	// reported, and that this is proven until the given time. Whatever was read
