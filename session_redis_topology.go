@@ -74,6 +74,10 @@ func (b *breakers) cluster(options *redis.UniversalOptions) redis.UniversalClien
 	o.MaxRedirects = redirects
 	o.MaxRetries = -1 // of a node: the redirects are tries already
 	o.ClusterStateReloadInterval = reloadSlots
+	// The policies are for commands of several keys, which we have none of. The
+	// library would ask for the table of all commands, and ask again for every
+	// single command if the user may not read it.
+	o.DisableRoutingPolicies = true
 	client := redis.NewClusterClient(o)
 	client.OnNewNode(func(node *redis.Client) {
 		node.AddHook(b.guard(node, node.Options().Addr, client.ReloadState))
