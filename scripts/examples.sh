@@ -7,6 +7,7 @@ shopt -s nullglob
 
 # What a configuration may look for in the user's directories is looked for here.
 export XDG_DATA_HOME=$PWD/.cache/examples/data XDG_CONFIG_HOME=$PWD/.cache/examples/config
+export LOG_FILE=$PWD/.cache/examples/access.log
 failed=0
 for file in caddyfile-examples/*.Caddyfile; do
   # What an example takes from the environment gets a value to stand in for it.
