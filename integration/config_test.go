@@ -43,7 +43,7 @@ func TestWrongCaddyfiles(t *testing.T) {
 		{"cookie, switch", global("cookie {", "secure maybe", "}"), `secure: want on or off, not "maybe"`, "4"},
 		{"cookie, unknown option", global("cookie {", "http_only off", "}"), `unknown option "http_only" of cookie`, "4"},
 		{"store, none", global("store"), "store: want redis or embedded", "3"},
-		{"store, unknown", global("store memory"), "sessions.stores.memory", "3"},
+		{"store, unknown", global("store memory"), "want redis or embedded", "3"},
 		{"store embedded, unknown option", global("store embedded {", "sync off", "}"), `unknown option "sync" of the embedded store`, "4"},
 		{"store redis, unknown option", global("store redis {", "colour red", "}"), `unknown option "colour" of the redis store`, "4"},
 		{"store redis, timeout", global("store redis {", "read_timeout fast", "}"), "read_timeout: want a duration", "4"},
