@@ -96,11 +96,17 @@ type App struct {
 // open store on to the next configuration.
 var stores = caddy.NewUsagePool()
 
-// pooledStore makes a Store a value of the pool.
-type pooledStore struct{ Store }
+// pooledStore makes a Store a value of the pool, with what it reports.
+type pooledStore struct {
+	Store
+	reports *reports
+}
 
 // Destruct implements caddy.Destructor.
-func (p pooledStore) Destruct() error { return p.Close() }
+func (p pooledStore) Destruct() error {
+	p.reports.close()
+	return p.Close()
+}
 
 // CaddyModule implements caddy.Module.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -264,17 +270,17 @@ func (a *App) takeStore() (Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return pooledStore{store}, nil
+		return pooledStore{store, newReports(store)}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
 	a.tookStore = true
-	store := value.(pooledStore).Store
-	if err := a.takeCache(store); err != nil {
+	store := value.(pooledStore)
+	if err := a.takeCache(store.reports); err != nil {
 		return nil, err
 	}
-	return store, nil
+	return store.Store, nil
 }
 
 // Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
@@ -290,7 +296,7 @@ func (a *App) Cleanup() error {
 	a.tookStore = false
 	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
 	time.AfterFunc(storeLinger, func() {
-		giveBackCache() // it listens through the store
+		giveBackCache() // it subscribes to the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
 		}
