@@ -205,6 +205,9 @@ func (a *App) Validate() error {
 	if err := a.NearCache.validate(); err != nil {
 		return fmt.Errorf("sessions: near_cache: %w", err)
 	}
+	if _, embedded := a.storeModule.(*EmbeddedStore); embedded && a.NearCache.isSet() {
+		return fmt.Errorf("sessions: near_cache: %w", errCacheEmbedded)
+	}
 	return nil
 }
 

@@ -30,9 +30,15 @@ type NearCache struct {
 	MaxStale caddy.Duration `json:"max_stale,omitempty"`
 }
 
+// errCacheEmbedded refuses settings that would do nothing.
+var errCacheEmbedded = errors.New("goes with store redis; the embedded store reads from memory as it is")
+
+// isSet reports whether anything was set up that a cache is needed for.
+func (n *NearCache) isSet() bool { return n.Entries != 0 || n.MaxStale != 0 }
+
 func (n *NearCache) validate() error {
 	switch {
-	case n.Off && (n.Entries != 0 || n.MaxStale != 0):
+	case n.Off && n.isSet():
 		return errors.New("off and other settings contradict each other")
 	case n.Entries < 0 || n.Entries > maxCacheEntries:
 		return fmt.Errorf("entries: want 1 to %d", maxCacheEntries)
@@ -94,7 +100,7 @@ func (n *NearCache) unmarshalEntries(d *caddyfile.Dispenser) error {
 	}
 	entries, err := strconv.Atoi(raw)
 	if err != nil || entries < 1 {
-		return d.Errf("entries: want 1 to %d", maxCacheEntries)
+		return d.Errf("near_cache: entries: want 1 to %d", maxCacheEntries)
 	}
 	n.Entries = entries
 	return nil
