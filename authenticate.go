@@ -138,7 +138,7 @@ func (a *App) idle(known *cached, now time.Time) bool {
 func (a *App) touch(ctx context.Context, store Store, known *cached, now time.Time) {
 	idle := time.Duration(a.IdleTimeout)
 	last := known.lastUsed.Load()
-	if now.UnixMilli()-last < (idle / 10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
+	if now.UnixMilli()-last < (idle/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
 	if err := store.Touch(ctx, known.session.Key, now, now.Add(idle)); err != nil {
