@@ -81,6 +81,7 @@ type App struct {
 
 	storeModule StoreModule
 	cache       *nearCache // nil: none; set with the store
+	streams     *streams   // set with the store
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
@@ -96,11 +97,31 @@ type App struct {
 // open store on to the next configuration.
 var stores = caddy.NewUsagePool()
 
-// pooledStore makes a Store a value of the pool.
-type pooledStore struct{ Store }
+// pooledStore is an open store with what lives as long as it does: the requests
+// that are served for its sessions, and who is told when something changes.
+type pooledStore struct {
+	Store
+	streams *streams
+	hub     *watchHub
+}
+
+func newPooledStore(store Store) *pooledStore {
+	p := &pooledStore{Store: store, streams: newStreams(store, time.Now), hub: new(watchHub)}
+	p.hub.add(p.streams)
+	if watcher, ok := store.(Watcher); ok {
+		p.hub.stop = watcher.Watch(p.hub)
+	}
+	return p
+}
 
 // Destruct implements caddy.Destructor.
-func (p pooledStore) Destruct() error { return p.Close() }
+func (p *pooledStore) Destruct() error {
+	if p.hub.stop != nil {
+		p.hub.stop()
+	}
+	p.streams.Close()
+	return p.Close()
+}
 
 // CaddyModule implements caddy.Module.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -264,17 +285,18 @@ func (a *App) takeStore() (Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return pooledStore{store}, nil
+		return newPooledStore(store), nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
 	a.tookStore = true
-	store := value.(pooledStore).Store
-	if err := a.takeCache(store); err != nil {
+	pooled := value.(*pooledStore)
+	a.streams = pooled.streams
+	if err := a.takeCache(pooled); err != nil {
 		return nil, err
 	}
-	return store, nil
+	return pooled.Store, nil
 }
 
 // Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
@@ -306,5 +328,5 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.Validator    = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
-	_ caddy.Destructor   = pooledStore{}
+	_ caddy.Destructor   = (*pooledStore)(nil)
 )

@@ -123,9 +123,8 @@ func (a *App) cacheKey() string {
 
 // takeCache makes the near cache of a store that can be watched, or takes on the
 // one that is there.
-func (a *App) takeCache(store Store) error {
-	watcher, ok := store.(Watcher)
-	if !ok || a.NearCache.Off {
+func (a *App) takeCache(store *pooledStore) error {
+	if _, ok := store.Store.(Watcher); !ok || a.NearCache.Off {
 		return nil
 	}
 	value, _, err := caches.LoadOrNew(a.cacheKey(), func() (caddy.Destructor, error) {
@@ -134,7 +133,7 @@ func (a *App) takeCache(store Store) error {
 			entries = defaultCacheEntries
 		}
 		cache := newNearCache(entries, time.Duration(a.NearCache.MaxStale))
-		return &watchedCache{cache: cache, stop: watcher.Watch(cache)}, nil
+		return &watchedCache{cache: cache, stop: store.hub.add(cache)}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("making the near cache: %w", err)
