@@ -102,23 +102,18 @@ var stores = caddy.NewUsagePool()
 type pooledStore struct {
 	Store
 	streams *streams
-	hub     *watchHub
+	reports *reports
 }
 
 func newPooledStore(store Store) *pooledStore {
-	p := &pooledStore{Store: store, streams: newStreams(store, time.Now), hub: new(watchHub)}
-	p.hub.add(p.streams)
-	if watcher, ok := store.(Watcher); ok {
-		p.hub.stop = watcher.Watch(p.hub)
-	}
+	p := &pooledStore{Store: store, streams: newStreams(store, time.Now), reports: newReports(store)}
+	p.reports.subscribe(p.streams)
 	return p
 }
 
 // Destruct implements caddy.Destructor.
 func (p *pooledStore) Destruct() error {
-	if p.hub.stop != nil {
-		p.hub.stop()
-	}
+	p.reports.close()
 	p.streams.Close()
 	return p.Close()
 }
@@ -220,6 +215,9 @@ func (a *App) Validate() error {
 	if err := a.NearCache.validate(); err != nil {
 		return fmt.Errorf("sessions: near_cache: %w", err)
 	}
+	if _, embedded := a.storeModule.(*EmbeddedStore); embedded && a.NearCache.isSet() {
+		return fmt.Errorf("sessions: near_cache: %w", errCacheEmbedded)
+	}
 	return nil
 }
 
@@ -293,7 +291,7 @@ func (a *App) takeStore() (Store, error) {
 	a.tookStore = true
 	pooled := value.(*pooledStore)
 	a.streams = pooled.streams
-	if err := a.takeCache(pooled); err != nil {
+	if err := a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
 	return pooled.Store, nil
@@ -312,7 +310,7 @@ func (a *App) Cleanup() error {
 	a.tookStore = false
 	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
 	time.AfterFunc(storeLinger, func() {
-		giveBackCache() // it listens through the store
+		giveBackCache() // it subscribes to the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
 		}

@@ -63,6 +63,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if a.DurableLogout != nil && !a.storeCanBeAway() {
 		return d.Errf("%w", errDurableEmbedded)
 	}
+	if a.NearCache.isSet() && !a.storeCanBeAway() {
+		return d.Errf("near_cache: %w", errCacheEmbedded)
+	}
 	return nil
 }
 
