@@ -89,6 +89,9 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 		return d.Err("store: want redis or embedded")
 	}
 	name := d.Val()
+	if _, err := caddy.GetModule("sessions.stores." + name); err != nil {
+		return d.Errf("store: %q is no store: want redis or embedded", name)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "sessions.stores."+name)
 	if err != nil {
 		return err

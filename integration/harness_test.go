@@ -186,6 +186,7 @@ func (s *caddyServer) stop() {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
+	client.CloseIdleConnections()             // one that was never used holds Caddy up for 5 s
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if it has ended already
 	select {
 	case <-s.exited:
