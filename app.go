@@ -72,11 +72,20 @@ type App struct {
 	// Default: a built-in page. Placeholders are expanded at start.
 	ErrorUI string `json:"error_ui,omitempty"`
 
+	// DurableLogout takes a logout also while the store is away. Default: off.
+	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
+
+	// NearCache keeps sessions in memory where the store reports changes, as
+	// Redis does. Default: on.
+	NearCache NearCache `json:"near_cache,omitzero"`
+
 	storeModule StoreModule
+	cache       *nearCache // nil: none; set with the store
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
 
+	durable    durable
 	format     nativeFormat
 	returnURLs *returnURLs
 	clock      func() time.Time
@@ -127,7 +136,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("session store %T is not a store module", module)
 	}
 	a.openStore = sync.OnceValues(a.takeStore)
-	return nil
+	return a.provisionDurable(ctx)
 }
 
 // expandPlaceholders replaces placeholders that are known at start. One that is
@@ -187,6 +196,9 @@ func (a *App) Validate() error {
 	if err := a.Cookie.validate(); err != nil {
 		return fmt.Errorf("sessions: cookie: %w", err)
 	}
+	if err := a.NearCache.validate(); err != nil {
+		return fmt.Errorf("sessions: near_cache: %w", err)
+	}
 	return nil
 }
 
@@ -233,8 +245,10 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	_, err := a.openStore()
-	return err
+	if _, err := a.openStore(); err != nil {
+		return err
+	}
+	return a.startJournal()
 }
 
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
@@ -256,21 +270,27 @@ func (a *App) takeStore() (Store, error) {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
 	a.tookStore = true
-	return value.(pooledStore).Store, nil
+	store := value.(pooledStore).Store
+	if err := a.takeCache(store); err != nil {
+		return nil, err
+	}
+	return store, nil
 }
 
 // Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
 // Provision, and while requests of this configuration are still being served:
 // so it gives back only what this instance took, and late.
 func (a *App) Cleanup() error {
+	a.stopJournal()
 	a.storeMu.Lock()
 	defer a.storeMu.Unlock()
 	if !a.tookStore {
 		return nil
 	}
 	a.tookStore = false
-	key, logger := a.storeModule.PoolKey(), a.logger
+	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
 	time.AfterFunc(storeLinger, func() {
+		giveBackCache() // it listens through the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
 		}

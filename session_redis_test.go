@@ -61,9 +61,10 @@ func TestRedisLeastPrivileges(t *testing.T) {
 		t.Helper()
 		return openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy-logout", Password: "a-password"}, now)
 	})
+	watch(t, server, RedisStore{Username: "caddy-logout", Password: "a-password"}, 0).waitArmed(t, true)
 	// None is there for nothing.
 	used := server.CLI(t, "INFO", "commandstats")
-	for _, granted := range regexp.MustCompile(`\+(\w+)`).FindAllStringSubmatch(line, -1) {
+	for _, granted := range regexp.MustCompile(`\+([\w|]+)`).FindAllStringSubmatch(line, -1) {
 		if !strings.Contains(used, "cmdstat_"+granted[1]+":") {
 			t.Errorf("the line grants %s, which the store does not use", granted[1])
 		}
