@@ -154,18 +154,7 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 	if err != nil {
 		return 0, err
 	}
-	now, count := a.now(), 0
-	for _, key := range keys {
-		if !pick(key.Key) {
-			continue
-		}
-		ended, err := store.Revoke(ctx, key.Key, identity, now, later(key.ExpiresAt, now.Add(replayWindow)))
-		if err != nil {
-			return count, err
-		}
-		if ended {
-			count++
-		}
-	}
-	return count, nil
+	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !pick(key.Key) })
+	now := a.now()
+	return store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
 }
