@@ -30,6 +30,7 @@ type redisStore struct {
 	client *redis.Client
 	prefix string
 	now    func() time.Time
+	reads  redisReads
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
@@ -50,59 +51,11 @@ type tombstone struct {
 	RevokedAt string `json:"revoked_at"`
 }
 
-// Get reads the session and the tombstone of key.
-func (s *redisStore) Get(ctx context.Context, key Key) (Record, error) {
-	return s.get(ctx, "get", key, false)
-}
-
-// GetWithUse reads the session, the tombstone and the last use of key.
-func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
-	return s.get(ctx, "get", key, true)
-}
-
-func (s *redisStore) get(ctx context.Context, operation string, key Key, withUse bool) (Record, error) {
-	pipe := s.client.Pipeline()
-	session := pipe.Get(ctx, s.sessionKey(key))
-	revoked := pipe.Get(ctx, s.tombstoneKey(key))
-	var used *redis.StringCmd
-	if withUse {
-		used = pipe.Get(ctx, s.useKey(key))
-	}
-	if err := execPipeline(ctx, operation, pipe); err != nil {
-		return Record{}, err
-	}
-	var rec Record
-	if session.Err() == nil {
-		rec.Value, _ = session.Bytes()
-	}
-	if revoked.Err() == nil {
-		rec.RevokedAt = readTombstone(revoked.Val())
-	}
-	if withUse && used.Err() == nil {
-		if at, err := strconv.ParseInt(used.Val(), 10, 64); err == nil {
-			rec.LastUsed = time.UnixMilli(at).UTC()
-		}
-	}
-	return rec, nil
-}
-
-// readTombstone returns the time of a tombstone. Whatever is under its key, it is
-// a tombstone: one that was set by hand and cannot be read is as old as can be.
-func readTombstone(value string) time.Time {
-	var t tombstone
-	if json.Unmarshal([]byte(value), &t) == nil {
-		if at, err := time.Parse(time.RFC3339, t.RevokedAt); err == nil && !at.IsZero() {
-			return at.UTC()
-		}
-	}
-	return time.Unix(0, 0).UTC()
-}
-
 // Create stores a session: looks whether the key is free, then writes the index,
 // then the session. The three are apart because a failure must end it: a session
 // that is not in the index would outlive "log out everywhere".
 func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
-	rec, err := s.get(ctx, "create", key, false)
+	rec, err := s.get(ctx, "create", &redisRead{key: key})
 	if err != nil {
 		return err
 	}
