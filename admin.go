@@ -55,7 +55,8 @@ func (s *AdminSessions) serve(w http.ResponseWriter, r *http.Request) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&q); err != nil {
-		return adminError(http.StatusBadRequest, "body: want JSON like {\"identity\":\"alice\",\"traits\":{},\"lifespan\":\"1h\"}: "+bodyError(err).Reason)
+		// Whoever may ask here may read what the decoder says.
+		return adminError(http.StatusBadRequest, `body: want JSON like {"identity":"alice","traits":{},"lifespan":"1h"}: `+err.Error())
 	}
 	n, err := q.session("token")
 	if err != nil {

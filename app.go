@@ -72,11 +72,15 @@ type App struct {
 	// Default: a built-in page. Placeholders are expanded at start.
 	ErrorUI string `json:"error_ui,omitempty"`
 
+	// DurableLogout takes a logout also while the store is away. Default: off.
+	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
+
 	storeModule StoreModule
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
 
+	durable    durable
 	format     nativeFormat
 	returnURLs *returnURLs
 	clock      func() time.Time
@@ -127,7 +131,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("session store %T is not a store module", module)
 	}
 	a.openStore = sync.OnceValues(a.takeStore)
-	return nil
+	return a.provisionDurable(ctx)
 }
 
 // expandPlaceholders replaces placeholders that are known at start. One that is
@@ -233,8 +237,10 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	_, err := a.openStore()
-	return err
+	if _, err := a.openStore(); err != nil {
+		return err
+	}
+	return a.startJournal()
 }
 
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
@@ -263,6 +269,7 @@ func (a *App) takeStore() (Store, error) {
 // Provision, and while requests of this configuration are still being served:
 // so it gives back only what this instance took, and late.
 func (a *App) Cleanup() error {
+	a.stopJournal()
 	a.storeMu.Lock()
 	defer a.storeMu.Unlock()
 	if !a.tookStore {

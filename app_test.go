@@ -41,7 +41,7 @@ func (a *testApp) time() time.Time {
 
 // newTestApp provisions an app as Caddy would, and opens its store under the
 // test's clock.
-func newTestApp(t *testing.T, configure func(*App)) *testApp {
+func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	t.Helper()
 	a := &testApp{App: new(App), clock: time.Now().Truncate(time.Second)}
 	file := filepath.Join(t.TempDir(), "sessions.db")
@@ -72,7 +72,7 @@ func newTestApp(t *testing.T, configure func(*App)) *testApp {
 }
 
 // signIn makes a session.
-func (a *testApp) signIn(t *testing.T, identity, traits string) (Credential, *Session) {
+func (a *testApp) signIn(t testing.TB, identity, traits string) (Credential, *Session) {
 	t.Helper()
 	c, s, err := a.issue(t.Context(), newSession{identity: identity, traits: json.RawMessage(traits), method: "password"})
 	if err != nil {

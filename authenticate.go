@@ -43,6 +43,7 @@ func (res *authResult) GoString() string { return res.String() }
 type lookupResult struct {
 	session   *Session  // live, or nil
 	revokedAt time.Time // of a tombstone, or zero
+	pending   bool      // its logout waits for the store
 }
 
 // lookup asks the store about one credential in one round trip.
@@ -53,6 +54,9 @@ func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
 // lookupKey asks the store about one key. A tombstone wins over a value that is
 // there: whatever wrote the value back, the session was ended.
 func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
+	if a.isPending(key) {
+		return lookupResult{pending: true}, nil
+	}
 	store, err := a.openStore()
 	if err != nil {
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -4,8 +4,8 @@
 package caddylogout
 
 import (
+	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -27,6 +27,9 @@ import (
 //		default_return_url  <url>
 //		allowed_return_urls <url…>
 //		error_ui            <url>
+//		durable_logout      [on|off] {
+//			journal <file>
+//		}
 //	}
 func parseSessions(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
@@ -56,7 +59,19 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	if a.DurableLogout != nil && !a.storeCanBeAway() {
+		return d.Errf("%w", errDurableEmbedded)
+	}
 	return nil
+}
+
+// storeCanBeAway reports whether the store is a server.
+func (a *App) storeCanBeAway() bool {
+	var store struct {
+		Module string `json:"module"`
+	}
+	err := json.Unmarshal(a.StoreRaw, &store)
+	return err == nil && store.Module != "" && store.Module != "embedded"
 }
 
 func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
@@ -79,8 +94,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return checkedArg(d, &a.DefaultReturnURL, validateDefaultReturnURL)
 	case "allowed_return_urls":
 		return a.unmarshalAllowed(d)
+	case "durable_logout":
+		return a.unmarshalDurableLogout(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls or error_ui", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui or durable_logout", option)
 	}
 }
 
@@ -89,11 +106,39 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 		return d.Err("store: want redis or embedded")
 	}
 	name := d.Val()
+	if _, err := caddy.GetModule("sessions.stores." + name); err != nil {
+		return d.Errf("store: %q is no store: want redis or embedded", name)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "sessions.stores."+name)
 	if err != nil {
 		return err
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	return nil
+}
+
+func (a *App) unmarshalDurableLogout(d *caddyfile.Dispenser) error {
+	var on *bool
+	if err := switchArg(d, &on); err != nil {
+		return err
+	}
+	durable := new(DurableLogout)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch {
+		case d.Val() != "journal":
+			return d.Errf("unknown option %q of durable_logout: want journal", d.Val())
+		case !*on:
+			return d.Err("durable_logout: off, and yet it has a journal")
+		case durable.Journal != "":
+			return d.Err("journal is given twice")
+		}
+		if err := stringArg(d, &durable.Journal); err != nil {
+			return err
+		}
+	}
+	if *on {
+		a.DurableLogout = durable
+	}
 	return nil
 }
 
@@ -106,8 +151,8 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 		if hasPlaceholder(entry) {
 			continue
 		}
-		if _, err := newReturnURLs(defaultReturnURL, []string{entry}); err != nil {
-			return d.Errf("%w", err)
+		if _, err := parseAllowedURL(entry); err != nil {
+			return d.Errf("allowed_return_urls: %q: %w", entry, err)
 		}
 	}
 	a.AllowedReturnURLs = append(a.AllowedReturnURLs, entries...)
@@ -282,90 +327,6 @@ func parseLogout(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func parseSessionAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	g := new(SessionAuth)
 	return g, g.UnmarshalCaddyfile(h.Dispenser)
-}
-
-// seenOptions finds options that are given twice, where the second would
-// silently win.
-type seenOptions map[string]bool
-
-func (s seenOptions) once(d *caddyfile.Dispenser, option string, repeatable ...string) error {
-	if slices.Contains(repeatable, option) {
-		return nil
-	}
-	if s[option] {
-		return d.Errf("%s is given twice", option)
-	}
-	s[option] = true
-	return nil
-}
-
-// stringArg reads exactly one argument.
-func stringArg(d *caddyfile.Dispenser, to *string) error {
-	if !d.AllArgs(to) {
-		return d.ArgErr()
-	}
-	return nil
-}
-
-// checkedArg reads exactly one argument and checks it, unless it holds a
-// placeholder: what that will be is known at start.
-func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) error {
-	option := d.Val()
-	if err := stringArg(d, to); err != nil {
-		return err
-	}
-	if hasPlaceholder(*to) {
-		return nil
-	}
-	if err := check(*to); err != nil {
-		return d.Errf("%s: %w", option, err)
-	}
-	return nil
-}
-
-// validateDefaultReturnURL checks a default return URL.
-func validateDefaultReturnURL(value string) error {
-	_, err := newReturnURLs(value, nil)
-	return err
-}
-
-func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
-
-// durationArg reads a duration; off is one where zero has a meaning.
-func durationArg(d *caddyfile.Dispenser, to *caddy.Duration, mayBeOff bool) error {
-	option := d.Val()
-	var raw string
-	if err := stringArg(d, &raw); err != nil {
-		return err
-	}
-	if mayBeOff && raw == "off" {
-		return nil
-	}
-	duration, err := caddy.ParseDuration(raw)
-	if err != nil || duration <= 0 {
-		return d.Errf("%s: %q is not a duration like 30m, 24h or 7d", option, raw)
-	}
-	*to = caddy.Duration(duration)
-	return nil
-}
-
-// switchArg reads on or off; the option alone means on.
-func switchArg(d *caddyfile.Dispenser, to **bool) error {
-	option, on := d.Val(), true
-	if d.NextArg() {
-		switch d.Val() {
-		case "on":
-		case "off":
-			on = false
-		default:
-			return d.Errf("%s: want on or off, not %q", option, d.Val())
-		}
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	*to = &on
-	return nil
 }
 
 // Interface guards.

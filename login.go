@@ -161,6 +161,8 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return l.readOnly(w, r, l.beginAPI)
 	case loginFlowsPath:
 		return l.readOnly(w, r, l.showFlowJSON)
+	case errorsPath:
+		return l.app.serveError(w, r) // also on a site without the logout handler
 	case loginPath:
 		if r.Method == http.MethodPost {
 			return l.submit(w, r)

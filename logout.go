@@ -177,7 +177,7 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	verified, err := l.verify(r, token)
 	if err != nil {
-		return a.fail(w, r, err)
+		return l.failLogout(w, r, err)
 	}
 	if verified.failure != nil {
 		if verified.clear {
@@ -191,7 +191,7 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	if verified.session != nil {
 		if _, err := a.revoke(r.Context(), verified.session); err != nil {
-			return a.fail(w, r, err)
+			return l.failLogout(w, r, a.postpone(r, verified.credential, err))
 		}
 		l.logRevoked(r, verified.session, "browser")
 	}
@@ -202,6 +202,14 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 		return writeNoContent(w)
 	}
 	return redirect(w, r, location)
+}
+
+// failLogout answers a logout that was not done: pending, or an error.
+func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, err error) error {
+	if errors.Is(err, errLogoutPending) {
+		return l.app.answerPending(w, r, wantsJSON(r))
+	}
+	return l.app.fail(w, r, err)
 }
 
 // submitted reads the logout token and the return URL, from the query or from
@@ -226,6 +234,8 @@ func submitted(w http.ResponseWriter, r *http.Request) (token, returnTo string, 
 type verifiedLogout struct {
 	// session is to be revoked; nil if that was done within the replay window.
 	session *Session
+	// credential is the one that the token belongs to.
+	credential Credential
 	// clear says that after this no session cookie of the request is live.
 	clear bool
 	// failure is the refusal, if the token does not fit.
@@ -244,11 +254,19 @@ func (l *Logout) verify(r *http.Request, token string) (verifiedLogout, error) {
 		}
 	}
 	var out verifiedLogout
+	if matched >= 0 {
+		out.credential = credentials[matched]
+	}
 	anyLive, liveCookie, replay := false, false, false
 	for _, c := range credentials {
 		found, err := l.app.lookup(r.Context(), c)
-		if err != nil {
+		switch {
+		case err != nil && matched >= 0:
+			return out, l.app.postpone(r, out.credential, err)
+		case err != nil:
 			return out, err
+		case found.pending && matched >= 0 && c.value == out.credential.value:
+			return out, errLogoutPending
 		}
 		same := matched >= 0 && c.value == credentials[matched].value
 		if same {
@@ -286,22 +304,30 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return a.failJSON(w, r, err)
 	}
-	done := false
+	done, pending := false, false
 	for _, c := range credentials {
 		found, err := a.lookup(r.Context(), c)
-		if err != nil {
-			return a.failJSON(w, r, err)
+		if err == nil && found.session != nil {
+			_, err = a.revoke(r.Context(), found.session)
 		}
-		if found.session != nil {
-			if _, err := a.revoke(r.Context(), found.session); err != nil {
-				return a.failJSON(w, r, err)
-			}
+		if err != nil {
+			err = a.postpone(r, c, err)
+		}
+		switch {
+		case found.pending || errors.Is(err, errLogoutPending):
+			pending = true // and so are the others: nobody knows which one is good
+		case err != nil:
+			return a.failJSON(w, r, err)
+		case found.session != nil:
 			l.logRevoked(r, found.session, "api")
 			return writeNoContent(w)
 		}
 		done = done || (!found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow)
 	}
-	if done {
+	switch {
+	case pending:
+		return a.answerPending(w, r, true)
+	case done:
 		return writeNoContent(w)
 	}
 	return a.failJSON(w, r, newError(http.StatusForbidden, "session_token_invalid",

@@ -49,7 +49,11 @@ func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return caddyauth.User{}, false, nil
 	}
-	return caddyauth.User{ID: res.session.Identity, Metadata: traitsOf(res.session)}, true, nil
+	traits := traitsOf(res.session)
+	// Caddy sets the metadata after the id: a trait of that name would turn one
+	// person into another.
+	delete(traits, "id")
+	return caddyauth.User{ID: res.session.Identity, Metadata: traits}, true, nil
 }
 
 // MatchSession matches requests that have a live session, or only those of the

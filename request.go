@@ -37,12 +37,17 @@ func deviceOf(r *http.Request) Device {
 }
 
 // baseURL returns the scheme, host and port under which the browser knows us,
-// without a slash at the end. What a proxy says of it counts only when Caddy
-// trusts that proxy.
+// without a slash at the end: base_url, or where the request itself went.
 func (a *App) baseURL(r *http.Request) string {
 	if a.BaseURL != "" {
 		return a.BaseURL
 	}
+	return requestOrigin(r)
+}
+
+// requestOrigin returns the scheme, host and port that the browser asked. What a
+// proxy says of it counts only when Caddy trusts that proxy.
+func requestOrigin(r *http.Request) string {
 	scheme, host := "http", r.Host
 	if r.TLS != nil {
 		scheme = "https"

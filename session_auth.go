@@ -214,10 +214,20 @@ func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
 	// redirect after sign-in, so there is no page to come back to.
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		q := u.Query()
-		q.Set("return_to", a.baseURL(r)+originalURI(r))
+		q.Set("return_to", g.returnTo(r))
 		u.RawQuery = q.Encode()
 	}
 	return redirect(w, r, u.String())
+}
+
+// returnTo is the page that was asked for. With a base_url, several sites may
+// share one sign-in: whoever came to another one goes back there, if it is
+// allowed.
+func (g *SessionAuth) returnTo(r *http.Request) string {
+	if there, err := g.app.checkReturnURL(r, requestOrigin(r)+originalURI(r)); err == nil {
+		return there
+	}
+	return g.app.baseURL(r) + originalURI(r)
 }
 
 // isNavigation reports whether a person is going to a page. Without fetch

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -372,5 +373,40 @@ func TestPlaceholdersAreUnknownToTheAnonymous(t *testing.T) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if got := repl.ReplaceAll("{http.auth.user.id}{session.id}{session.logout_url}", ""); got != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A trait cannot make one person another.
+func TestProviderKeepsTheIdentity(t *testing.T) {
+	a := newTestApp(t, nil)
+	c, _ := a.signIn(t, "mallory", `{"id":"admin"}`)
+	user, ok, err := (&SessionProvider{app: a.App}).Authenticate(httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
+	if err != nil || !ok || user.ID != "mallory" || user.Metadata["id"] != "" {
+		t.Errorf("got %+v, %v, %v", user, ok, err)
+	}
+	var p passed
+	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}"}})
+	serve(t, gate, newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), p.next)
+	if got := p.header.Get("X-User-Id"); got != "mallory" {
+		t.Errorf("the app hears of %q", got)
+	}
+}
+
+// Several sites share one sign-in: each visitor comes back to where they were.
+func TestGateReturnsToTheSiteThatWasAsked(t *testing.T) {
+	a := newTestApp(t, func(a *App) {
+		a.BaseURL = "https://id.example.com"
+		a.AllowedReturnURLs = []string{"http://shop.example.com"}
+	})
+	for host, want := range map[string]string{
+		"shop.example.com": "http://shop.example.com/page",
+		"evil.example.org": "https://id.example.com/page",
+	} {
+		r := newRequest(t, http.MethodGet, "http://"+host+"/page", "Accept: text/html")
+		w := serve(t, newGate(t, a, &SessionAuth{LoginURL: "/login"}), r, nil)
+		location, err := url.Parse(w.Header().Get("Location"))
+		if err != nil || location.Query().Get("return_to") != want {
+			t.Errorf("%s: Location %q, want %s", host, w.Header().Get("Location"), want)
+		}
 	}
 }

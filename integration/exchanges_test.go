@@ -156,7 +156,6 @@ type replay struct {
 	tokens  map[string]string // credentials of apps
 	urls    map[string]string // logout URLs, as path and query
 	csrf    string            // of the login flow in hand
-	live    string            // how many other sessions there are
 }
 
 func (r *replay) row(t *testing.T, e exchange) {
@@ -182,7 +181,7 @@ func (r *replay) row(t *testing.T, e exchange) {
 	for _, d := range want.differences(normalise(r.caddyServer, a)) {
 		t.Error(d)
 	}
-	if strings.Contains(a.body, `"error":{`) && !(strings.HasPrefix(a.body, `{"error":{"id":"`) && strings.HasSuffix(a.body, "}\n")) {
+	if strings.Contains(a.body, `"error":{`) && (!strings.HasPrefix(a.body, `{"error":{"id":"`) || !strings.HasSuffix(a.body, "}\n")) {
 		t.Errorf("error envelope: want the id first and a newline last: %q", a.body)
 	}
 	then := e.then
@@ -264,7 +263,7 @@ func (r *replay) browser(t *testing.T, name string) string {
 
 // sessionOnly drops all but the session cookie from a Cookie header.
 func sessionOnly(cookies string) string {
-	for _, c := range strings.Split(cookies, "; ") {
+	for c := range strings.SplitSeq(cookies, "; ") {
 		if strings.HasPrefix(c, cookieName+"=") {
 			return c
 		}

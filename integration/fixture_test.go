@@ -63,6 +63,7 @@ http://:{$PORT} {
 	logout
 	login {
 		accounts {$DIR}/accounts.txt
+		default_return_url ` + appURL + `/welcome
 	}
 	` + strings.Join(site, "\n\t") + `
 	session_auth /app/*

@@ -4,7 +4,6 @@ package integration_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -187,6 +186,7 @@ func (s *caddyServer) stop() {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
+	client.CloseIdleConnections()             // one that was never used holds Caddy up for 5 s
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails if it has ended already
 	select {
 	case <-s.exited:
@@ -302,37 +302,15 @@ type answer struct {
 }
 
 // client follows no redirect, keeps no cookie and adds no header of its own.
-var client = newClient(&http.Transport{DialContext: dial, DisableCompression: true, MaxIdleConnsPerHost: 32})
-
-// unsafeClient opens a connection for each request. A server that reloads
-// closes the connections that are idle; a request that is just being written to
-// one is lost, and clients repeat it only if it is safe (RFC 9110, section
-// 9.2.2, and RFC 9112, section 9.3.1).
-var unsafeClient = newClient(&http.Transport{DialContext: dial, DisableCompression: true, DisableKeepAlives: true})
-
-// sockets are the Unix sockets of the servers that have one in place of their
-// port: from host:port to path.
-var sockets sync.Map
-
-func dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if path, ok := sockets.Load(addr); ok {
-		network, addr = "unix", path.(string)
-	}
-	return new(net.Dialer).DialContext(ctx, network, addr)
+var client = &http.Client{
+	Timeout:   30 * time.Second,
+	Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32},
+	CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	},
 }
 
-func newClient(transport http.RoundTripper) *http.Client {
-	return &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
-	}
-}
-
-// call sends a request; header is a list of "Name: value". An empty value sends
-// the header off, as for the User-Agent that net/http would add.
+// call sends a request; header is a list of "Name: value" lines.
 func call(t testing.TB, method, url, body string, header ...string) answer {
 	t.Helper()
 	a, err := tryCall(t, method, url, body, header...)
@@ -357,11 +335,7 @@ func tryCall(t testing.TB, method, url, body string, header ...string) (answer, 
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header[http.CanonicalHeaderKey(name)] = append(req.Header[http.CanonicalHeaderKey(name)], value)
 	}
-	c := client
-	if req.Method != http.MethodGet {
-		c = unsafeClient
-	}
-	resp, err := c.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

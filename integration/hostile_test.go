@@ -4,9 +4,15 @@
 package integration_test
 
 import (
+	"bufio"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -33,10 +39,16 @@ func TestHostileRequests(t *testing.T) {
 		}{
 			{"6 MiB of JSON", "DELETE", toAPI, `{"session_token":"` + huge + `"}`, []string{sendsJSON}, []int{400, 413}},
 			{"6 MiB of JSON before the token", "DELETE", toAPI, `{"x":"` + huge + `","session_token":"` + token + `"}`, []string{sendsJSON}, []int{400, 413}},
-			{"6 MiB of JSON to sign in", "POST", action.UI.Action, `{"method":"password","identifier":"` + huge + `"}`,
-				[]string{sendsJSON, acceptJSON, "Cookie: " + loginCookies}, []int{400, 413}},
-			{"6 MiB of form to sign in", "POST", action.UI.Action, "identifier=" + huge,
-				[]string{form, acceptJSON, "Cookie: " + loginCookies}, []int{400, 413}},
+			{
+				"6 MiB of JSON to sign in", "POST", action.UI.Action, `{"method":"password","identifier":"` + huge + `"}`,
+				[]string{sendsJSON, acceptJSON, "Cookie: " + loginCookies},
+				[]int{400, 413},
+			},
+			{
+				"6 MiB of form to sign in", "POST", action.UI.Action, "identifier=" + huge,
+				[]string{form, acceptJSON, "Cookie: " + loginCookies},
+				[]int{400, 413},
+			},
 			{"6 MiB of form to sign out", "POST", "/self-service/logout", "token=" + huge, []string{form, acceptJSON, goodCookie}, []int{400, 413}},
 			{"deep JSON", "DELETE", toAPI, strings.Repeat("[", 30<<10), []string{sendsJSON}, []int{400}},
 			{"JSON in invalid UTF-8", "DELETE", toAPI, "{\"session_token\":\"\xff\xfe\"}", []string{sendsJSON}, []int{400, 403}},
@@ -68,15 +80,10 @@ func TestHostileRequests(t *testing.T) {
 				if strings.HasPrefix(url, "/") {
 					url = s.URL(url)
 				}
-				a, err := tryCall(t, test.method, url, test.body, test.header...)
-				if err != nil {
-					// A server may answer and hang up before it has read it all.
-					if len(test.body) < 1<<20 {
-						t.Fatal(err)
-					}
-					t.Logf("the server hung up: %v", err)
+				if len(test.body) > 1<<20 {
+					checkRefusal(t, callWhileSending(t, s, test.method, url, test.body, test.header...), test.want)
 				} else {
-					checkRefusal(t, a, test.want)
+					checkRefusal(t, call(t, test.method, url, test.body, test.header...), test.want)
 				}
 				if got := whoami(t, s, good); got != 200 {
 					t.Fatalf("the session of the app was lost: %d", got)
@@ -90,6 +97,39 @@ func TestHostileRequests(t *testing.T) {
 			t.Errorf("logout at the end: %d", a.status)
 		}
 	})
+}
+
+// callWhileSending reads the answer while it still sends: a server that refuses
+// a large body answers and hangs up before it has read it all, and net/http
+// then sometimes tells of the second and not of the first.
+func callWhileSending(t *testing.T, s *caddyServer, method, url, body string, header ...string) answer {
+	t.Helper()
+	host := "127.0.0.1:" + s.port
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	lines := append([]string{
+		method + " " + strings.TrimPrefix(url, "http://"+host) + " HTTP/1.1",
+		"Host: " + host, "Content-Length: " + strconv.Itoa(len(body)),
+	}, header...)
+	go func() {
+		_, _ = io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body) // fails once it is answered
+	}()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{status: resp.StatusCode, header: resp.Header, body: string(b)}
 }
 
 // TestHugeHeaders sends them to a Caddy as it comes: it refuses them itself, and

@@ -47,6 +47,7 @@ var (
 	errorPage        = parse("error")
 	signedOutPage    = parse("signed_out")
 	unauthorizedPage = parse("unauthorized")
+	pendingPage      = parse("pending")
 )
 
 func parse(name string) *template.Template {
@@ -141,6 +142,17 @@ type SignedOutData struct {
 // SignedOut answers with the goodbye page.
 func SignedOut(w http.ResponseWriter, r *http.Request, data SignedOutData) error {
 	return render(w, r, http.StatusOK, signedOutPage, data, policy+noForms, "no-referrer")
+}
+
+// PendingData is what the page of a logout that waits for the store shows.
+type PendingData struct {
+	// Home is the link that leads on; empty: no link.
+	Home string
+}
+
+// Pending answers 202: a logout was noted, and is not done yet.
+func Pending(w http.ResponseWriter, r *http.Request, data PendingData) error {
+	return render(w, r, http.StatusAccepted, pendingPage, data, policy+noForms, "no-referrer")
 }
 
 // UnauthorizedData is what the page for those who are not signed in shows.

@@ -1,0 +1,95 @@
+// This file reads the arguments of Caddyfile options.
+
+package caddylogout
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// seenOptions finds options that are given twice, where the second would
+// silently win.
+type seenOptions map[string]bool
+
+func (s seenOptions) once(d *caddyfile.Dispenser, option string, repeatable ...string) error {
+	if slices.Contains(repeatable, option) {
+		return nil
+	}
+	if s[option] {
+		return d.Errf("%s is given twice", option)
+	}
+	s[option] = true
+	return nil
+}
+
+// stringArg reads exactly one argument.
+func stringArg(d *caddyfile.Dispenser, to *string) error {
+	if !d.AllArgs(to) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// checkedArg reads exactly one argument and checks it, unless it holds a
+// placeholder: what that will be is known at start.
+func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) error {
+	option := d.Val()
+	if err := stringArg(d, to); err != nil {
+		return err
+	}
+	if hasPlaceholder(*to) {
+		return nil
+	}
+	if err := check(*to); err != nil {
+		return d.Errf("%s: %w", option, err)
+	}
+	return nil
+}
+
+// validateDefaultReturnURL checks a default return URL.
+func validateDefaultReturnURL(value string) error {
+	_, err := parseDefaultURL(value)
+	return err
+}
+
+func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
+
+// durationArg reads a duration; off is one where zero has a meaning.
+func durationArg(d *caddyfile.Dispenser, to *caddy.Duration, mayBeOff bool) error {
+	option := d.Val()
+	var raw string
+	if err := stringArg(d, &raw); err != nil {
+		return err
+	}
+	if mayBeOff && raw == "off" {
+		return nil
+	}
+	duration, err := caddy.ParseDuration(raw)
+	if err != nil || duration <= 0 {
+		return d.Errf("%s: %q is not a duration like 30m, 24h or 7d", option, raw)
+	}
+	*to = caddy.Duration(duration)
+	return nil
+}
+
+// switchArg reads on or off; the option alone means on.
+func switchArg(d *caddyfile.Dispenser, to **bool) error {
+	option, on := d.Val(), true
+	if d.NextArg() {
+		switch d.Val() {
+		case "on":
+		case "off":
+			on = false
+		default:
+			return d.Errf("%s: want on or off, not %q", option, d.Val())
+		}
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*to = &on
+	return nil
+}

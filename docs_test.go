@@ -1,0 +1,193 @@
+// This file checks the documents: links lead somewhere, Caddyfiles adapt, JSON
+// loads, and tests that are named exist.
+
+package caddylogout
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/adapttest"
+)
+
+// documents returns the text of README.md and of all in docs, by name.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	documents := make(map[string]string)
+	top, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob("docs/*.md")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no documents (%v)", err)
+	}
+	for _, name := range append(names, top...) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents[name] = string(text)
+	}
+	return documents
+}
+
+// fence is a block of code in a document.
+var fence = regexp.MustCompile("(?ms)^```(\\w*)[^\n]*\n(.*?)^```$")
+
+// blocks returns the blocks of one language.
+func blocks(text, language string) []string {
+	var found []string
+	for _, match := range fence.FindAllStringSubmatch(text, -1) {
+		if match[1] == language {
+			found = append(found, match[2])
+		}
+	}
+	return found
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+)
+
+// anchors returns the names of the headings of a document, as they are written
+// in links.
+func anchors(text string) map[string]bool {
+	found := make(map[string]bool)
+	for _, match := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		name := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-', r == '_', 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+				return r
+			default:
+				return -1
+			}
+		}, strings.ToLower(match[1]))
+		found[name] = true
+	}
+	return found
+}
+
+func TestDocumentLinks(t *testing.T) {
+	all := documents(t)
+	for name, text := range all {
+		for _, match := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+			target, anchor, _ := strings.Cut(match[1], "#")
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			file := name
+			if target != "" {
+				file = filepath.Join(filepath.Dir(name), target)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s: link to %s, which is not there", name, match[1])
+				continue
+			}
+			if other, ok := all[file]; ok && anchor != "" && !anchors(other)[anchor] {
+				t.Errorf("%s: link to %s, and there is no such heading", name, match[1])
+			}
+		}
+	}
+}
+
+// wholeCaddyfile matches a block that needs no site around it: global options, a
+// snippet, or a site by its address.
+var wholeCaddyfile = regexp.MustCompile(`^(#[^\n]*\n|\s)*(\{|\(|(https?://|localhost|:|\*\.|[\w-]+\.[\w.-]+)\S*.* \{\n)`)
+
+// accountsOption is where a document names an accounts file, which is read when
+// a configuration is loaded: the one of the examples stands in for it.
+var accountsOption = regexp.MustCompile(`(?m)^(\s*accounts) \S+$`)
+
+func TestDocumentedCaddyfiles(t *testing.T) {
+	t.Setenv("REDIS_PASSWORD", "from the environment")
+	checked := 0
+	for name, text := range documents(t) {
+		for _, block := range blocks(text, "caddyfile") {
+			checked++
+			block = accountsOption.ReplaceAllString(block, "${1} caddyfile-examples/accounts.txt")
+			if !wholeCaddyfile.MatchString(block) {
+				block = ":0 {\n" + block + "}\n"
+			}
+			config, _, err := adapttest.Adapt(name, []byte(block))
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", name, err, block)
+				continue
+			}
+			if err := adapttest.Validate(config); err != nil {
+				t.Errorf("%s: %v in\n%s", name, err, block)
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no Caddyfile was found")
+	}
+}
+
+func TestDocumentedJSON(t *testing.T) {
+	t.Setenv("REDIS_PASSWORD", "from the environment")
+	checked := 0
+	for name, text := range documents(t) {
+		for _, block := range blocks(text, "json") {
+			config := block
+			switch {
+			case strings.Contains(block, `"apps"`):
+			case strings.Contains(block, `"handler"`):
+				config = `{"apps":{"http":{"servers":{"s":{"routes":[{"handle":[` + block + `]}]}}}}}`
+			case strings.HasPrefix(block, `{"match"`):
+				config = `{"apps":{"http":{"servers":{"s":{"routes":[` + block + `]}}}}}`
+			default: // an answer, not a configuration
+				continue
+			}
+			checked++
+			if err := adapttest.Validate([]byte(config)); err != nil {
+				t.Errorf("%s: %v in\n%s", name, err, block)
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no JSON was found")
+	}
+}
+
+// testName is the name of a test as documents write it: in backquotes, perhaps
+// with the name of a case behind it.
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)")
+
+func TestDocumentedTestsExist(t *testing.T) {
+	var tests bytes.Buffer
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == "node_modules" || strings.HasPrefix(entry.Name(), ".") && path != "."):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		tests.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := documents(t)["docs/ory-compatibility.md"]
+	names := testName.FindAllStringSubmatch(text, -1)
+	if len(names) == 0 {
+		t.Fatal("docs/ory-compatibility.md names no test")
+	}
+	for _, name := range names {
+		if !bytes.Contains(tests.Bytes(), []byte("func "+name[1]+"(")) {
+			t.Errorf("there is no test %s", name[1])
+		}
+	}
+}

@@ -1,0 +1,191 @@
+// This file makes a logout during an outage of the store durable: noted on this
+// machine first, refused here at once, done in the store when it is back, and
+// never called done before that.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/pages"
+)
+
+// DurableLogout takes a logout while the store is away. Without it such a
+// logout is answered 503 and changes nothing.
+type DurableLogout struct {
+	// Journal is the file of pending logouts. Each Caddy process needs its own.
+	// Default: caddy-logout/pending-logouts.db in Caddy's data directory.
+	// Placeholders are expanded at start.
+	Journal string `json:"journal,omitempty"`
+}
+
+// errDurableEmbedded says that a journal would never hold anything.
+var errDurableEmbedded = errors.New("durable_logout: is for a store that can be away, such as redis; the embedded store cannot")
+
+// journals holds the open journals by file, so that a reload goes on with them.
+var journals = caddy.NewUsagePool()
+
+// durable is the part of the app that has a journal.
+type durable struct {
+	file     string
+	journal  *journal
+	replayer *replayer
+}
+
+// provisionDurable prepares the journal, if there is to be one.
+func (a *App) provisionDurable(ctx caddy.Context) error {
+	if a.DurableLogout == nil {
+		return nil
+	}
+	if _, embedded := a.storeModule.(*EmbeddedStore); embedded {
+		return errDurableEmbedded
+	}
+	var err error
+	if a.durable.file, err = a.DurableLogout.provision(); err != nil {
+		return err
+	}
+	if registry := ctx.GetMetricsRegistry(); registry != nil {
+		return a.registerPending(registry)
+	}
+	return nil
+}
+
+// provision works out the file. It opens nothing.
+func (d *DurableLogout) provision() (file string, err error) {
+	file = d.Journal
+	if file == "" {
+		file = filepath.Join(caddy.AppDataDir(), "caddy-logout", "pending-logouts.db")
+	}
+	if file, err = caddy.NewReplacer().ReplaceOrErr(file, true, true); err == nil {
+		file, err = filepath.Abs(file)
+	}
+	if err != nil {
+		return "", fmt.Errorf("sessions: durable_logout: journal: %w", err)
+	}
+	return file, nil
+}
+
+// startJournal opens the journal, or takes on the one that is open, and replays
+// it into this configuration's store from now on.
+func (a *App) startJournal() error {
+	if a.durable.file == "" {
+		return nil
+	}
+	value, _, err := journals.LoadOrNew(a.durable.file, func() (caddy.Destructor, error) { return openJournal(a.durable.file) })
+	if err != nil {
+		return err
+	}
+	a.durable.journal, a.durable.replayer = value.(*journal), &replayer{a.replayLogout}
+	a.durable.journal.use(a.durable.replayer)
+	return nil
+}
+
+// stopJournal gives the journal back, late as the store.
+func (a *App) stopJournal() {
+	if a.durable.journal == nil {
+		return
+	}
+	a.durable.journal.drop(a.durable.replayer)
+	file, logger := a.durable.file, a.logger
+	time.AfterFunc(storeLinger, func() {
+		if _, err := journals.Delete(file); err != nil {
+			logger.Error("closing the journal of pending logouts failed", zap.Error(err))
+		}
+	})
+}
+
+// registerPending exports the number of pending logouts. Caddy's registry is a
+// new one after each reload.
+func (a *App) registerPending(registry *prometheus.Registry) error {
+	return registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy",
+		Subsystem: "sessions",
+		Name:      "pending_logouts",
+		Help:      "Number of logouts that wait in the journal for the session store to come back.",
+	}, func() float64 {
+		if j := a.durable.journal; j != nil {
+			return float64(j.count.Load())
+		}
+		return 0
+	}))
+}
+
+// isPending reports whether the logout of a key waits for the store.
+func (a *App) isPending(key Key) bool {
+	return a.durable.journal != nil && a.durable.journal.has(key)
+}
+
+// errLogoutPending says that a logout was noted and is not done yet.
+var errLogoutPending = errors.New("logout is pending")
+
+// postpone notes the logout of a credential, if the store was away and there is
+// a journal. It returns errLogoutPending when the note is on disk, and the error
+// that it was given in all other cases.
+func (a *App) postpone(r *http.Request, c Credential, outage error) error {
+	if a.durable.journal == nil || !errors.Is(outage, ErrUnavailable) {
+		return outage
+	}
+	key := a.format.Key(c)
+	if err := a.durable.journal.add(key, a.now()); err != nil {
+		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
+		return outage
+	}
+	a.logger.Warn("logout is pending until the session store is back",
+		zap.String("session", key.Short()), zap.String("client_ip", clientIP(r)))
+	return errLogoutPending
+}
+
+// replayLogout revokes a key whose logout is pending.
+func (a *App) replayLogout(key Key) error {
+	ctx, cancel := detach(context.Background())
+	defer cancel()
+	store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	record, err := store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	// No session, or one that is dead: during the outage anybody could name any
+	// credential, and one that names nothing leaves nothing behind.
+	if record.Value == nil || !record.RevokedAt.IsZero() {
+		return nil
+	}
+	s, err := a.format.Decode(key, record.Value)
+	if err != nil {
+		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
+		s = &Session{Key: key, ExpiresAt: a.now().Add(maxLifespan)}
+	}
+	if _, err := a.revoke(ctx, s); err != nil {
+		return err
+	}
+	a.logger.Info("session revoked",
+		zap.String("session", key.Short()), zap.String("identity", s.Identity), zap.String("flow", "journal"))
+	return nil
+}
+
+// answerPending answers 202: the logout was accepted and is not done. The
+// cookie is cleared, for this browser has no more use of it.
+func (a *App) answerPending(w http.ResponseWriter, r *http.Request, asJSON bool) error {
+	if hasCookie(a.format.Locate(r, nil)) {
+		a.clearSessionCookie(w, r)
+	}
+	if asJSON {
+		return writeJSON(w, http.StatusAccepted, map[string]string{
+			"status": "pending",
+			"reason": "The session store cannot be reached. The logout was noted and will be done as soon as it is back; until then other servers may still accept the session.",
+		})
+	}
+	prepare(w.Header())
+	return pages.Pending(w, r, pages.PendingData{Home: a.homeURL(r)})
+}

@@ -1,0 +1,46 @@
+// This file runs two Caddys on one Redis.
+
+package integration_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// TestTwoNodes signs in on one node and out on the other: what one has
+// answered, the other knows.
+func TestTwoNodes(t *testing.T) {
+	store := redisStore(redistest.Start(t))
+	one, two := startWith(t, store), startWith(t, store)
+	browser, app := signInBrowser(t, one), signIn(t, one)
+	for _, node := range []*caddyServer{one, two} {
+		if got := whoami(t, node, "Cookie: "+browser); got != 200 {
+			t.Fatalf("whoami: %d", got)
+		}
+	}
+
+	logout := createLogout(t, one, browser, "")
+	path := strings.TrimPrefix(logout.URL, one.URL(""))
+	if again := createLogout(t, two, browser, ""); again.Token != logout.Token {
+		t.Error("two nodes make two logout tokens of one session")
+	}
+	for i, node := range []*caddyServer{two, one, two} {
+		a := call(t, "GET", node.URL(path), "", acceptBrowser, "Cookie: "+browser)
+		if a.status != 303 || a.header.Get("Location") != appURL+"/login" {
+			t.Errorf("logout %d: %d to %q", i+1, a.status, a.header.Get("Location"))
+		}
+		for _, other := range []*caddyServer{one, two} {
+			if got := whoami(t, other, "Cookie: "+browser); got != 401 {
+				t.Errorf("whoami after logout %d: %d", i+1, got)
+			}
+			if a := call(t, "GET", other.URL("/app/page"), "", acceptJSON, "Cookie: "+browser); a.status != 401 {
+				t.Errorf("the gate after logout %d: %d", i+1, a.status)
+			}
+		}
+	}
+	if got := whoami(t, two, "X-Session-Token: "+app); got != 200 {
+		t.Errorf("another session of the same person: %d", got)
+	}
+}
