@@ -74,8 +74,12 @@ type App struct {
 
 	// DurableLogout takes a logout also while the store is away. Default: off.
 	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
+	// NearCache keeps sessions in memory where the store reports changes, as
+	// Redis does. Default: on.
+	NearCache NearCache `json:"near_cache,omitzero"`
 
 	storeModule StoreModule
+	cache       *nearCache // nil: none; set with the store
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
@@ -191,6 +195,9 @@ func (a *App) Validate() error {
 	if err := a.Cookie.validate(); err != nil {
 		return fmt.Errorf("sessions: cookie: %w", err)
 	}
+	if err := a.NearCache.validate(); err != nil {
+		return fmt.Errorf("sessions: near_cache: %w", err)
+	}
 	return nil
 }
 
@@ -262,7 +269,11 @@ func (a *App) takeStore() (Store, error) {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
 	a.tookStore = true
-	return value.(pooledStore).Store, nil
+	store := value.(pooledStore).Store
+	if err := a.takeCache(store); err != nil {
+		return nil, err
+	}
+	return store, nil
 }
 
 // Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
@@ -276,8 +287,9 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.tookStore = false
-	key, logger := a.storeModule.PoolKey(), a.logger
+	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
 	time.AfterFunc(storeLinger, func() {
+		giveBackCache() // it listens through the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
 		}

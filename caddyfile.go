@@ -30,6 +30,7 @@ import (
 //		durable_logout      [on|off] {
 //			journal <file>
 //		}
+//		near_cache          off | { … }
 //	}
 func parseSessions(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
@@ -96,8 +97,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return a.unmarshalAllowed(d)
 	case "durable_logout":
 		return a.unmarshalDurableLogout(d)
+	case "near_cache":
+		return a.NearCache.UnmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui or durable_logout", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui, durable_logout or near_cache", option)
 	}
 }
 

@@ -87,6 +87,7 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt}); err != nil {
 		return Credential{}, nil, err
 	}
+	a.cache.Changed(key)
 	return c, s, nil
 }
 
@@ -101,7 +102,19 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	now := a.now()
-	return a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+	a.forget(s.Key, now, err)
+	return ended, err
+}
+
+// forget takes a key out of the near cache before anyone is told that it is
+// revoked. After an error it may or may not be: the store is to be asked.
+func (a *App) forget(key Key, revokedAt time.Time, err error) {
+	if err != nil {
+		a.cache.Changed(key)
+		return
+	}
+	a.cache.revoked(key, revokedAt)
 }
 
 // revokeTimeout bounds a revocation that nobody waits for any more.
@@ -156,5 +169,9 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 	}
 	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !pick(key.Key) })
 	now := a.now()
-	return store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
+	count, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
+	for _, key := range keys {
+		a.forget(key.Key, now, err)
+	}
+	return count, err
 }

@@ -23,14 +23,19 @@ import (
 // milliseconds.
 const tombstoneTime = "2006-01-02T15:04:05.000Z07:00"
 
-// redisStore is a client of a Redis server. Every command touches one key, and
-// whatever has to happen in order over keys in different slots happens in
-// pipelines of their own, so that the same code can serve a Cluster.
+// redisStore is a client of Redis: of one server, of one behind Sentinel, or of
+// a Cluster. Every command touches one key, and whatever has to happen in order
+// over keys in different slots happens in pipelines of their own.
 type redisStore struct {
-	client *redis.Client
-	prefix string
-	now    func() time.Time
-	reads  redisReads
+	client redis.UniversalClient
+	// inCluster says that a pipeline is no order: the library sends on by
+	// themselves the commands whose keys have moved.
+	inCluster bool
+	breakers  *breakers
+	timeout   time.Duration
+	prefix    string
+	now       func() time.Time
+	reads     redisReads
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
@@ -55,6 +60,8 @@ type tombstone struct {
 // then the session. The three are apart because a failure must end it: a session
 // that is not in the index would outlive "log out everywhere".
 func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	rec, err := s.get(ctx, "create", &redisRead{key: key})
 	if err != nil {
 		return err
@@ -68,6 +75,12 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	pipe := s.client.Pipeline()
 	// SET with NX answers nothing if the key is there.
 	set := pipe.Do(ctx, "set", s.sessionKey(key), e.Value, "nx", "pxat", e.ExpiresAt.UnixMilli())
+	if s.inCluster {
+		if err := execPipeline(ctx, "create", pipe); err != nil {
+			return err
+		}
+		pipe = s.client.Pipeline()
+	}
 	// A tombstone that was written since the first look; one that is written
 	// after this look is followed by a DEL, which is after our SET.
 	revoked := pipe.Get(ctx, s.tombstoneKey(key))
@@ -81,7 +94,7 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 		}
 		return ErrExists
 	}
-	if errors.Is(set.Err(), redis.Nil) {
+	if isNil(set.Err()) {
 		return ErrExists
 	}
 	return nil
@@ -102,17 +115,30 @@ func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
 	return execPipeline(ctx, "create", pipe)
 }
 
-// Revoke writes the tombstone, then deletes the session, in one pipeline of keys
-// of one slot, which the server runs in order.
+// Revoke writes the tombstone, then deletes the session: never the second without
+// the first, which a server that is full, or may not write, would refuse. One
+// transaction does it in one round trip. In a Cluster it takes two, as a
+// transaction sees only half of a slot that is being moved.
 func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	value, err := json.Marshal(tombstone{Version: 1, RevokedAt: at.UTC().Format(tombstoneTime)})
 	if err != nil {
 		return false, redisError("revoke", err)
 	}
 	end := until.UnixMilli()
-	pipe := s.client.Pipeline()
+	pipe := s.client.TxPipeline()
+	if s.inCluster {
+		pipe = s.client.Pipeline()
+	}
 	pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
 	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
+	if s.inCluster {
+		if err := execPipeline(ctx, "revoke", pipe); err != nil {
+			return false, err
+		}
+		pipe = s.client.Pipeline()
+	}
 	deleted := pipe.Del(ctx, s.sessionKey(key))
 	pipe.Del(ctx, s.useKey(key))
 	if err := execPipeline(ctx, "revoke", pipe); err != nil {
@@ -163,7 +189,7 @@ func (s *redisStore) PutError(ctx context.Context, id string, value []byte, unti
 // GetError returns what PutError kept.
 func (s *redisStore) GetError(ctx context.Context, id string) ([]byte, error) {
 	value, err := s.client.Get(ctx, s.errorKey(id)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if isNil(err) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
@@ -172,27 +198,45 @@ func (s *redisStore) GetError(ctx context.Context, id string) ([]byte, error) {
 	return value, nil
 }
 
-// Ping asks the server whether it is there.
+// Ping asks the server whether it is there, in a Cluster every master.
 func (s *redisStore) Ping(ctx context.Context) error {
+	ping := func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() }
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		return redisError("ping", cluster.ForEachMaster(ctx, ping))
+	}
 	return redisError("ping", s.client.Ping(ctx).Err())
 }
 
 // Close closes all connections.
-func (s *redisStore) Close() error { return redisError("close", s.client.Close()) }
+func (s *redisStore) Close() error {
+	s.breakers.close()
+	return redisError("close", s.client.Close())
+}
+
+// isNil reports whether a command was answered, and the answer is that there is
+// nothing. Only the bare error says so: the one of a dial can have another
+// server's redis.Nil in it, such as that of a Sentinel that knows no master of
+// that name, and to take that for an answer would sign everybody out.
+func isNil(err error) bool {
+	return err == redis.Nil //nolint:errorlint // see above
+}
 
 // execPipeline sends a pipeline and returns the first error. That a key is not
 // there is an answer, no error. The error of the whole counts as well as those
 // of the commands: of a login that failed, the commands know nothing, and would
-// say that there is a session, and that it is empty.
+// say that there is a session, and that it is empty; and of a transaction it
+// says only that there was none, not why.
 func execPipeline(ctx context.Context, operation string, pipe redis.Pipeliner) error {
 	commands, err := pipe.Exec(ctx)
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return redisError(operation, err)
-	}
 	for _, command := range commands {
-		if err := command.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		if err := command.Err(); err != nil && !isNil(err) {
 			return redisError(operation, err)
 		}
+	}
+	if err != nil && !isNil(err) {
+		return redisError(operation, err)
 	}
 	return nil
 }
@@ -213,7 +257,7 @@ func redisError(operation string, err error) error {
 
 func redisCause(err error) error {
 	for _, safe := range []error{
-		context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+		errNotAsked, errNotMaster, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 	} {
 		if errors.Is(err, safe) {
 			return safe

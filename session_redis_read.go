@@ -59,6 +59,11 @@ func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
 }
 
 func (s *redisStore) get(ctx context.Context, operation string, read *redisRead) (Record, error) {
+	if s.inCluster {
+		// A round trip to several servers would be as slow as the slowest.
+		s.readAll(ctx, operation, []*redisRead{read})
+		return read.rec, read.err
+	}
 	reads := &s.reads
 	reads.mu.Lock()
 	if reads.flying < readsInFlight {
@@ -71,6 +76,9 @@ func (s *redisStore) get(ctx context.Context, operation string, read *redisRead)
 	reads.waiting = append(reads.waiting, read)
 	reads.mu.Unlock()
 
+	// To wait and to ask take no longer together than to ask alone.
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	select {
 	case lead := <-read.turn:
 		if lead {
@@ -186,7 +194,7 @@ func (s *redisStore) readAll(ctx context.Context, operation string, batch []*red
 // answer to one of them. Of a login that failed, the commands know nothing, and
 // would say that there is a session, and that it is empty.
 func pipelineError(commands []redis.Cmder, err error) error {
-	if err == nil || errors.Is(err, redis.Nil) {
+	if err == nil || isNil(err) {
 		return nil
 	}
 	_, isReply := errors.AsType[redis.Error](err)
@@ -201,7 +209,7 @@ func readRecord(operation string, commands []redis.Cmder) (Record, error) {
 	var rec Record
 	for i, command := range commands {
 		get := command.(*redis.StringCmd)
-		if err := get.Err(); errors.Is(err, redis.Nil) {
+		if err := get.Err(); isNil(err) {
 			continue // that it is not there is an answer, no error
 		} else if err != nil {
 			return Record{}, redisError(operation, err)

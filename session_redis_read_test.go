@@ -10,8 +10,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
+
+// startPatientRedis is startRedis with a store whose round trips may be held for
+// as long as a test likes.
+func startPatientRedis(t *testing.T) (*redistest.Server, contract) {
+	t.Helper()
+	server := redistest.Start(t)
+	clock := newStoreClock()
+	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: caddy.Duration(time.Hour)}, clock.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	return server, contract{storeClock: clock, Store: store}
+}
 
 // heldPipelines is a hook that holds pipelines until they are let go.
 type heldPipelines struct {
@@ -91,7 +105,7 @@ func (h *heldReads) read(ctx context.Context, key Key) *readResult {
 // TestReadsTogether lets reads wait and go in one round trip, each with its own
 // answer, and one with its own error.
 func TestReadsTogether(t *testing.T) {
-	server, s := startRedis(t)
+	server, s := startPatientRedis(t)
 	broken := newKey()
 	server.CLI(t, "RPUSH", "caddy-logout:revoked:{"+broken.String()+"}", "a list")
 	keys := make([]Key, 10)
@@ -136,7 +150,7 @@ func TestReadsTogether(t *testing.T) {
 
 // TestReadsBound lets more reads wait than go in one round trip.
 func TestReadsBound(t *testing.T) {
-	_, s := startRedis(t)
+	_, s := startPatientRedis(t)
 	h := holdReads(t, s)
 	for range readsAtOnce + 3 {
 		h.read(t.Context(), newKey())
@@ -156,7 +170,7 @@ func TestReadsBound(t *testing.T) {
 
 // TestReadsGiveUp cancels a read that waits, and the one that asks for others.
 func TestReadsGiveUp(t *testing.T) {
-	_, s := startRedis(t)
+	_, s := startPatientRedis(t)
 	key := s.create(t, "alice")
 	h := holdReads(t, s)
 	leaderCtx, leaderGone := context.WithCancel(t.Context())
@@ -221,7 +235,7 @@ func TestReadsLeaveWithTurn(t *testing.T) {
 
 // TestReadsDeadline wants the deadline of who asks to hold for the round trip.
 func TestReadsDeadline(t *testing.T) {
-	_, s := startRedis(t)
+	_, s := startPatientRedis(t)
 	h := holdReads(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -242,10 +256,24 @@ func TestReadsDeadline(t *testing.T) {
 	h.idle(t)
 }
 
+// TestReadsTimeout lets a read wait for longer than the store may take.
+func TestReadsTimeout(t *testing.T) {
+	_, s := startPatientRedis(t)
+	h := holdReads(t, s)
+	h.store.timeout = time.Millisecond
+	if _, err := h.store.Get(t.Context(), newKey()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want ErrUnavailable and context.DeadlineExceeded", err)
+	}
+	for range readsInFlight {
+		h.release <- letGo
+	}
+	h.idle(t)
+}
+
 // TestReadsPanic lets the one who asks panic: the others get an error, and the
 // next reads go on.
 func TestReadsPanic(t *testing.T) {
-	_, s := startRedis(t)
+	_, s := startPatientRedis(t)
 	h := holdReads(t, s)
 	panicked := make(chan any)
 	go func() {
@@ -280,7 +308,7 @@ func TestReadsPanic(t *testing.T) {
 // TestReadsRace reads at once what is there, what is revoked and what is not
 // there, with callers that give up.
 func TestReadsRace(t *testing.T) {
-	_, s := startRedis(t)
+	_, s := startPatientRedis(t)
 	live, dead := s.create(t, "alice"), s.create(t, "alice")
 	_, err := s.Revoke(t.Context(), dead, "alice", s.Now(), s.Now().Add(time.Hour))
 	noError(t, err)
