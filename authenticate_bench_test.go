@@ -5,10 +5,83 @@ package caddylogout
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
+
+// BenchmarkAuthenticate is a check that asks Redis; one that the near cache
+// answers is in BenchmarkLookup.
+func BenchmarkAuthenticate(b *testing.B) {
+	config := RedisStore{Address: redistest.Start(b).Addr()}
+	if err := config.Provision(caddy.Context{}); err != nil {
+		b.Fatal(err)
+	}
+	store, err := config.Open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	a := &App{
+		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
+		format:    nativeFormat{cookieName: defaultCookieName},
+		openStore: func() (Store, error) { return store, nil },
+	}
+	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := func(cookie string) *http.Request {
+		r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "/", http.NoBody)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Header.Set("Cookie", "theme=dark; "+cookie)
+		return r
+	}
+	anonymous, signedIn := request("lang=en"), request(defaultCookieName+"="+c.value)
+	check := func(r *http.Request, want bool) error {
+		if res, err := a.authenticate(r); err != nil || (res.session != nil) != want {
+			return fmt.Errorf("%v, %w", res, err)
+		}
+		return nil
+	}
+	b.Run("anonymous", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := check(anonymous, false); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("miss", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := check(signedIn, true); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("miss, 64 at once", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := check(signedIn, true); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
 
 func BenchmarkDecode(b *testing.B) {
 	key := newKey()
@@ -21,7 +94,7 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		}
 	})
-	b.Run("encoding/json for comparison", func(b *testing.B) {
+	b.Run("encoding json for comparison", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if err := json.Unmarshal(value, new(storedSession)); err != nil {

@@ -185,7 +185,7 @@ func heap(ctx context.Context, server *caddyServer) (int, error) {
 
 // benchCheck runs the benchmarks of the check itself, without servers around it.
 func (b *bench) benchCheck(ctx context.Context, out *report) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(Authenticate|Decode|Cookie)", "-benchmem", ".")
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(Lookup|Authenticate|Decode|Cookie)", "-benchmem", ".")
 	cmd.Stderr = os.Stderr
 	text, err := cmd.Output()
 	if err != nil {
