@@ -31,6 +31,7 @@ type options struct {
 	// profile and connections are for taking a profile instead of measuring.
 	profile     string
 	connections int
+	flow        string
 }
 
 // wants reports whether a section is to be measured.
@@ -70,7 +71,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.only, "only", "", "sections, with commas between: check,proxy,flows,lag,growth (default all)")
 	flags.StringVar(&o.against, "against", "", "measure only the gate without near cache, against this other Caddy")
 	flags.StringVar(&o.profile, "profile", "", "measure nothing: write a CPU profile of the gate to this file")
-	flags.IntVar(&o.connections, "connections", 64, "how many connections load the gate for -profile")
+	flags.IntVar(&o.connections, "connections", 64, "how many connections there are for -profile")
+	flags.StringVar(&o.flow, "flow", "check", "what they do for -profile: check, whoami, submit, cycle or api")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -19,7 +19,11 @@ const profileFor = 6 * time.Second
 // benchProfile writes a CPU profile of the gate that asks Redis each time. A
 // Caddy with symbols tells more: go build -o bin/caddy ./cmd/caddy.
 func (b *bench) benchProfile(ctx context.Context) error {
-	sessions, err := b.fill(ctx, 1000, "")
+	n := 1000
+	if flows[b.o.flow].once {
+		n = 5 * enough
+	}
+	sessions, err := b.fill(ctx, n, "")
 	if err != nil {
 		return err
 	}
@@ -35,7 +39,7 @@ func (b *bench) benchProfile(ctx context.Context) error {
 	loaded := make(chan error, 1)
 	go func() {
 		s := side{name: "gate", addr: gate.addr, processes: []*process{gate.process, b.redis}, credentials: file}
-		m, err := b.load(ctx, s, "check", b.o.connections, profileFor+time.Second)
+		m, err := b.load(ctx, s, b.o.flow, b.o.connections, profileFor+time.Second)
 		fmt.Fprintf(os.Stderr, "%.0f requests/s, %.1f µs each\n", m.PerSecond, m.CPU)
 		loaded <- err
 	}()
