@@ -74,6 +74,7 @@ type App struct {
 
 	// DurableLogout takes a logout also while the store is away. Default: off.
 	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
+
 	// NearCache keeps sessions in memory where the store reports changes, as
 	// Redis does. Default: on.
 	NearCache NearCache `json:"near_cache,omitzero"`

@@ -100,7 +100,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "near_cache":
 		return a.NearCache.UnmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui, durable_logout or near_cache", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui, near_cache or durable_logout", option)
 	}
 }
 

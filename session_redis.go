@@ -141,15 +141,23 @@ func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, u
 	}
 	deleted := pipe.Del(ctx, s.sessionKey(key))
 	pipe.Del(ctx, s.useKey(key))
-	if err := execPipeline(ctx, "revoke", pipe); err != nil {
+	var index *redis.IntCmd
+	if identity != "" {
+		index = pipe.ZRem(ctx, s.indexKey(identity), key.String())
+	}
+	// The session is dead even if the index refuses. What stays in it then is an
+	// entry of something gone, which readers expect, and it expires.
+	if err := execPipeline(ctx, "revoke", pipe); err != nil && !onlyLast(index, deleted) {
 		return false, err
 	}
-	if identity != "" {
-		// The session is dead. What stays in the index if this fails is an entry
-		// of something gone, which readers expect, and it expires.
-		_ = s.client.ZRem(ctx, s.indexKey(identity), key.String()).Err()
-	}
 	return deleted.Val() > 0, nil
+}
+
+// onlyLast reports whether of a pipeline nothing but the last command failed,
+// and not the one that was done: a command that was never answered has an error,
+// or, when the login failed, none has.
+func onlyLast(last, done *redis.IntCmd) bool {
+	return last != nil && last.Err() != nil && done.Err() == nil
 }
 
 // Touch notes a use of key.

@@ -29,6 +29,11 @@ type watchedApp struct {
 func watch(t *testing.T, server *redistest.Server, config RedisStore, maxStale time.Duration) *watchedApp {
 	t.Helper()
 	config.Address = server.Addr()
+	return watchOn(t, config, maxStale)
+}
+
+func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedApp {
+	t.Helper()
 	a := newTestApp(t, nil)
 	a.App.clock = time.Now
 	redis := openRedis(t, config, time.Now)
