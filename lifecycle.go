@@ -170,19 +170,11 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 	if err != nil {
 		return 0, err
 	}
-	now, count := a.now(), 0
+	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !pick(key.Key) })
+	now := a.now()
+	count, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
 	for _, key := range keys {
-		if !pick(key.Key) {
-			continue
-		}
-		ended, err := store.Revoke(ctx, key.Key, identity, now, later(key.ExpiresAt, now.Add(replayWindow)))
 		a.forget(key.Key, now, err)
-		if err != nil {
-			return count, err
-		}
-		if ended {
-			count++
-		}
 	}
-	return count, nil
+	return count, err
 }
