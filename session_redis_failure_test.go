@@ -231,4 +231,3 @@ func redisSlot(t *testing.T, store *redisStore, key string) int {
 	noError(t, err)
 	return int(slot)
 }
-
