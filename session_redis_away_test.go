@@ -60,6 +60,25 @@ func TestRedisAway(t *testing.T) {
 			t.Errorf("%v, want ErrUnavailable and OOM", err)
 		}
 	})
+	t.Run("refuses to write", func(t *testing.T) {
+		// What cannot have a tombstone must not be deleted either: it would be
+		// written back by a request in flight, and nobody would know.
+		for name, refuse := range map[string][]string{
+			"OOM":        {"CONFIG", "SET", "maxmemory", "1"},
+			"READONLY":   {"REPLICAOF", "127.0.0.1", "1"},
+			"NOREPLICAS": {"CONFIG", "SET", "min-replicas-to-write", "1"},
+		} {
+			server, s := startRedis(t)
+			key := s.create(t, "alice")
+			server.CLI(t, refuse...)
+			ended, err := s.Revoke(t.Context(), key, "alice", s.Now(), s.Now().Add(time.Hour))
+			if ended || !errors.Is(err, ErrUnavailable) || !strings.HasSuffix(err.Error(), name) {
+				t.Errorf("%s: %v %v, want ErrUnavailable and %s", name, ended, err, name)
+			}
+			s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+			s.wantKeys(t, "alice", key)
+		}
+	})
 }
 
 // TestRedisSecrets looks for secrets and keys in every error there is.
