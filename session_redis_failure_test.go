@@ -129,11 +129,16 @@ func TestRedisFailsSentinel(t *testing.T) {
 		"frozen, with the Sentinel in use": func(t *testing.T, w *redistest.Watched) {
 			t.Helper()
 			w.Master.Pause(t)
+			frozen := 0
 			for _, sentinel := range w.Sentinels {
 				// The only subscriber of a Sentinel is the store.
 				if sentinel.CLI(t, "CLIENT", "LIST", "TYPE", "pubsub") != "" {
 					sentinel.Pause(t)
+					frozen++
 				}
+			}
+			if frozen != 1 {
+				t.Errorf("%d Sentinels in use, want 1", frozen)
 			}
 		},
 	} {
