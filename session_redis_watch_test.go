@@ -266,7 +266,7 @@ func TestWatchRefused(t *testing.T) {
 		args   []string
 		config RedisStore
 	}{
-		"no right to it": {[]string{"--user", "narrow", "on", ">narrow", "~*", "+@all", "-client"}, RedisStore{Username: "narrow", Password: "narrow"}},
+		"no right to it":  {[]string{"--user", "narrow", "on", ">narrow", "~*", "+@all", "-client"}, RedisStore{Username: "narrow", Password: "narrow"}},
 		"no such command": {[]string{"--rename-command", "CLIENT", ""}, RedisStore{}},
 	}
 	for name, test := range tests {
