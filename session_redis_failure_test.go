@@ -98,12 +98,12 @@ func TestRedisFails(t *testing.T) {
 			store := openRedis(t, RedisStore{Address: server.Addr()}, time.Now)
 			defer store.Close()
 			crowd := startCrowd(t, store)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			tc.fail(t, server)
-			during(600 * time.Millisecond)
+			during(400 * time.Millisecond)
 			tc.lift(t, server)
 			back := crowd.waitBack(t)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			got := crowd.stop(t, back)
 			if got.lost > 0 != tc.redisLoses {
 				t.Errorf("%d live sessions were lost, by Redis itself: %v", got.lost, tc.redisLoses)
@@ -150,10 +150,10 @@ func TestRedisFailsSentinel(t *testing.T) {
 			}}, time.Now)
 			defer store.Close()
 			crowd := startCrowd(t, store)
-			during(300 * time.Millisecond)
+			during(100 * time.Millisecond)
 			fail(t, watched)
 			back := crowd.waitBack(t)
-			during(300 * time.Millisecond)
+			during(100 * time.Millisecond)
 			if got := crowd.stop(t, back); got.lost > 0 {
 				t.Errorf("%d live sessions were lost", got.lost)
 			}
@@ -173,7 +173,7 @@ func TestRedisFailsCluster(t *testing.T) {
 	run := func(name string, fail func(t *testing.T, c *crowd)) {
 		t.Run(name, func(t *testing.T) {
 			crowd := startCrowd(t, store)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			crowd.mu.Lock()
 			kept := slices.Clone(crowd.revoked[:crowdKeeps])
 			crowd.mu.Unlock()
@@ -188,7 +188,7 @@ func TestRedisFailsCluster(t *testing.T) {
 				return store.Ping(t.Context()) == nil
 			})
 			back := time.Since(begin)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			if got := crowd.stop(t, back); got.lost > 0 {
 				t.Errorf("%d live sessions were lost", got.lost)
 			}
