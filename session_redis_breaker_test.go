@@ -115,9 +115,9 @@ func TestRedisNeverAnswers(t *testing.T) {
 	t.Cleanup(func() { _ = listener.Close() })
 	silent := listener.Addr().String() // takes connections and says nothing
 	for name, config := range map[string]RedisStore{
-		"one server": {Address: silent},
-		"Sentinel":   {Sentinel: &RedisSentinel{Master: "main", Addresses: []string{silent}}},
-		"Cluster":    {Cluster: []string{silent}},
+		"one server":   {Address: silent},
+		"Sentinel":     {Sentinel: &RedisSentinel{Master: "main", Addresses: []string{silent}}},
+		"Cluster":      {Cluster: []string{silent}},
 		"a black hole": {Address: redistest.BlackHole(t)}, // not even takes a connection
 	} {
 		t.Run(name, func(t *testing.T) {

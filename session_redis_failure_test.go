@@ -236,4 +236,3 @@ func redisSlot(t *testing.T, store *redisStore, key string) int {
 	noError(t, err)
 	return int(slot)
 }
-

@@ -137,6 +137,7 @@ func TestWatchReports(t *testing.T) {
 	t.Run("what is no change of a session", func(t *testing.T) {
 		c, s := b.signIn(t, "alice", "")
 		a.warm(t, c)
+		epoch := a.cache.epoch.Load()
 		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
 		}
@@ -146,7 +147,8 @@ func TestWatchReports(t *testing.T) {
 		a.warm(t, last)
 		server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+KeyOf(last.value).String()+"}")
 		a.waitForget(t, last)
-		if a.cache.get(s.Key, time.Now()) == nil {
+		// A busy machine may have lost the listener for a moment: then all is dropped.
+		if a.cache.get(s.Key, time.Now()) == nil && a.cache.armed() && a.cache.epoch.Load() == epoch {
 			t.Error("a session was dropped that nobody changed")
 		}
 	})

@@ -38,7 +38,7 @@ func TestRotate(t *testing.T) {
 	copyTo("ca.pem", authority.CA)
 	copyTo("cert.pem", authority.Certificate)
 	copyTo("key.pem", authority.Key)
-	config := caddyfile("store redis "+redis.Addr()+` {
+	config := caddyfile("store redis " + redis.Addr() + ` {
 			username caddy
 			password {file.{$DIR}/password}
 			tls {
