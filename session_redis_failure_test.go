@@ -72,7 +72,7 @@ func TestRedisFails(t *testing.T) {
 			}, durable...),
 			fail: func(t *testing.T, s server) {
 				t.Helper()
-				s.CLI(t, "DEBUG", "POPULATE", "800", "filling", "64")
+				s.CLI(t, "DEBUG", "POPULATE", "1500", "filling", "64")
 				s.CLI(t, "BGREWRITEAOF")
 				waitForStore(t, "the file to be written", func() bool {
 					return !strings.Contains(s.CLI(t, "INFO", "persistence"), "_in_progress:1") &&
@@ -95,7 +95,11 @@ func TestRedisFails(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, tc.args...)
-			store := openRedis(t, RedisStore{Address: server.Addr()}, time.Now)
+			config := RedisStore{Address: server.Addr()}
+			if tc.readsGoOn {
+				config.Timeout = patient // on a busy machine, some would run into the default
+			}
+			store := openRedis(t, config, time.Now)
 			defer store.Close()
 			crowd := startCrowd(t, store)
 			during(100 * time.Millisecond)
