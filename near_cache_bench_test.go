@@ -6,6 +6,7 @@ package caddylogout
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -200,4 +201,36 @@ func benchmarkCycles(b *testing.B, server *redistest.Server, stores []*redisStor
 	cpuAfter, sentAfter := used()
 	b.ReportMetric((cpuAfter-cpu)*1e6/float64(b.N), "redis-µs/op")
 	b.ReportMetric((sentAfter-sent)/float64(b.N), "sent-B/op")
+}
+
+// BenchmarkNearCacheMemory fills a cache with sessions as a sign-in page makes
+// them, and counts the bytes that each takes up.
+func BenchmarkNearCacheMemory(b *testing.B) {
+	now := time.Now().UTC()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	cache := newNearCache(b.N, 0)
+	cache.Armed(now.Add(time.Hour))
+	for range b.N { //nolint:modernize // the cache is as large as the number is
+		key := newKey()
+		value, err := nativeFormat{}.Encode(&Session{
+			Key: key, ID: key.ID(), Identity: "alice@example.com", Traits: []byte(`{"email":"alice@example.com"}`), Method: "password",
+			IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour),
+			Device: Device{IPAddress: "192.0.2.7", UserAgent: strings.Repeat("Mozilla/5.0 ", 10)},
+		})
+		if err == nil {
+			_, err = cache.fill(b.Context(), key, now, func(context.Context) (*cached, error) {
+				s, err := nativeFormat{}.Decode(key, value)
+				return &cached{session: s}, err
+			})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/float64(b.N), "B/session")
+	runtime.KeepAlive(cache)
 }
