@@ -72,7 +72,7 @@ func TestRedisFails(t *testing.T) {
 			}, durable...),
 			fail: func(t *testing.T, s server) {
 				t.Helper()
-				s.CLI(t, "DEBUG", "POPULATE", "800", "filling", "64")
+				s.CLI(t, "DEBUG", "POPULATE", "1500", "filling", "64")
 				s.CLI(t, "BGREWRITEAOF")
 				waitForStore(t, "the file to be written", func() bool {
 					return !strings.Contains(s.CLI(t, "INFO", "persistence"), "_in_progress:1") &&
@@ -95,15 +95,19 @@ func TestRedisFails(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, tc.args...)
-			store := openRedis(t, RedisStore{Address: server.Addr()}, time.Now)
+			config := RedisStore{Address: server.Addr()}
+			if tc.readsGoOn {
+				config.Timeout = patient // on a busy machine, some would run into the default
+			}
+			store := openRedis(t, config, time.Now)
 			defer store.Close()
 			crowd := startCrowd(t, store)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			tc.fail(t, server)
-			during(600 * time.Millisecond)
+			during(400 * time.Millisecond)
 			tc.lift(t, server)
 			back := crowd.waitBack(t)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			got := crowd.stop(t, back)
 			if got.lost > 0 != tc.redisLoses {
 				t.Errorf("%d live sessions were lost, by Redis itself: %v", got.lost, tc.redisLoses)
@@ -129,11 +133,16 @@ func TestRedisFailsSentinel(t *testing.T) {
 		"frozen, with the Sentinel in use": func(t *testing.T, w *redistest.Watched) {
 			t.Helper()
 			w.Master.Pause(t)
+			frozen := 0
 			for _, sentinel := range w.Sentinels {
 				// The only subscriber of a Sentinel is the store.
 				if sentinel.CLI(t, "CLIENT", "LIST", "TYPE", "pubsub") != "" {
 					sentinel.Pause(t)
+					frozen++
 				}
+			}
+			if frozen != 1 {
+				t.Errorf("%d Sentinels in use, want 1", frozen)
 			}
 		},
 	} {
@@ -145,10 +154,10 @@ func TestRedisFailsSentinel(t *testing.T) {
 			}}, time.Now)
 			defer store.Close()
 			crowd := startCrowd(t, store)
-			during(300 * time.Millisecond)
+			during(100 * time.Millisecond)
 			fail(t, watched)
 			back := crowd.waitBack(t)
-			during(300 * time.Millisecond)
+			during(100 * time.Millisecond)
 			if got := crowd.stop(t, back); got.lost > 0 {
 				t.Errorf("%d live sessions were lost", got.lost)
 			}
@@ -168,7 +177,7 @@ func TestRedisFailsCluster(t *testing.T) {
 	run := func(name string, fail func(t *testing.T, c *crowd)) {
 		t.Run(name, func(t *testing.T) {
 			crowd := startCrowd(t, store)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			crowd.mu.Lock()
 			kept := slices.Clone(crowd.revoked[:crowdKeeps])
 			crowd.mu.Unlock()
@@ -183,7 +192,7 @@ func TestRedisFailsCluster(t *testing.T) {
 				return store.Ping(t.Context()) == nil
 			})
 			back := time.Since(begin)
-			during(200 * time.Millisecond)
+			during(100 * time.Millisecond)
 			if got := crowd.stop(t, back); got.lost > 0 {
 				t.Errorf("%d live sessions were lost", got.lost)
 			}
