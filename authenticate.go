@@ -26,6 +26,8 @@ type authResult struct {
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
+	// changes is what streams wants to know of the time of the look-up.
+	changes uint64
 }
 
 // String hides what must not be printed: request variables can be.
@@ -44,6 +46,7 @@ type lookupResult struct {
 	session   *Session  // live, or nil
 	revokedAt time.Time // of a tombstone, or zero
 	pending   bool      // its logout waits for the store
+	changes   uint64    // what was reported of the key before it was looked up
 }
 
 // lookup asks the near cache, else the store in one round trip, about one
@@ -61,17 +64,17 @@ func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 	if err != nil {
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	now := a.now()
+	now, changes := a.now(), a.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
 	if known := a.cache.get(key, now); known != nil && !a.idle(known, now) {
-		return a.judge(ctx, store, known, now), nil
+		return a.judge(ctx, store, known, now, changes), nil
 	}
 	known, err := a.readThrough(ctx, store, key, now)
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.judge(ctx, store, known, now), nil
+	return a.judge(ctx, store, known, now, changes), nil
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
@@ -113,7 +116,7 @@ func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 }
 
 // judge says what is known of a key comes to now, and notes the use.
-func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time) lookupResult {
+func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64) lookupResult {
 	s := known.session
 	if s == nil {
 		return lookupResult{revokedAt: known.revokedAt}
@@ -124,7 +127,7 @@ func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Ti
 	if a.IdleTimeout > 0 {
 		a.touch(ctx, store, known, now)
 	}
-	return lookupResult{session: s}
+	return lookupResult{session: s, changes: changes}
 }
 
 // idle reports whether a session was not used for longer than idle_timeout.
@@ -138,7 +141,7 @@ func (a *App) idle(known *cached, now time.Time) bool {
 func (a *App) touch(ctx context.Context, store Store, known *cached, now time.Time) {
 	idle := time.Duration(a.IdleTimeout)
 	last := known.lastUsed.Load()
-	if now.UnixMilli()-last < (idle / 10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
+	if now.UnixMilli()-last < (idle/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
 	if err := store.Touch(ctx, known.session.Key, now, now.Add(idle)); err != nil {
@@ -176,7 +179,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			continue
 		}
 		if found.session != nil {
-			res.session, res.credential = found.session, c
+			res.session, res.credential, res.changes = found.session, c, found.changes
 			break
 		}
 	}

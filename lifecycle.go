@@ -102,19 +102,22 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	now := a.now()
+	a.streams.spare(ctx, s.Key)
 	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
 	a.forget(s.Key, now, err)
 	return ended, err
 }
 
-// forget takes a key out of the near cache before anyone is told that it is
-// revoked. After an error it may or may not be: the store is to be asked.
+// forget takes a key out of the near cache, and ends what is being served for
+// it, before anyone is told that it is revoked. After an error it may or may not be: the store is to be asked.
 func (a *App) forget(key Key, revokedAt time.Time, err error) {
 	if err != nil {
 		a.cache.Changed(key)
+		a.streams.Changed(key)
 		return
 	}
 	a.cache.revoked(key, revokedAt)
+	a.streams.cut(key)
 }
 
 // revokeTimeout bounds a revocation that nobody waits for any more.

@@ -131,7 +131,7 @@ func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, u
 	if s.inCluster {
 		pipe = s.client.Pipeline()
 	}
-	pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
+	buried := pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
 	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
 	if s.inCluster {
 		if err := execPipeline(ctx, "revoke", pipe); err != nil {
@@ -145,19 +145,21 @@ func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, u
 	if identity != "" {
 		index = pipe.ZRem(ctx, s.indexKey(identity), key.String())
 	}
-	// The session is dead even if the index refuses. What stays in it then is an
+	// The session is dead even if the index fails. What stays in it then is an
 	// entry of something gone, which readers expect, and it expires.
-	if err := execPipeline(ctx, "revoke", pipe); err != nil && !onlyLast(index, deleted) {
+	if err := execPipeline(ctx, "revoke", pipe); err != nil && !onlyIndexFailed(buried, deleted, index) {
 		return false, err
 	}
 	return deleted.Val() > 0, nil
 }
 
-// onlyLast reports whether of a pipeline nothing but the last command failed,
-// and not the one that was done: a command that was never answered has an error,
-// or, when the login failed, none has.
-func onlyLast(last, done *redis.IntCmd) bool {
-	return last != nil && last.Err() != nil && done.Err() == nil
+// onlyIndexFailed reports whether of a revocation nothing but the index failed. A
+// transaction that was refused as a whole leaves commands that were never done
+// without an error, and without an answer: whether there is a tombstone, only the
+// answer to SET says, which is OK, or nothing if there was one.
+func onlyIndexFailed(buried *redis.Cmd, deleted, index *redis.IntCmd) bool {
+	hasTombstone := isNil(buried.Err()) || buried.Err() == nil && buried.Val() != nil
+	return hasTombstone && deleted.Err() == nil && index != nil && index.Err() != nil
 }
 
 // Touch notes a use of key.
