@@ -43,7 +43,7 @@ func (b *bench) load(ctx context.Context, s side, flow string, connections int, 
 	if err != nil {
 		return sample{}, err
 	}
-	cmd := exec.CommandContext(ctx, b.self, "load") //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, b.self, "load")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(spec), os.Stderr
 	commands, cpu := b.commands(ctx), cpuOf(s.processes...)
 	out, err := cmd.Output()

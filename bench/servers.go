@@ -135,7 +135,7 @@ func caddyfile(site [2]string, admin, addr string) string {
 
 // adapts reports whether this Caddy takes a Caddyfile.
 func (b *bench) adapts(ctx context.Context, site [2]string) bool {
-	cmd := exec.CommandContext(ctx, b.caddy, "adapt", "--adapter", "caddyfile", "--config", "-") //nolint:gosec // the Caddy that is to be measured
+	cmd := exec.CommandContext(ctx, b.caddy, "adapt", "--adapter", "caddyfile", "--config", "-")
 	cmd.Stdin = strings.NewReader(caddyfile(site, "off", "127.0.0.1:1"))
 	cmd.Dir = b.dir
 	return cmd.Run() == nil
