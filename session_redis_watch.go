@@ -119,8 +119,8 @@ func (w *redisWatch) refuse(err error) {
 	w.disarm(err)
 	if !w.refused {
 		w.refused = true
-		watchLog().Warn("redis does not report changes, so the near cache is off or goes by max_stale; "+
-			"it needs version 7, RESP3 and the right to CLIENT TRACKING", zap.Error(redisError("watch", err)))
+		watchLog().Warn("redis does not report changes, so the near cache is off unless max_stale is set",
+			zap.Error(redisError("watch", err)))
 		w.sink.Refused()
 	}
 }
