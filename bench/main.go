@@ -118,6 +118,9 @@ func measure(ctx context.Context, o *options, args []string) error {
 	elapsed := time.Since(start)
 	out.text("The run took %s. Other programs of this machine used %s of its processors meanwhile.",
 		elapsed.Round(time.Second), percent((machineBusy()-before-b.ownCPU())/(elapsed.Seconds()*cores())))
+	if b.unavailable > 0 {
+		out.text("%d requests were answered 503, as Redis did not answer in time.", b.unavailable)
+	}
 	if o.page == "" {
 		return nil
 	}

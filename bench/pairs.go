@@ -58,6 +58,7 @@ func (b *bench) load(ctx context.Context, s side, flow string, connections int, 
 	if err := json.Unmarshal(out, &m.loadResult); err != nil {
 		return sample{}, err
 	}
+	b.unavailable += m.Unavailable
 	done := float64(m.Done)
 	m.PerSecond, m.CPU, m.Redis = done/m.Elapsed.Seconds(), used/done*1e6, float64(asked)/done
 	return m, nil

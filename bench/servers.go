@@ -31,6 +31,8 @@ type bench struct {
 	redis     *process
 	upstream  *process
 	client    *redis.Client
+	// unavailable counts the requests of the run that were answered 503.
+	unavailable int
 	// cacheOff turns the near cache off; empty if this Caddy has none.
 	cacheOff string
 }
