@@ -41,7 +41,7 @@ type crowd struct {
 	tooLong       int
 	longest       time.Duration
 	hiccup        time.Duration // how late the machine was for a tick, at the most
-	strange       []error // errors that do not say that the store is unavailable
+	strange       []error       // errors that do not say that the store is unavailable
 }
 
 // startCrowd makes some sessions, revokes half of them, and lets the crowd loose.
