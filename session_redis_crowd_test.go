@@ -20,7 +20,7 @@ const (
 	// tooLong is the most that one operation may take, whatever Redis does.
 	tooLong = 300 * time.Millisecond
 	// farTooLong is what fails a test: the machine may be busy with others.
-	farTooLong = time.Second
+	farTooLong = 2 * time.Second
 )
 
 // crowd counts what many people see who use a store at once. Only what the store
@@ -40,7 +40,8 @@ type crowd struct {
 	failedWrites  int
 	tooLong       int
 	longest       time.Duration
-	strange       []error // errors that do not say that the store is unavailable
+	hiccup        time.Duration // how late the machine was for a tick, at the most
+	strange       []error       // errors that do not say that the store is unavailable
 }
 
 // startCrowd makes some sessions, revokes half of them, and lets the crowd loose.
@@ -66,6 +67,7 @@ func startCrowd(t *testing.T, store *redisStore) *crowd {
 		})
 		c.revoked = append(c.revoked, key)
 	}
+	c.wg.Go(c.feelPulse)
 	for range crowdSize {
 		c.wg.Go(func() {
 			tick := time.NewTicker(2 * time.Millisecond)
@@ -81,6 +83,24 @@ func startCrowd(t *testing.T, store *redisStore) *crowd {
 		})
 	}
 	return c
+}
+
+// feelPulse notes for how long the machine does nothing of ours at all: that much
+// longer operations take, with no fault of theirs.
+func (c *crowd) feelPulse() {
+	const every = 5 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for last := time.Now(); ; last = time.Now() {
+		select {
+		case <-c.done:
+			return
+		case <-tick.C:
+			c.mu.Lock()
+			c.hiccup = max(c.hiccup, time.Since(last)-every)
+			c.mu.Unlock()
+		}
+	}
 }
 
 // act does one thing that someone might do.
@@ -216,17 +236,18 @@ func (c *crowd) stop(t *testing.T, back time.Duration) results {
 		refused = c.refused[len(c.refused)/2]
 	}
 	t.Logf("%d operations answered, %d reads and %d writes unavailable (%d of them not asked, in %v at the median); "+
-		"revoked sessions accepted: %d of %d; live sessions lost: %d of %d; operations over %v: %d (longest %v); back after %v",
+		"revoked sessions accepted: %d of %d; live sessions lost: %d of %d; operations over %v: %d (longest %v, "+
+		"where the machine did nothing for up to %v); back after %v",
 		c.answered, c.failedReads, c.failedWrites, len(c.refused), refused,
 		len(c.accepted), len(c.revoked), len(c.lost), len(c.live), tooLong, c.tooLong,
-		c.longest.Round(time.Millisecond), back.Round(time.Millisecond))
+		c.longest.Round(time.Millisecond), c.hiccup.Round(time.Millisecond), back.Round(time.Millisecond))
 	if len(c.accepted) > 0 {
 		t.Errorf("%d revoked sessions were accepted", len(c.accepted))
 	}
-	if c.longest > farTooLong {
+	if c.longest > farTooLong+2*c.hiccup {
 		t.Errorf("an operation took %v", c.longest)
 	}
-	if refused > time.Millisecond {
+	if refused > time.Millisecond+c.hiccup/10 {
 		t.Errorf("with the breaker open, an operation takes %v", refused)
 	}
 	for _, err := range c.strange {
