@@ -83,9 +83,6 @@ func (l *AppLogout) configured() bool { return len(l.Paths) > 0 || len(l.Query) 
 
 // provision works out what never changes.
 func (l *AppLogout) provision() error {
-	if l.AppTimeout == 0 {
-		l.AppTimeout = caddy.Duration(defaultAppTimeout)
-	}
 	if l.ReturnURL == "" {
 		return nil
 	}
@@ -97,6 +94,14 @@ func (l *AppLogout) provision() error {
 		return fmt.Errorf("logout: return_url: %w", err)
 	}
 	return nil
+}
+
+// appTimeout is how long the app may take.
+func (l *AppLogout) appTimeout() time.Duration {
+	if l.AppTimeout == 0 {
+		return defaultAppTimeout
+	}
+	return time.Duration(l.AppTimeout)
 }
 
 // Validate implements caddy.Validator.
@@ -150,8 +155,8 @@ func (l *AppLogout) validateOptions() error {
 	switch first := l.AppFirst == nil || *l.AppFirst; {
 	case l.AppTimeout < 0:
 		return errors.New("app_timeout: want more than 0")
-	case !l.configured() && (l.AppFirst != nil || l.KeepResponse || l.ReturnURL != ""):
-		return errors.New("app_first, keep_response and return_url are for the app's own logout: name its paths")
+	case !l.configured() && (l.AppFirst != nil || l.AppTimeout != 0 || l.KeepResponse || l.ReturnURL != ""):
+		return errors.New("app_first, app_timeout, keep_response and return_url are for the app's own logout: name its paths")
 	case l.KeepResponse && !first:
 		return errors.New("keep_response: there is none to keep with app_first off")
 	}

@@ -39,7 +39,7 @@ var errAppTimeout = errors.New("the app took longer over its logout than app_tim
 func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandler, confirmed confirmation, credentials []Credential) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	timer := time.AfterFunc(time.Duration(l.AppTimeout), func() { cancel(errAppTimeout) })
+	timer := time.AfterFunc(l.appTimeout(), func() { cancel(errAppTimeout) })
 	defer timer.Stop()
 	forward := l.forward(r.WithContext(ctx), confirmed)
 	if !l.KeepResponse {
@@ -127,7 +127,9 @@ var harmlessHeaders = newHeaderSet("Accept", "Accept-Encoding", "Accept-Language
 	"Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "User-Agent",
 	"X-Csrf-Token", "X-Csrftoken", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Requested-With", "X-Xsrf-Token")
 
-func harmless(name string) bool { return !strings.ContainsAny(name, "_.") && harmlessHeaders.contains(name) }
+func harmless(name string) bool {
+	return !strings.ContainsAny(name, "_.") && harmlessHeaders.contains(name)
+}
 
 // cloneHeader copies a header, but not its lines, which we never change in place.
 func cloneHeader(h http.Header) http.Header { return maps.Clone(h) }

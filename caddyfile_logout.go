@@ -112,6 +112,9 @@ func (l *Logout) unmarshalQuery(d *caddyfile.Dispenser) error {
 	if len(args) < 2 {
 		return d.Err("query: want a path and a parameter, as in /index.php action=logout")
 	}
+	if err := validateLogoutPath(args[0]); err != nil {
+		return d.Errf("query: %w", err)
+	}
 	q := LogoutQuery{Path: args[0], Values: make(map[string]string)}
 	for _, arg := range args[1:] {
 		name, value, ok := strings.Cut(arg, "=")
@@ -184,9 +187,6 @@ func (l *Logout) unmarshalStripCookies(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		args := d.RemainingArgs()
-		if len(args) == 0 {
-			return d.ArgErr()
-		}
 		switch option {
 		case "domain":
 			s.Domains = append(s.Domains, args...)
@@ -195,6 +195,12 @@ func (l *Logout) unmarshalStripCookies(d *caddyfile.Dispenser) error {
 		default:
 			return d.Errf("unknown option %q of strip_cookies: want domain or path", option)
 		}
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+	}
+	if err := s.validate(); err != nil {
+		return d.Errf("strip_cookies: %w", err)
 	}
 	l.StripCookies = append(l.StripCookies, s)
 	return nil
