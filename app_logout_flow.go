@@ -124,7 +124,7 @@ func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credential
 	if hasCookie(credentials) {
 		l.app.clearSessionCookie(w, r)
 	}
-	l.forget(w.Header(), r)
+	l.cleanBrowser(w.Header(), r)
 }
 
 // returnLocation is where the browser goes.
@@ -177,7 +177,7 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, flow string) 
 func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
 	seen := r.WithContext(r.Context())
 	seen.Header = cloneHeader(r.Header) // before the gate takes our cookies out
-	return next.ServeHTTP(watch(w, func(w http.ResponseWriter, status int) bool {
+	return next.ServeHTTP(hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		if informational(status) || !slices.ContainsFunc(l.LogoutOn, func(on LogoutOn) bool {
 			return on.matches(seen, status, w.Header())
 		}) {

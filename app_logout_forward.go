@@ -54,7 +54,7 @@ func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandl
 		l.logAppStatus(r, d.status)
 		return l.finishAppLogout(w, r, credentials, d.sent)
 	}
-	x := watch(w, func(w http.ResponseWriter, status int) bool {
+	x := hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		if informational(status) {
 			return false
 		}

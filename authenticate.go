@@ -26,6 +26,8 @@ type authResult struct {
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
+	// changes is what streams wants to know of the time of the look-up.
+	changes uint64
 }
 
 // String hides what must not be printed: request variables can be.
@@ -44,15 +46,16 @@ type lookupResult struct {
 	session   *Session  // live, or nil
 	revokedAt time.Time // of a tombstone, or zero
 	pending   bool      // its logout waits for the store
+	changes   uint64    // what was reported of the key before it was looked up
 }
 
-// lookup asks the store about one credential in one round trip.
+// lookup asks the near cache, else the store in one round trip, about one
+// credential.
 func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
 	return a.lookupKey(ctx, a.format.Key(c))
 }
 
-// lookupKey asks the store about one key. A tombstone wins over a value that is
-// there: whatever wrote the value back, the session was ended.
+// lookupKey asks about one key.
 func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 	if a.isPending(key) {
 		return lookupResult{pending: true}, nil
@@ -61,6 +64,29 @@ func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 	if err != nil {
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	now, changes := a.now(), a.streams.changesOf(key)
+	// Another server may know of a later use than the cache does: whoever seems
+	// to be idle is looked up again.
+	if known := a.cache.get(key, now); known != nil && !a.idle(known, now) {
+		return a.judge(ctx, store, known, now, changes), nil
+	}
+	known, err := a.readThrough(ctx, store, key, now)
+	if err != nil {
+		return lookupResult{}, err
+	}
+	return a.judge(ctx, store, known, now, changes), nil
+}
+
+// readThrough asks the store, and lets the near cache keep what it says.
+func (a *App) readThrough(ctx context.Context, store Store, key Key, now time.Time) (*cached, error) {
+	return a.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
+		return a.read(ctx, store, key)
+	})
+}
+
+// read asks the store about one key. A tombstone wins over a value that is
+// there: whatever wrote the value back, the session was ended.
+func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 	get := store.Get
 	if a.IdleTimeout > 0 {
 		get = store.GetWithUse
@@ -68,41 +94,59 @@ func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 	record, err := get(ctx, key)
 	switch {
 	case err != nil:
-		return lookupResult{}, err
+		return nil, err
 	case !record.RevokedAt.IsZero():
-		return lookupResult{revokedAt: record.RevokedAt}, nil
+		return &cached{revokedAt: record.RevokedAt}, nil
 	case record.Value == nil:
-		return lookupResult{}, nil
+		return new(cached), nil
 	}
 	s, err := a.format.Decode(key, record.Value)
 	if err != nil {
 		// Perhaps a newer version wrote it, in a rolling upgrade. To call that
 		// a dead session would sign people out, so it is an outage.
 		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
-		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	now := a.now()
-	if !s.Live(now) || a.idle(s, record.LastUsed, now) {
-		return lookupResult{}, nil
+	known := &cached{session: s}
+	known.lastUsed.Store(s.IssuedAt.UnixMilli())
+	if record.LastUsed.After(s.IssuedAt) {
+		known.lastUsed.Store(record.LastUsed.UnixMilli())
 	}
-	a.touch(ctx, store, s, record.LastUsed, now)
-	return lookupResult{session: s}, nil
+	return known, nil
 }
 
-// idle reports whether the session was not used for longer than idle_timeout.
-func (a *App) idle(s *Session, lastUsed, now time.Time) bool {
-	return a.IdleTimeout > 0 && now.Sub(later(s.IssuedAt, lastUsed)) >= time.Duration(a.IdleTimeout)
+// judge says what is known of a key comes to now, and notes the use.
+func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64) lookupResult {
+	s := known.session
+	if s == nil {
+		return lookupResult{revokedAt: known.revokedAt}
+	}
+	if !s.Live(now) || a.idle(known, now) {
+		return lookupResult{}
+	}
+	if a.IdleTimeout > 0 {
+		a.touch(ctx, store, known, now)
+	}
+	return lookupResult{session: s, changes: changes}
 }
 
-// touch notes the use of a session, at most once per tenth of idle_timeout.
-func (a *App) touch(ctx context.Context, store Store, s *Session, lastUsed, now time.Time) {
+// idle reports whether a session was not used for longer than idle_timeout.
+func (a *App) idle(known *cached, now time.Time) bool {
+	return a.IdleTimeout > 0 && known.session != nil &&
+		now.UnixMilli()-known.lastUsed.Load() >= time.Duration(a.IdleTimeout).Milliseconds()
+}
+
+// touch notes the use of a session, at most once per tenth of idle_timeout; of
+// many requests at once, one does it.
+func (a *App) touch(ctx context.Context, store Store, known *cached, now time.Time) {
 	idle := time.Duration(a.IdleTimeout)
-	if idle <= 0 || now.Sub(later(s.IssuedAt, lastUsed)) < idle/10 {
+	last := known.lastUsed.Load()
+	if now.UnixMilli()-last < (idle/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
-	if err := store.Touch(ctx, s.Key, now, now.Add(idle)); err != nil {
+	if err := store.Touch(ctx, known.session.Key, now, now.Add(idle)); err != nil {
 		// The session is live all the same: the note is missed, not the person.
-		a.logger.Warn("noting the use of a session failed", zap.String("session", s.Key.Short()), zap.Error(err))
+		a.logger.Warn("noting the use of a session failed", zap.String("session", known.session.Key.Short()), zap.Error(err))
 	}
 }
 
@@ -135,7 +179,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			continue
 		}
 		if found.session != nil {
-			res.session, res.credential = found.session, c
+			res.session, res.credential, res.changes = found.session, c, found.changes
 			break
 		}
 	}

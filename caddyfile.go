@@ -30,6 +30,7 @@ import (
 //		durable_logout      [on|off] {
 //			journal <file>
 //		}
+//		near_cache          off | { … }
 //	}
 func parseSessions(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
@@ -61,6 +62,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if a.DurableLogout != nil && !a.storeCanBeAway() {
 		return d.Errf("%w", errDurableEmbedded)
+	}
+	if a.NearCache.isSet() && !a.storeCanBeAway() {
+		return d.Errf("near_cache: %w", errCacheEmbedded)
 	}
 	return nil
 }
@@ -96,8 +100,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return a.unmarshalAllowed(d)
 	case "durable_logout":
 		return a.unmarshalDurableLogout(d)
+	case "near_cache":
+		return a.NearCache.UnmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui or durable_logout", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui, near_cache or durable_logout", option)
 	}
 }
 
@@ -217,6 +223,7 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		login_url         <url>
 //		header            <name> <value>
 //		strip_credentials [on|off]
+//		streams           close|keep
 //		issue_on_header   <name>
 //	}
 func (g *SessionAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -254,11 +261,25 @@ func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) err
 		return g.unmarshalHeader(d)
 	case "strip_credentials":
 		return switchArg(d, &g.StripCredentials)
+	case "streams":
+		return g.unmarshalStreams(d)
 	case "issue_on_header":
 		return checkedArg(d, &g.IssueOnHeader, validateHeaderName)
 	default:
-		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials or issue_on_header", option)
+		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, streams or issue_on_header", option)
 	}
+}
+
+func (g *SessionAuth) unmarshalStreams(d *caddyfile.Dispenser) error {
+	var raw string
+	if err := stringArg(d, &raw); err != nil {
+		return err
+	}
+	if raw != "close" && raw != "keep" {
+		return d.Errf("streams: want close or keep, not %q", raw)
+	}
+	g.KeepStreams = raw == "keep"
+	return nil
 }
 
 func (g *SessionAuth) unmarshalHeader(d *caddyfile.Dispenser) error {

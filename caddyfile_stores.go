@@ -46,11 +46,15 @@ func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // bare `tls` is TLS with the system's certificate authorities:
 //
 //	redis [<address>] {
-//		address       <host>[:<port>] | unix/<path>
-//		username      <name>
-//		password      <password>
-//		db            <number>
-//		key_prefix    <prefix>
+//		address           <host>[:<port>] | unix/<path>
+//		sentinel          <master> <host>[:<port>]…
+//		sentinel_username <name>
+//		sentinel_password <password>
+//		cluster           <host>[:<port>]…
+//		username          <name>
+//		password          <password>
+//		db                <number>
+//		key_prefix        <prefix>
 //		tls {
 //			ca                   <file>
 //			certificate          <file>
@@ -58,10 +62,11 @@ func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //			server_name          <name>
 //			insecure_skip_verify
 //		}
-//		dial_timeout  <duration>
-//		read_timeout  <duration>
-//		write_timeout <duration>
-//		pool_size     <number>
+//		timeout           <duration>
+//		dial_timeout      <duration>
+//		read_timeout      <duration>
+//		write_timeout     <duration>
+//		pool_size         <number>
 //	}
 func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the name of the store
@@ -97,6 +102,14 @@ func (s *RedisStore) unmarshalOption(d *caddyfile.Dispenser, option string) erro
 	switch option {
 	case "address":
 		return oneArg(d, &s.Address)
+	case "sentinel":
+		return s.sentinel().unmarshal(d)
+	case "sentinel_username":
+		return oneArg(d, &s.sentinel().Username)
+	case "sentinel_password":
+		return oneArg(d, &s.sentinel().Password)
+	case "cluster":
+		return someArgs(d, &s.Cluster)
 	case "username":
 		return oneArg(d, &s.Username)
 	case "password":
@@ -108,6 +121,8 @@ func (s *RedisStore) unmarshalOption(d *caddyfile.Dispenser, option string) erro
 	case "tls":
 		s.TLS = new(RedisTLS)
 		return s.TLS.unmarshal(d)
+	case "timeout":
+		return oneDuration(d, &s.Timeout)
 	case "dial_timeout":
 		return oneDuration(d, &s.DialTimeout)
 	case "read_timeout":
@@ -117,9 +132,29 @@ func (s *RedisStore) unmarshalOption(d *caddyfile.Dispenser, option string) erro
 	case "pool_size":
 		return oneNumber(d, 1, &s.PoolSize)
 	default:
-		return d.Errf("unknown option %q of the redis store: want address, username, password, db, key_prefix, "+
-			"tls, dial_timeout, read_timeout, write_timeout or pool_size", option)
+		return d.Errf("unknown option %q of the redis store: want address, sentinel, sentinel_username, "+
+			"sentinel_password, cluster, username, password, db, key_prefix, tls, timeout, dial_timeout, "+
+			"read_timeout, write_timeout or pool_size", option)
 	}
+}
+
+// sentinel returns the settings of Sentinel, of which any line may come first.
+func (s *RedisStore) sentinel() *RedisSentinel {
+	if s.Sentinel == nil {
+		s.Sentinel = new(RedisSentinel)
+	}
+	return s.Sentinel
+}
+
+func (r *RedisSentinel) unmarshal(d *caddyfile.Dispenser) error {
+	if !d.NextArg() || d.Val() == "" {
+		return d.Err("sentinel: want the name of the master and at least one address")
+	}
+	r.Master = d.Val()
+	if r.Addresses = d.RemainingArgs(); len(r.Addresses) == 0 {
+		return d.Err("sentinel: want the name of the master and at least one address")
+	}
+	return nil
 }
 
 func (t *RedisTLS) unmarshal(d *caddyfile.Dispenser) error {
@@ -177,6 +212,14 @@ func oneArg(d *caddyfile.Dispenser, to *string) error {
 	*to = d.Val()
 	if d.NextArg() {
 		return d.Errf("%s: want one value", option)
+	}
+	return nil
+}
+
+func someArgs(d *caddyfile.Dispenser, to *[]string) error {
+	option := d.Val()
+	if *to = d.RemainingArgs(); len(*to) == 0 {
+		return d.Errf("%s: want at least one value", option)
 	}
 	return nil
 }

@@ -83,6 +83,17 @@ func TestRedisCaddyfile(t *testing.T) {
 				`"key_prefix":"shop:","tls":{"ca":"ca.pem","certificate":"cert.pem","key":"key.pem","server_name":"redis"},` +
 				`"dial_timeout":1000000000,"read_timeout":100000000,"write_timeout":150000000,"pool_size":7}`,
 		},
+		{
+			"sentinel", "redis {\n\tsentinel main a b:1\n\tsentinel_username u\n\tsentinel_password p\n}",
+			`{"sentinel":{"master":"main","addresses":["a","b:1"],"username":"u","password":"p"}}`,
+		},
+		{
+			"sentinel in another order", "redis {\n\tsentinel_password p\n\tsentinel main a\n}",
+			`{"sentinel":{"master":"main","addresses":["a"],"password":"p"}}`,
+		},
+		{"cluster", "redis {\n\tcluster a b:1 [::1]:2\n}", `{"cluster":["a","b:1","[::1]:2"]}`},
+		{"cluster with a placeholder", "redis {\n\tcluster {env.NODE}\n}", `{"cluster":["{env.NODE}"]}`},
+		{"timeout", "redis {\n\ttimeout 1s\n\tread_timeout 1s\n}", `{"timeout":1000000000,"read_timeout":1000000000}`},
 		{"bare tls", "redis {\n\ttls\n\tdb 1\n}", `{"db":1,"tls":{}}`},
 		{"unverified tls", "redis {\n\ttls {\n\t\tinsecure_skip_verify\n\t}\n}", `{"tls":{"insecure_skip_verify":true}}`},
 		{"username after password", "redis {\n\tpassword x\n\tusername y\n}", `{"username":"y","password":"x"}`},
@@ -110,6 +121,54 @@ func TestRedisCaddyfile(t *testing.T) {
 		{"prefix with braces", "redis {\n\tkey_prefix {x}\n}", "key_prefix: must not contain spaces or braces, at Testfile:2"},
 		{"prefix with a space", "redis {\n\tkey_prefix \"a b\"\n}", "key_prefix: must not contain spaces or braces, at Testfile:2"},
 		{"pool of none", "redis {\n\tpool_size 0\n}", "pool_size: want a whole number from 1, at Testfile:2"},
+		{
+			"address and sentinel", "redis a {\n\tsentinel main b\n}",
+			"address: not together with sentinel, which knows where the server is, at Testfile:2",
+		},
+		{
+			"sentinel and address", "redis {\n\tsentinel main b\n\taddress a\n}",
+			"address: not together with sentinel, which knows where the server is, at Testfile:3",
+		},
+		{
+			"address and cluster", "redis a {\n\tcluster b c\n}",
+			"address: not together with cluster, which has several, at Testfile:2",
+		},
+		{
+			"sentinel and cluster", "redis {\n\tsentinel main b\n\tcluster b c\n}",
+			"sentinel: not together with cluster, which needs none, at Testfile:3",
+		},
+		{
+			"cluster and db", "redis {\n\tcluster b c\n\tdb 1\n}",
+			"db: a cluster has number 0 only, at Testfile:3",
+		},
+		{"cluster on a socket", "redis {\n\tcluster unix//run/s\n}", "cluster: want host:port, at Testfile:2"},
+		{"cluster of none", "redis {\n\tcluster\n}", "cluster: want at least one value, at Testfile:2"},
+		{
+			"cluster of URLs", "redis {\n\tcluster redis://:hunter2@a\n}",
+			"cluster: want host:port, not a URL; username, password, db and tls are settings of their own, at Testfile:2",
+		},
+		{
+			"sentinel without addresses", "redis {\n\tsentinel main\n}",
+			"sentinel: want the name of the master and at least one address, at Testfile:2",
+		},
+		{"sentinel at a bad port", "redis {\n\tsentinel main a:0\n}", "sentinel: want host:port, at Testfile:2"},
+		{"sentinel twice", "redis {\n\tsentinel main a\n\tsentinel main b\n}", "sentinel: given twice, at Testfile:3"},
+		{
+			"password of no sentinel", "redis {\n\tsentinel_password p\n}",
+			"sentinel: want the name of the master and at least one address, at Testfile:3",
+		},
+		{
+			"sentinel user without password", "redis {\n\tsentinel main a\n\tsentinel_username u\n}",
+			"sentinel_username: needs sentinel_password, at Testfile:4",
+		},
+		{
+			"read_timeout beyond timeout", "redis {\n\ttimeout 100ms\n\tread_timeout 200ms\n}",
+			"read_timeout: longer than timeout, and so without effect, at Testfile:4",
+		},
+		{
+			"write_timeout beyond timeout", "redis {\n\twrite_timeout 200ms\n\ttimeout 100ms\n}",
+			"write_timeout: longer than timeout, and so without effect, at Testfile:4",
+		},
 		{
 			"no duration", "redis {\n\tdial_timeout soon\n}",
 			"dial_timeout: want a duration from 1ms, such as 250ms, at Testfile:2",
@@ -144,8 +203,9 @@ func TestRedisCaddyfile(t *testing.T) {
 		},
 		{
 			"unknown option", "redis {\n\tdb 1\n\thost a\n}",
-			`unknown option "host" of the redis store: want address, username, password, db, key_prefix, tls, ` +
-				`dial_timeout, read_timeout, write_timeout or pool_size, at Testfile:3`,
+			`unknown option "host" of the redis store: want address, sentinel, sentinel_username, ` +
+				`sentinel_password, cluster, username, password, db, key_prefix, tls, timeout, dial_timeout, ` +
+				`read_timeout, write_timeout or pool_size, at Testfile:3`,
 		},
 	}
 	for _, tc := range cases {

@@ -39,7 +39,7 @@ func (q *issueRequest) session(method string) (newSession, error) {
 // cookies, also in a response that was in flight when the person was logged out,
 // and that watches for the header of a sign-in.
 func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) http.ResponseWriter {
-	return watch(w, func(w http.ResponseWriter, status int) bool {
+	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
 		g.app.dropForeignCookies(h, r)
 		if g.IssueOnHeader == "" {

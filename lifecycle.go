@@ -87,6 +87,7 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt}); err != nil {
 		return Credential{}, nil, err
 	}
+	a.cache.Changed(key)
 	return c, s, nil
 }
 
@@ -101,7 +102,22 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	now := a.now()
-	return a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+	a.streams.spare(ctx, s.Key)
+	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+	a.forget(s.Key, now, err)
+	return ended, err
+}
+
+// forget takes a key out of the near cache, and ends what is being served for
+// it, before anyone is told that it is revoked. After an error it may or may not be: the store is to be asked.
+func (a *App) forget(key Key, revokedAt time.Time, err error) {
+	if err != nil {
+		a.cache.Changed(key)
+		a.streams.Changed(key)
+		return
+	}
+	a.cache.revoked(key, revokedAt)
+	a.streams.cut(key)
 }
 
 // revokeTimeout bounds a revocation that nobody waits for any more.
@@ -154,18 +170,11 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 	if err != nil {
 		return 0, err
 	}
-	now, count := a.now(), 0
+	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !pick(key.Key) })
+	now := a.now()
+	count, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
 	for _, key := range keys {
-		if !pick(key.Key) {
-			continue
-		}
-		ended, err := store.Revoke(ctx, key.Key, identity, now, later(key.ExpiresAt, now.Add(replayWindow)))
-		if err != nil {
-			return count, err
-		}
-		if ended {
-			count++
-		}
+		a.forget(key.Key, now, err)
 	}
-	return count, nil
+	return count, err
 }

@@ -202,7 +202,7 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 	if verified.clear {
 		a.clearSessionCookie(w, r)
 	}
-	l.forget(w.Header(), r)
+	l.cleanBrowser(w.Header(), r)
 	if wantsJSON(r) {
 		return writeNoContent(w)
 	}

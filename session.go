@@ -27,7 +27,10 @@ var (
 type Key [sha256.Size]byte
 
 // KeyOf returns the key of a credential.
-func KeyOf(credential string) Key { return sha256.Sum256([]byte(credential)) }
+func KeyOf(credential string) Key {
+	var buf [64]byte // holds ours, so that a check allocates nothing
+	return sha256.Sum256(append(buf[:0], credential...))
+}
 
 // ParseKey reads the 64 hex digits that [Key.String] prints.
 func ParseKey(s string) (Key, error) {
@@ -157,6 +160,12 @@ type Store interface {
 	// time of revocation. ended says whether a session was there.
 	Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (ended bool, err error)
 
+	// RevokeAll is Revoke for many keys of one identity, in few round trips. The
+	// tombstone of a key lasts until the key's ExpiresAt, but at least until
+	// least. ended counts the sessions that were there; with an error it counts
+	// those that were ended before it, and what is left can be tried again.
+	RevokeAll(ctx context.Context, identity string, keys []IndexedKey, at, least time.Time) (ended int, err error)
+
 	// Touch notes a use of key at the given time; the note may be forgotten
 	// after until. It never makes a session, nor revives one.
 	Touch(ctx context.Context, key Key, at, until time.Time) error
@@ -176,6 +185,36 @@ type Store interface {
 
 	// Close frees what the store holds. No other method may be called after it.
 	Close() error
+}
+
+// Watcher is a [Store] that can report what changes in it, whoever changes it:
+// what a near cache stands on.
+type Watcher interface {
+	// Watch reports to sink, from goroutines of its own, until stop is called;
+	// stop returns when the last report has been made. It does not wait for the
+	// store to be there.
+	Watch(sink WatchSink) (stop func())
+}
+
+// WatchSink is told what changes in a store. Changed and ChangedAll may be called
+// at any time and at once; the others come in order.
+type WatchSink interface {
+	// Armed says that from now on every change of a session or a tombstone is
+	// reported, and that this is proven until the given time. Whatever was read
+	// before may have changed unheard.
+	Armed(until time.Time)
+	// Alive moves that time: every change that was made until a moment before
+	// it has been reported.
+	Alive(until time.Time)
+	// Disarmed says that changes are not reported any more.
+	Disarmed()
+	// Refused says that the store does not report changes at all.
+	Refused()
+	// Changed says that what is stored of key, other than its last use, may
+	// have changed.
+	Changed(key Key)
+	// ChangedAll says the same of all keys.
+	ChangedAll()
 }
 
 // StoreModule is a guest module in the namespace sessions.stores: the

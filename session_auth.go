@@ -48,6 +48,11 @@ type SessionAuth struct {
 	// set. Default: off.
 	IssueOnHeader string `json:"issue_on_header,omitempty"`
 
+	// KeepStreams lets what is being served go on when its session ends.
+	// Default: false, and WebSockets, server-sent events and downloads of a
+	// session are closed within a second of its end, whoever ended it.
+	KeepStreams bool `json:"keep_streams,omitempty"`
+
 	app        *App
 	logger     *zap.Logger
 	own        *headerSet // the names that only we may set
@@ -135,7 +140,13 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	} else {
 		g.app.clearIfDead(w, r, res)
 	}
-	return next.ServeHTTP(g.watchResponse(w, r, res), r)
+	w = g.watchResponse(w, r, res)
+	if res.session != nil && !g.KeepStreams && g.app.streams != nil {
+		var st *stream
+		r, st = g.app.streams.open(r, res.session, res.changes)
+		defer g.app.streams.close(st)
+	}
+	return next.ServeHTTP(w, r)
 }
 
 // clean takes out of the request what the app must not get from a client: the

@@ -23,13 +23,19 @@ import (
 // milliseconds.
 const tombstoneTime = "2006-01-02T15:04:05.000Z07:00"
 
-// redisStore is a client of a Redis server. Every command touches one key, and
-// whatever has to happen in order over keys in different slots happens in
-// pipelines of their own, so that the same code can serve a Cluster.
+// redisStore is a client of Redis: of one server, of one behind Sentinel, or of
+// a Cluster. Every command touches one key, and whatever has to happen in order
+// over keys in different slots happens in pipelines of their own.
 type redisStore struct {
-	client *redis.Client
-	prefix string
-	now    func() time.Time
+	client redis.UniversalClient
+	// inCluster says that a pipeline is no order: the library sends on by
+	// themselves the commands whose keys have moved.
+	inCluster bool
+	breakers  *breakers
+	timeout   time.Duration
+	prefix    string
+	now       func() time.Time
+	reads     redisReads
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
@@ -50,59 +56,13 @@ type tombstone struct {
 	RevokedAt string `json:"revoked_at"`
 }
 
-// Get reads the session and the tombstone of key.
-func (s *redisStore) Get(ctx context.Context, key Key) (Record, error) {
-	return s.get(ctx, "get", key, false)
-}
-
-// GetWithUse reads the session, the tombstone and the last use of key.
-func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
-	return s.get(ctx, "get", key, true)
-}
-
-func (s *redisStore) get(ctx context.Context, operation string, key Key, withUse bool) (Record, error) {
-	pipe := s.client.Pipeline()
-	session := pipe.Get(ctx, s.sessionKey(key))
-	revoked := pipe.Get(ctx, s.tombstoneKey(key))
-	var used *redis.StringCmd
-	if withUse {
-		used = pipe.Get(ctx, s.useKey(key))
-	}
-	if err := execPipeline(ctx, operation, pipe); err != nil {
-		return Record{}, err
-	}
-	var rec Record
-	if session.Err() == nil {
-		rec.Value, _ = session.Bytes()
-	}
-	if revoked.Err() == nil {
-		rec.RevokedAt = readTombstone(revoked.Val())
-	}
-	if withUse && used.Err() == nil {
-		if at, err := strconv.ParseInt(used.Val(), 10, 64); err == nil {
-			rec.LastUsed = time.UnixMilli(at).UTC()
-		}
-	}
-	return rec, nil
-}
-
-// readTombstone returns the time of a tombstone. Whatever is under its key, it is
-// a tombstone: one that was set by hand and cannot be read is as old as can be.
-func readTombstone(value string) time.Time {
-	var t tombstone
-	if json.Unmarshal([]byte(value), &t) == nil {
-		if at, err := time.Parse(time.RFC3339, t.RevokedAt); err == nil && !at.IsZero() {
-			return at.UTC()
-		}
-	}
-	return time.Unix(0, 0).UTC()
-}
-
 // Create stores a session: looks whether the key is free, then writes the index,
 // then the session. The three are apart because a failure must end it: a session
 // that is not in the index would outlive "log out everywhere".
 func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
-	rec, err := s.get(ctx, "create", key, false)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	rec, err := s.get(ctx, "create", &redisRead{key: key})
 	if err != nil {
 		return err
 	}
@@ -115,6 +75,12 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	pipe := s.client.Pipeline()
 	// SET with NX answers nothing if the key is there.
 	set := pipe.Do(ctx, "set", s.sessionKey(key), e.Value, "nx", "pxat", e.ExpiresAt.UnixMilli())
+	if s.inCluster {
+		if err := execPipeline(ctx, "create", pipe); err != nil {
+			return err
+		}
+		pipe = s.client.Pipeline()
+	}
 	// A tombstone that was written since the first look; one that is written
 	// after this look is followed by a DEL, which is after our SET.
 	revoked := pipe.Get(ctx, s.tombstoneKey(key))
@@ -128,7 +94,7 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 		}
 		return ErrExists
 	}
-	if errors.Is(set.Err(), redis.Nil) {
+	if isNil(set.Err()) {
 		return ErrExists
 	}
 	return nil
@@ -149,28 +115,51 @@ func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
 	return execPipeline(ctx, "create", pipe)
 }
 
-// Revoke writes the tombstone, then deletes the session, in one pipeline of keys
-// of one slot, which the server runs in order.
+// Revoke writes the tombstone, then deletes the session: never the second without
+// the first, which a server that is full, or may not write, would refuse. One
+// transaction does it in one round trip. In a Cluster it takes two, as a
+// transaction sees only half of a slot that is being moved.
 func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	value, err := json.Marshal(tombstone{Version: 1, RevokedAt: at.UTC().Format(tombstoneTime)})
 	if err != nil {
 		return false, redisError("revoke", err)
 	}
 	end := until.UnixMilli()
-	pipe := s.client.Pipeline()
-	pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
+	pipe := s.client.TxPipeline()
+	if s.inCluster {
+		pipe = s.client.Pipeline()
+	}
+	buried := pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
 	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
+	if s.inCluster {
+		if err := execPipeline(ctx, "revoke", pipe); err != nil {
+			return false, err
+		}
+		pipe = s.client.Pipeline()
+	}
 	deleted := pipe.Del(ctx, s.sessionKey(key))
 	pipe.Del(ctx, s.useKey(key))
-	if err := execPipeline(ctx, "revoke", pipe); err != nil {
+	var index *redis.IntCmd
+	if identity != "" {
+		index = pipe.ZRem(ctx, s.indexKey(identity), key.String())
+	}
+	// The session is dead even if the index fails. What stays in it then is an
+	// entry of something gone, which readers expect, and it expires.
+	if err := execPipeline(ctx, "revoke", pipe); err != nil && !onlyIndexFailed(buried, deleted, index) {
 		return false, err
 	}
-	if identity != "" {
-		// The session is dead. What stays in the index if this fails is an entry
-		// of something gone, which readers expect, and it expires.
-		_ = s.client.ZRem(ctx, s.indexKey(identity), key.String()).Err()
-	}
 	return deleted.Val() > 0, nil
+}
+
+// onlyIndexFailed reports whether of a revocation nothing but the index failed. A
+// transaction that was refused as a whole leaves commands that were never done
+// without an error, and without an answer: whether there is a tombstone, only the
+// answer to SET says, which is OK, or nothing if there was one.
+func onlyIndexFailed(buried *redis.Cmd, deleted, index *redis.IntCmd) bool {
+	hasTombstone := isNil(buried.Err()) || buried.Err() == nil && buried.Val() != nil
+	return hasTombstone && deleted.Err() == nil && index != nil && index.Err() != nil
 }
 
 // Touch notes a use of key.
@@ -210,7 +199,7 @@ func (s *redisStore) PutError(ctx context.Context, id string, value []byte, unti
 // GetError returns what PutError kept.
 func (s *redisStore) GetError(ctx context.Context, id string) ([]byte, error) {
 	value, err := s.client.Get(ctx, s.errorKey(id)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if isNil(err) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
@@ -219,27 +208,45 @@ func (s *redisStore) GetError(ctx context.Context, id string) ([]byte, error) {
 	return value, nil
 }
 
-// Ping asks the server whether it is there.
+// Ping asks the server whether it is there, in a Cluster every master.
 func (s *redisStore) Ping(ctx context.Context) error {
+	ping := func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() }
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		return redisError("ping", cluster.ForEachMaster(ctx, ping))
+	}
 	return redisError("ping", s.client.Ping(ctx).Err())
 }
 
 // Close closes all connections.
-func (s *redisStore) Close() error { return redisError("close", s.client.Close()) }
+func (s *redisStore) Close() error {
+	s.breakers.close()
+	return redisError("close", s.client.Close())
+}
+
+// isNil reports whether a command was answered, and the answer is that there is
+// nothing. Only the bare error says so: the one of a dial can have another
+// server's redis.Nil in it, such as that of a Sentinel that knows no master of
+// that name, and to take that for an answer would sign everybody out.
+func isNil(err error) bool {
+	return err == redis.Nil //nolint:errorlint // see above
+}
 
 // execPipeline sends a pipeline and returns the first error. That a key is not
 // there is an answer, no error. The error of the whole counts as well as those
 // of the commands: of a login that failed, the commands know nothing, and would
-// say that there is a session, and that it is empty.
+// say that there is a session, and that it is empty; and of a transaction it
+// says only that there was none, not why.
 func execPipeline(ctx context.Context, operation string, pipe redis.Pipeliner) error {
 	commands, err := pipe.Exec(ctx)
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return redisError(operation, err)
-	}
 	for _, command := range commands {
-		if err := command.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		if err := command.Err(); err != nil && !isNil(err) {
 			return redisError(operation, err)
 		}
+	}
+	if err != nil && !isNil(err) {
+		return redisError(operation, err)
 	}
 	return nil
 }
@@ -260,7 +267,7 @@ func redisError(operation string, err error) error {
 
 func redisCause(err error) error {
 	for _, safe := range []error{
-		context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+		errNotAsked, errNotMaster, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 	} {
 		if errors.Is(err, safe) {
 			return safe

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -29,21 +28,31 @@ func (s *RedisStore) open(now func() time.Time) (*redisStore, error) {
 		return nil, fmt.Errorf("redis store: %w", err)
 	}
 	bridgeRedisLog()
-	return &redisStore{client: redis.NewClient(options), prefix: s.KeyPrefix, now: now}, nil
+	store := &redisStore{
+		prefix: s.KeyPrefix, now: now, timeout: time.Duration(s.Timeout),
+		breakers: newBreakers(time.Duration(s.Timeout)),
+	}
+	switch {
+	case s.Sentinel != nil:
+		store.client = store.breakers.sentinel(options)
+	case len(s.Cluster) > 0:
+		store.client, store.inCluster = store.breakers.cluster(options), true
+	default:
+		network, _, _ := parseRedisAddress(s.Address) // checked with the options
+		store.client = store.breakers.single(network, options)
+	}
+	// Whoever sends a command through this client, it ends in time.
+	store.client.AddHook(deadlineHook(s.Timeout))
+	return store, nil
 }
 
-func (s *RedisStore) options() (*redis.Options, error) {
-	network, addr, err := parseRedisAddress(s.Address)
+// options returns what the clients of all topologies have in common.
+func (s *RedisStore) options() (*redis.UniversalOptions, error) {
+	config, err := s.TLS.config()
 	if err != nil {
 		return nil, err
 	}
-	config, err := s.TLS.config(addr)
-	if err != nil {
-		return nil, err
-	}
-	return &redis.Options{
-		Network:      network,
-		Addr:         addr,
+	options := &redis.UniversalOptions{
 		Username:     s.Username,
 		Password:     s.Password,
 		DB:           s.DB,
@@ -52,12 +61,15 @@ func (s *RedisStore) options() (*redis.Options, error) {
 		ReadTimeout:  time.Duration(s.ReadTimeout),
 		WriteTimeout: time.Duration(s.WriteTimeout),
 		PoolSize:     s.PoolSize,
-		PoolTimeout:  time.Duration(s.ReadTimeout),
-		// The caller's deadline counts too.
+		PoolTimeout:  time.Duration(s.Timeout),
+		// The deadline of the operation counts too.
 		ContextTimeoutEnabled: true,
-		// One more try, for a connection that died while it was idle.
-		MaxRetries:    1,
-		DialerRetries: 1,
+		// More tries, for connections that died while they were idle: of those
+		// with TLS the library does not see it. All tries share one Timeout.
+		MaxRetries:      retries,
+		MinRetryBackoff: retryFrom,
+		MaxRetryBackoff: retryTo,
+		DialerRetries:   1,
 		// One pool, as nearly everything here is a pipeline, and small buffers,
 		// as sessions are small.
 		PipelinePoolSize: -1,
@@ -68,23 +80,39 @@ func (s *RedisStore) options() (*redis.Options, error) {
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
-	}, nil
+	}
+	nodes, defaultPort := s.Cluster, defaultRedisPort
+	if s.Sentinel != nil {
+		options.MasterName = s.Sentinel.Master
+		options.SentinelUsername, options.SentinelPassword = s.Sentinel.Username, s.Sentinel.Password
+		nodes, defaultPort = s.Sentinel.Addresses, defaultSentinelPort
+	}
+	for _, address := range nodes {
+		addr, err := parseNode(address, defaultPort)
+		if err != nil {
+			return nil, err
+		}
+		options.Addrs = append(options.Addrs, addr)
+	}
+	if len(nodes) == 0 {
+		_, addr, err := parseRedisAddress(s.Address)
+		if err != nil {
+			return nil, err
+		}
+		options.Addrs = []string{addr}
+	}
+	return options, nil
 }
 
 // config returns the settings of crypto/tls, nil for no TLS.
-func (t *RedisTLS) config(addr string) (*tls.Config, error) {
+func (t *RedisTLS) config() (*tls.Config, error) {
 	if t == nil {
 		return nil, nil // how the library spells "no TLS"
 	}
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		ServerName:         t.ServerName,
+		ServerName:         t.ServerName,         // if empty, the host of each address
 		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // asked for by name
-	}
-	if config.ServerName == "" {
-		if host, _, err := net.SplitHostPort(addr); err == nil {
-			config.ServerName = host
-		}
 	}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)

@@ -11,10 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"os"
 	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,18 +26,28 @@ const (
 	defaultRedisAddress   = "127.0.0.1:6379"
 	defaultRedisPort      = "6379"
 	defaultRedisKeyPrefix = "caddy-logout:"
+	defaultSentinelPort   = "26379"
 	defaultRedisDial      = 500 * time.Millisecond
 	defaultRedisTimeout   = 250 * time.Millisecond
 )
 
-// RedisStore keeps sessions in a Redis server, version 7.0 or newer, which
-// several Caddy servers and a login service can share. docs/redis.md describes
-// every key. In all settings but the numbers and durations, placeholders are
-// replaced at start; one that is unknown or empty is an error that names it.
+// RedisStore keeps sessions in Redis, version 7.0 or newer, which several Caddy
+// servers and a login service can share: one server, one that Sentinel watches
+// over, or a Cluster. Reads go to masters only, as a replica may not know yet of
+// a revocation. docs/redis.md describes every key. In all settings but the
+// numbers and durations, placeholders are replaced at start; one that is unknown
+// or empty is an error that names it.
 type RedisStore struct {
 	// Address of the server: `host:port`, `host` (port 6379), or
-	// `unix/` and the path of a socket. Default: `127.0.0.1:6379`.
+	// `unix/` and the path of a socket. Default: `127.0.0.1:6379`. Not together
+	// with Sentinel or Cluster.
 	Address string `json:"address,omitempty"`
+	// Sentinel asks Redis Sentinel for the address of the master. Default: none.
+	Sentinel *RedisSentinel `json:"sentinel,omitempty"`
+	// Cluster holds addresses of nodes of a Redis Cluster, as `host:port` or
+	// `host` (port 6379): one that answers is enough to find the others. Only
+	// with DB 0. Default: none.
+	Cluster []string `json:"cluster,omitempty"`
 	// Username of the Redis user. Default: none, which is Redis' default user.
 	Username string `json:"username,omitempty"`
 	// Password of the Redis user, best as `{env.REDIS_PASSWORD}` or
@@ -52,15 +60,39 @@ type RedisStore struct {
 	KeyPrefix string `json:"key_prefix,omitempty"`
 	// TLS turns on TLS. Default: none.
 	TLS *RedisTLS `json:"tls,omitempty"`
-	// DialTimeout is how long a new connection may take, TLS and login
-	// included. Default: 500ms.
+	// Timeout is how long one operation of the store may take in all: waiting for
+	// a connection, making one, sending, the answer, and another try. Past it,
+	// the store is unavailable. Default: 250ms, or ReadTimeout or WriteTimeout if
+	// one of them is longer.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+	// DialTimeout is how long a new connection may take, TLS included. It may be
+	// longer than Timeout: a connection that comes late is kept for the next.
+	// Default: 500ms.
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
-	// ReadTimeout is how long an answer may take. Default: 250ms.
+	// ReadTimeout is how long an answer may take, at most Timeout. Default:
+	// Timeout.
 	ReadTimeout caddy.Duration `json:"read_timeout,omitempty"`
-	// WriteTimeout is how long sending a command may take. Default: 250ms.
+	// WriteTimeout is how long sending a command may take, at most Timeout.
+	// Default: Timeout.
 	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
-	// PoolSize is the largest number of connections. Default: 10 for every CPU.
+	// PoolSize is the largest number of connections, in a Cluster to each node.
+	// Default: 10 for every CPU.
 	PoolSize int `json:"pool_size,omitempty"`
+
+	poolKey string // made once: files that it stands for may change
+}
+
+// RedisSentinel says where the Sentinels are and what they watch over.
+type RedisSentinel struct {
+	// Master is the name of the master, as in `sentinel monitor`.
+	Master string `json:"master"`
+	// Addresses of Sentinels, as `host:port` or `host` (port 26379): one that
+	// answers is enough.
+	Addresses []string `json:"addresses"`
+	// Username of the Sentinels' own user. Default: none.
+	Username string `json:"username,omitempty"`
+	// Password of the Sentinels, which is not that of the servers. Default: none.
+	Password string `json:"password,omitempty"`
 }
 
 // RedisTLS says how to talk TLS to the Redis server.
@@ -91,44 +123,60 @@ func (RedisStore) CaddyModule() caddy.ModuleInfo {
 
 // Provision replaces placeholders and sets defaults. It does not ask the server.
 func (s *RedisStore) Provision(caddy.Context) error {
-	fields := []struct {
-		name  string
-		value *string
-	}{
-		{"address", &s.Address},
-		{"username", &s.Username},
-		{"password", &s.Password},
-		{"key_prefix", &s.KeyPrefix},
-	}
-	if s.TLS != nil {
-		fields = append(fields, []struct {
-			name  string
-			value *string
-		}{
-			{"tls: ca", &s.TLS.CA},
-			{"tls: certificate", &s.TLS.Certificate},
-			{"tls: key", &s.TLS.Key},
-			{"tls: server_name", &s.TLS.ServerName},
-		}...)
-	}
 	repl := caddy.NewReplacer()
-	for _, field := range fields {
+	for _, field := range s.texts() {
 		value, err := replaceSecret(repl, *field.value)
 		if err != nil {
 			return fmt.Errorf("redis store: %s: %w", field.name, err)
 		}
 		*field.value = value
 	}
-	if s.Address == "" {
+	if s.Address == "" && s.Sentinel == nil && len(s.Cluster) == 0 {
 		s.Address = defaultRedisAddress
 	}
 	if s.KeyPrefix == "" {
 		s.KeyPrefix = defaultRedisKeyPrefix
 	}
+	s.Timeout = orDefault(s.Timeout, max(defaultRedisTimeout, time.Duration(s.ReadTimeout), time.Duration(s.WriteTimeout)))
 	s.DialTimeout = orDefault(s.DialTimeout, defaultRedisDial)
-	s.ReadTimeout = orDefault(s.ReadTimeout, defaultRedisTimeout)
-	s.WriteTimeout = orDefault(s.WriteTimeout, defaultRedisTimeout)
+	s.ReadTimeout = orDefault(s.ReadTimeout, time.Duration(s.Timeout))
+	s.WriteTimeout = orDefault(s.WriteTimeout, time.Duration(s.Timeout))
 	return nil
+}
+
+// redisText is a setting that may hold placeholders.
+type redisText struct {
+	name  string
+	value *string
+}
+
+func (s *RedisStore) texts() []redisText {
+	texts := []redisText{
+		{"address", &s.Address},
+		{"username", &s.Username},
+		{"password", &s.Password},
+		{"key_prefix", &s.KeyPrefix},
+	}
+	if s.Sentinel != nil {
+		texts = append(texts,
+			redisText{"sentinel", &s.Sentinel.Master},
+			redisText{"sentinel_username", &s.Sentinel.Username},
+			redisText{"sentinel_password", &s.Sentinel.Password})
+		for i := range s.Sentinel.Addresses {
+			texts = append(texts, redisText{"sentinel", &s.Sentinel.Addresses[i]})
+		}
+	}
+	for i := range s.Cluster {
+		texts = append(texts, redisText{"cluster", &s.Cluster[i]})
+	}
+	if s.TLS != nil {
+		texts = append(texts,
+			redisText{"tls: ca", &s.TLS.CA},
+			redisText{"tls: certificate", &s.TLS.Certificate},
+			redisText{"tls: key", &s.TLS.Key},
+			redisText{"tls: server_name", &s.TLS.ServerName})
+	}
+	return texts
 }
 
 func orDefault(d caddy.Duration, def time.Duration) caddy.Duration {
@@ -157,114 +205,6 @@ func replaceSecret(repl *caddy.Replacer, value string) (string, error) {
 	})
 }
 
-// Validate refuses settings that are wrong or contradict each other.
-func (s *RedisStore) Validate() error {
-	if strings.ContainsAny(s.KeyPrefix, "{}") {
-		return fmt.Errorf("redis store: %w", errRedisKeyPrefix)
-	}
-	if err := s.checkWhole(); err != nil {
-		return fmt.Errorf("redis store: %w", err)
-	}
-	return nil
-}
-
-// errRedisKeyPrefix refuses braces: they would be the hash tag of every key, all
-// in one slot of a Cluster, and the keys of a session no longer by their own.
-var errRedisKeyPrefix = errors.New("key_prefix: must not contain spaces or braces")
-
-// check is Validate for settings that may still hold placeholders, which are
-// let through. Its errors show no setting: a password may be anywhere.
-func (s *RedisStore) check() error {
-	_, _, err := parseRedisAddress(s.Address)
-	switch {
-	case err != nil:
-		return err
-	case s.DB < 0:
-		return errors.New("db: want a whole number from 0")
-	case strings.ContainsAny(s.KeyPrefix, " \t\r\n") || strings.ContainsAny(withoutPlaceholders(s.KeyPrefix), "{}"):
-		return errRedisKeyPrefix
-	case s.DialTimeout < 0:
-		return errors.New("dial_timeout: must not be negative")
-	case s.ReadTimeout < 0:
-		return errors.New("read_timeout: must not be negative")
-	case s.WriteTimeout < 0:
-		return errors.New("write_timeout: must not be negative")
-	case s.PoolSize < 0:
-		return errors.New("pool_size: must not be negative")
-	}
-	return s.checkTLS()
-}
-
-// checkWhole is check, and what can only be said when all settings are read.
-func (s *RedisStore) checkWhole() error {
-	if s.Username != "" && s.Password == "" {
-		// The library would leave out the name too, and log in as anybody.
-		return errors.New("username: needs a password")
-	}
-	return s.check()
-}
-
-func (s *RedisStore) checkTLS() error {
-	network, _, _ := parseRedisAddress(s.Address)
-	switch {
-	case s.TLS == nil:
-		return nil
-	case network == "unix":
-		return errors.New("tls: not on a unix socket")
-	case (s.TLS.Certificate == "") != (s.TLS.Key == ""):
-		return errors.New("tls: certificate and key go together")
-	case s.TLS.InsecureSkipVerify && (s.TLS.CA != "" || s.TLS.ServerName != ""):
-		return errors.New("tls: insecure_skip_verify makes ca and server_name void; remove one or the other")
-	}
-	return nil
-}
-
-// withoutPlaceholders cuts out placeholders, which have not been replaced yet.
-func withoutPlaceholders(s string) string {
-	return placeholderPattern.ReplaceAllString(s, "")
-}
-
-var placeholderPattern = regexp.MustCompile(`\{[a-z_]+\.[^{}]+\}`)
-
-// parseRedisAddress splits an address into what net.Dial takes.
-func parseRedisAddress(address string) (network, addr string, err error) {
-	if address == "" {
-		return "tcp", defaultRedisAddress, nil
-	}
-	if path, ok := strings.CutPrefix(address, "unix/"); ok {
-		return unixAddress(path)
-	}
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return unixAddress(strings.TrimPrefix(path, "//"))
-	}
-	if placeholderPattern.MatchString(address) {
-		return "tcp", address, nil // checked again when it is replaced
-	}
-	if strings.Contains(address, "://") || strings.Contains(address, "@") {
-		return "", "", errors.New("address: want host:port or unix/path, not a URL; " +
-			"username, password, db and tls are settings of their own")
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		host, port = strings.Trim(address, "[]"), defaultRedisPort
-		if strings.Contains(host, ":") && net.ParseIP(host) == nil {
-			return "", "", errors.New("address: want host:port or unix/path")
-		}
-	}
-	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 ||
-		host == "" || strings.ContainsAny(host, " /\\") {
-		return "", "", errors.New("address: want host:port or unix/path")
-	}
-	return "tcp", net.JoinHostPort(host, port), nil
-}
-
-func unixAddress(path string) (network, addr string, err error) {
-	if path == "" {
-		return "", "", errors.New("address: want the path of the socket after unix/")
-	}
-	return "unix", path, nil
-}
-
 // poolKeySecret makes pool keys useless outside this process: they are a MAC of
 // the settings, passwords among them, which may be weak.
 var poolKeySecret = sync.OnceValue(func() []byte {
@@ -273,15 +213,28 @@ var poolKeySecret = sync.OnceValue(func() []byte {
 	return secret
 })
 
-// PoolKey names the store by all its settings, under HMAC-SHA-256.
+// PoolKey names the store by all its settings, under HMAC-SHA-256, and by what
+// is in the files of TLS: a reload after a password or a certificate was renewed
+// makes a new client. Who uses the old one goes on using it until it is given back.
 func (s *RedisStore) PoolKey() string {
+	if s.poolKey != "" {
+		return s.poolKey
+	}
 	settings, err := json.Marshal(s)
 	if err != nil {
 		settings = fmt.Appendf(nil, "%p", s) // a struct of strings and numbers: cannot happen
 	}
 	mac := hmac.New(sha256.New, poolKeySecret())
 	mac.Write(settings)
-	return "redis:" + hex.EncodeToString(mac.Sum(nil))
+	if s.TLS != nil {
+		for _, name := range []string{s.TLS.CA, s.TLS.Certificate, s.TLS.Key} {
+			content, _ := os.ReadFile(name) // one that cannot be read fails Open
+			digest := sha256.Sum256(content)
+			mac.Write(digest[:])
+		}
+	}
+	s.poolKey = "redis:" + hex.EncodeToString(mac.Sum(nil))
+	return s.poolKey
 }
 
 // Interface guards.

@@ -101,8 +101,8 @@ func TestRedisAddress(t *testing.T) {
 }
 
 func TestRedisPoolKey(t *testing.T) {
-	base := RedisStore{Address: "h:1", Username: "u", Password: "hunter2"}
-	same := base
+	settings := RedisStore{Address: "h:1", Username: "u", Password: "hunter2"}
+	base, same := settings, settings
 	if base.PoolKey() != same.PoolKey() {
 		t.Error("equal settings have two pool keys")
 	}
@@ -115,10 +115,12 @@ func TestRedisPoolKey(t *testing.T) {
 		"tls":         func(s *RedisStore) { s.TLS = new(RedisTLS) },
 		"ca":          func(s *RedisStore) { s.TLS = &RedisTLS{CA: "x"} },
 		"timeout":     func(s *RedisStore) { s.ReadTimeout = 1 },
+		"sentinel":    func(s *RedisStore) { s.Sentinel = &RedisSentinel{Master: "m"} },
+		"cluster":     func(s *RedisStore) { s.Cluster = []string{"h:1"} },
 		"pool":        func(s *RedisStore) { s.PoolSize = 1 },
 		"moved field": func(s *RedisStore) { s.Username, s.Password = "uh", "unter2" },
 	} {
-		other := base
+		other := settings
 		change(&other)
 		if base.PoolKey() == other.PoolKey() {
 			t.Errorf("%s: other settings have the same pool key", name)
@@ -177,7 +179,7 @@ func TestRedisTLSConnects(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			store := openRedis(t, RedisStore{Address: address, TLS: tc.tls}, time.Now)
+			store := openRedis(t, RedisStore{Address: address, TLS: tc.tls, Timeout: caddy.Duration(5 * time.Second), DialTimeout: caddy.Duration(5 * time.Second)}, time.Now)
 			defer store.Close()
 			err := store.Ping(t.Context())
 			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {

@@ -61,9 +61,10 @@ func TestRedisLeastPrivileges(t *testing.T) {
 		t.Helper()
 		return openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy-logout", Password: "a-password"}, now)
 	})
+	watch(t, server, RedisStore{Username: "caddy-logout", Password: "a-password"}, 0).waitArmed(t, true)
 	// None is there for nothing.
 	used := server.CLI(t, "INFO", "commandstats")
-	for _, granted := range regexp.MustCompile(`\+(\w+)`).FindAllStringSubmatch(line, -1) {
+	for _, granted := range regexp.MustCompile(`\+([\w|]+)`).FindAllStringSubmatch(line, -1) {
 		if !strings.Contains(used, "cmdstat_"+granted[1]+":") {
 			t.Errorf("the line grants %s, which the store does not use", granted[1])
 		}
@@ -267,6 +268,20 @@ func TestRedisIndexFails(t *testing.T) {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	s.wantRecord(t, key, Record{})
+}
+
+// TestRedisIndexBroken ends a session whose index cannot be written: it is dead
+// all the same.
+func TestRedisIndexBroken(t *testing.T) {
+	server, s := startRedis(t)
+	key, at := s.create(t, "alice"), s.Now()
+	server.CLI(t, "SET", "caddy-logout:identity:alice", "not a set")
+	ended, err := s.Revoke(t.Context(), key, "alice", at, at.Add(time.Hour))
+	noError(t, err)
+	if !ended {
+		t.Error("ended is false")
+	}
+	s.wantRecord(t, key, Record{RevokedAt: at})
 }
 
 // TestRedisForeignValues reads what others have put there.

@@ -116,8 +116,8 @@ func (l *AppLogout) hasStripped(r *http.Request) bool {
 	return false
 }
 
-// forget has the browser forget, after a logout, what it is to forget.
-func (l *Logout) forget(h http.Header, r *http.Request) {
+// cleanBrowser has the browser forget, after a logout, what it is to forget.
+func (l *Logout) cleanBrowser(h http.Header, r *http.Request) {
 	l.stripCookies(h, r)
 	// Browsers heed it on HTTPS alone (section 4.1 of the same).
 	if len(l.ClearSiteData) > 0 && strings.HasPrefix(l.app.siteOrigin(r), "https://") {

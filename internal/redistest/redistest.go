@@ -4,6 +4,7 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,10 +19,12 @@ import (
 const startWithin = 20 * time.Second
 
 // Server is a redis-server process of its own, on a free port of the loopback
-// interface, that keeps nothing on disk.
+// interface, that keeps nothing on disk unless its arguments say so.
 type Server struct {
 	addr   string
-	login  []string
+	args   []string // the whole command line
+	login  []string // how redis-cli logs in
+	tls    *Authority
 	cmd    *exec.Cmd
 	output *bytes.Buffer
 	ended  chan struct{} // closed when the process has ended
@@ -32,15 +35,23 @@ type Server struct {
 // ends.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	return tryPorts(tb, func(port int) (*Server, error) {
+		return start(tb, port, nil, append([]string{"--port", strconv.Itoa(port)}, args...))
+	})
+}
+
+// tryPorts starts a server on a free port. A port that was free a moment ago may
+// be taken by now: then the server ends at once, and another port is tried.
+func tryPorts(tb testing.TB, start func(port int) (*Server, error)) *Server {
+	tb.Helper()
 	for _, program := range []string{"redis-server", "redis-cli"} {
 		if _, err := exec.LookPath(program); err != nil {
 			tb.Fatalf("%s is missing; this installs it: apt-get install redis-server", program)
 		}
 	}
-	// A port that was free a moment ago may be taken by now: then the server
-	// ends at once, and another port is tried.
 	for range 5 {
-		s, err := start(tb, args)
+		port := FreePort(tb)
+		s, err := start(port)
 		if err == nil {
 			tb.Cleanup(func() { s.Stop(tb) })
 			return s
@@ -51,45 +62,64 @@ func Start(tb testing.TB, args ...string) *Server {
 	return nil
 }
 
-func start(tb testing.TB, args []string) (*Server, error) {
+func start(tb testing.TB, port int, authority *Authority, args []string) (*Server, error) {
 	tb.Helper()
-	port, err := freePort(tb.Context())
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{
-		addr:   net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		output: new(bytes.Buffer),
-		ended:  make(chan struct{}),
-	}
+	s := &Server{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), tls: authority}
 	for i, arg := range args {
 		if arg == "--requirepass" && i+1 < len(args) {
 			s.login = []string{"--no-auth-warning", "-a", args[i+1]}
 		}
 	}
-	args = append([]string{
-		"--port", strconv.Itoa(port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", tb.TempDir(),
+	s.args = append([]string{
+		"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tb.TempDir(),
 	}, args...)
-	// Not CommandContext: the process ends in Stop, which waits for it.
-	s.cmd = exec.Command("redis-server", args...)
-	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start redis-server: %w", err)
-	}
-	go func() {
-		defer close(s.ended)
-		_ = s.cmd.Wait() // killed: always an error
-	}()
-	if err := s.waitForAnswer(tb.Context()); err != nil {
-		_ = s.cmd.Process.Kill()
-		<-s.ended
-		return nil, fmt.Errorf("%w; it said:\n%s", err, s.output)
-	}
-	return s, nil
+	return s, s.run(tb, false)
 }
 
-func (s *Server) waitForAnswer(ctx context.Context) error {
+// run starts the process and waits until it answers; loading is an answer to who
+// asks for it.
+func (s *Server) run(tb testing.TB, loading bool) error {
+	tb.Helper()
+	s.output, s.ended = new(bytes.Buffer), make(chan struct{})
+	// Not CommandContext: the process ends in Stop, which waits for it.
+	cmd, ended := exec.Command("redis-server", s.args...), s.ended
+	cmd.Stdout, cmd.Stderr = s.output, s.output
+	s.cmd = cmd
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // killed: always an error
+	}()
+	if err := s.waitForAnswer(tb.Context(), loading); err != nil {
+		_ = cmd.Process.Kill()
+		<-ended
+		return fmt.Errorf("%w; it said:\n%s", err, s.output)
+	}
+	return nil
+}
+
+// Restart starts a server that was stopped, on the same port, with what it has
+// kept on disk, and waits until it answers.
+func (s *Server) Restart(tb testing.TB) {
+	tb.Helper()
+	if err := s.run(tb, false); err != nil {
+		tb.Fatalf("redistest: restart: %v", err)
+	}
+}
+
+// RestartLoading is Restart with more arguments, and does not wait for the server
+// to have loaded what it has kept.
+func (s *Server) RestartLoading(tb testing.TB, args ...string) {
+	tb.Helper()
+	s.args = append(s.args, args...)
+	if err := s.run(tb, true); err != nil {
+		tb.Fatalf("redistest: restart: %v", err)
+	}
+}
+
+func (s *Server) waitForAnswer(ctx context.Context, loading bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -101,7 +131,9 @@ func (s *Server) waitForAnswer(ctx context.Context) error {
 		case <-ctx.Done():
 			return errors.New("redis-server does not answer")
 		case <-tick.C:
-			if answersPing(ctx, s.addr) {
+			answer := s.answersPing(ctx)
+			if strings.HasPrefix(answer, "+PONG") || strings.HasPrefix(answer, "-NOAUTH") ||
+				strings.HasPrefix(answer, "-MASTERDOWN") || loading && strings.HasPrefix(answer, "-LOADING") {
 				return nil
 			}
 		}
@@ -110,36 +142,47 @@ func (s *Server) waitForAnswer(ctx context.Context) error {
 
 // answersPing asks the server over its own protocol, as a process for each try
 // would be slower than the server. That it wants a password is an answer too.
-func answersPing(ctx context.Context, addr string) bool {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+func (s *Server) answersPing(ctx context.Context) string {
+	var dialer interface {
+		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	} = new(net.Dialer)
+	if s.tls != nil {
+		dialer = &tls.Dialer{Config: s.tls.config}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", s.addr)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer conn.Close()
 	answer := make([]byte, 64)
 	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
-		return false
+		return ""
 	}
 	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
-		return false
+		return ""
 	}
-	n, err := conn.Read(answer)
-	return err == nil && (strings.HasPrefix(string(answer[:n]), "+PONG") ||
-		strings.HasPrefix(string(answer[:n]), "-NOAUTH"))
+	n, _ := conn.Read(answer)
+	return string(answer[:n])
 }
 
-// freePort finds a port that nobody listens on.
-func freePort(ctx context.Context) (int, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+// FreePort finds a port that nobody listens on.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+		tb.Fatalf("redistest: find a free port: %v", err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	return port, listener.Close()
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
 }
 
 // Addr returns the address of the server, as host:port.
 func (s *Server) Addr() string { return s.addr }
+
+// Login says how CLI logs in, where it is not by --requirepass.
+func (s *Server) Login(username, password string) {
+	s.login = []string{"--no-auth-warning", "--user", username, "-a", password}
+}
 
 // CLI runs redis-cli against the server and returns what it prints, without the
 // last newline. An answer that is an error of Redis ends the test.
@@ -147,6 +190,9 @@ func (s *Server) CLI(tb testing.TB, args ...string) string {
 	tb.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	all := append([]string{"-e", "-h", host, "-p", port}, s.login...)
+	if s.tls != nil {
+		all = append(all, "--tls", "--cacert", s.tls.CA, "--cert", s.tls.Certificate, "--key", s.tls.Key)
+	}
 	cmd := exec.CommandContext(tb.Context(), "redis-cli", append(all, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -11,22 +11,22 @@ import (
 )
 
 // headerHook sees a response before its header goes out: w is the writer behind
-// the watcher, with the header as the app made it. It returns true if it has
+// the hook, with the header as the app made it. It returns true if it has
 // answered on w itself; the app's body is then dropped. It is called for each
 // informational response as well, which cannot be answered otherwise.
 type headerHook func(w http.ResponseWriter, status int) (answered bool)
 
-// watcher is a response writer with a [headerHook]. It stays one that can flush,
+// hookedWriter is a response writer with a [headerHook]. It stays one that can flush,
 // hijack and copy from a file.
-type watcher struct {
+type hookedWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	hook     headerHook
 	wrote    bool
 	dropBody bool
 }
 
-func watch(w http.ResponseWriter, hook headerHook) *watcher {
-	return &watcher{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
+func hookResponse(w http.ResponseWriter, hook headerHook) *hookedWriter {
+	return &hookedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
 }
 
 // informational reports whether a response is followed by another one. After
@@ -36,7 +36,7 @@ func informational(status int) bool {
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (x *watcher) WriteHeader(status int) {
+func (x *hookedWriter) WriteHeader(status int) {
 	if x.wrote {
 		return
 	}
@@ -53,14 +53,14 @@ func (x *watcher) WriteHeader(status int) {
 
 // finish sends the header of a response without a body, which a handler may
 // leave to the server.
-func (x *watcher) finish() {
+func (x *hookedWriter) finish() {
 	if !x.wrote {
 		x.WriteHeader(http.StatusOK)
 	}
 }
 
 // Write implements http.ResponseWriter.
-func (x *watcher) Write(data []byte) (int, error) {
+func (x *hookedWriter) Write(data []byte) (int, error) {
 	x.finish()
 	if x.dropBody {
 		return len(data), nil
@@ -69,7 +69,7 @@ func (x *watcher) Write(data []byte) (int, error) {
 }
 
 // ReadFrom keeps a copy to the writer from going past Write.
-func (x *watcher) ReadFrom(src io.Reader) (int64, error) {
+func (x *hookedWriter) ReadFrom(src io.Reader) (int64, error) {
 	x.finish()
 	if x.dropBody {
 		return io.Copy(io.Discard, src)
@@ -79,7 +79,7 @@ func (x *watcher) ReadFrom(src io.Reader) (int64, error) {
 
 // FlushError implements what http.ResponseController looks for: a flush sends
 // the header too, which must not go out unwatched.
-func (x *watcher) FlushError() error {
+func (x *hookedWriter) FlushError() error {
 	x.finish()
 	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
 }
@@ -122,7 +122,7 @@ func (d *discarder) FlushError() error {
 
 // Interface guards.
 var (
-	_ http.ResponseWriter = (*watcher)(nil)
-	_ io.ReaderFrom       = (*watcher)(nil)
+	_ http.ResponseWriter = (*hookedWriter)(nil)
+	_ io.ReaderFrom       = (*hookedWriter)(nil)
 	_ http.ResponseWriter = (*discarder)(nil)
 )

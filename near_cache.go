@@ -1,0 +1,277 @@
+// This file holds the near cache: the sessions that this server asked the store
+// about a moment ago, served from memory for as long as the store is proven to
+// report every change.
+
+package caddylogout
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Bounds of the near cache.
+const (
+	defaultCacheEntries = 100_000
+	maxCacheEntries     = 10_000_000
+	// maxCacheLife is how long an entry lives at most. Invalidation does not
+	// need it; it bounds what a fault nobody thought of can do.
+	maxCacheLife = time.Minute
+	// deadShare is the part of the entries that what is no session may take up.
+	deadShare = 16
+	// cacheReadTimeout bounds a read that several requests wait for. The store's
+	// own timeouts are shorter.
+	cacheReadTimeout = 2 * time.Second
+)
+
+// nearCache keeps decoded sessions, shared by pointer, and knows of keys that
+// are revoked or unknown. It serves nothing unless a [Watcher] has proven, a
+// moment ago, that it would have heard of a change. All methods are safe for
+// concurrent use; those of a nil *nearCache find and keep nothing.
+type nearCache struct {
+	// live holds sessions; dead tombstones and unknown keys. They are apart so
+	// that no flood of made-up credentials takes the place of a session.
+	live, dead *otter.Cache[Key, *cached]
+
+	// epoch is stamped on entries: those of another epoch do not count. So all
+	// are dropped in one step, also those that are just being read.
+	epoch atomic.Uint64
+	// proven is until when nothing can have changed unheard, as the time since
+	// started; 0 is never. The clock is monotonic: an injected or adjusted one
+	// must not stretch it.
+	proven atomic.Int64
+	// life is how long an entry lives at most, a time.Duration.
+	life atomic.Int64
+	// maxStale is the window that the operator accepts where changes are not
+	// reported; 0 is none.
+	maxStale time.Duration
+	started  time.Time
+
+	reads, joined atomic.Uint64
+	stripes       [256]cacheStripe
+}
+
+// cacheStripe guards what is written of the keys that begin with one byte.
+// Hits do not come here.
+type cacheStripe struct {
+	mu sync.Mutex
+	// flights are the reads under way. Each is also a reservation: a change of
+	// its key takes it out, and what it brings is then not kept.
+	flights map[Key]*flight
+	_       [48]byte // a cache line of its own
+}
+
+// flight is one read of the store that several requests wait for.
+type flight struct {
+	epoch uint64
+	done  chan struct{} // closed when entry and err are set
+	entry *cached
+	err   error
+}
+
+// cached is what is known of one key: a session, a tombstone, or that the store
+// holds nothing.
+type cached struct {
+	session   *Session
+	revokedAt time.Time
+	until     time.Time
+	epoch     uint64
+	// lastUsed is the sign-in or the last use that was noted, in milliseconds
+	// since 1970. It is not watched: other servers may know of a later one.
+	lastUsed atomic.Int64
+}
+
+// CacheStats says how the near cache does.
+type CacheStats struct {
+	// Armed says that hits are served: changes are being reported.
+	Armed bool
+	// Entries is about how many there are.
+	Entries int
+	// Reads counts the reads of the store, Joined the requests that waited for
+	// the read of another.
+	Reads, Joined uint64
+}
+
+// newNearCache makes a cache that serves nothing until it is armed.
+func newNearCache(entries int, maxStale time.Duration) *nearCache {
+	c := &nearCache{
+		live:     newOtter(entries),
+		dead:     newOtter(max(entries/deadShare, 1)),
+		maxStale: maxStale,
+		started:  time.Now(),
+	}
+	c.life.Store(int64(maxCacheLife))
+	for i := range c.stripes {
+		c.stripes[i].flights = make(map[Key]*flight)
+	}
+	return c
+}
+
+func newOtter(entries int) *otter.Cache[Key, *cached] {
+	return otter.Must(&otter.Options[Key, *cached]{
+		MaximumSize: entries,
+		// Its upkeep is a few microseconds now and then; this way, it has no
+		// goroutine that nobody waits for.
+		Executor: func(work func()) { work() },
+	})
+}
+
+// get returns what is known of key, nil if the store has to be asked. It takes
+// no lock and allocates nothing.
+func (c *nearCache) get(key Key, now time.Time) *cached {
+	if c == nil || !c.armed() {
+		return nil
+	}
+	epoch := c.epoch.Load()
+	e, ok := c.live.GetIfPresent(key)
+	if !ok {
+		e, ok = c.dead.GetIfPresent(key)
+	}
+	if !ok || e.epoch != epoch || !now.Before(e.until) {
+		return nil
+	}
+	return e
+}
+
+func (c *nearCache) armed() bool { return int64(time.Since(c.started)) < c.proven.Load() }
+
+// fill reads key from the store and keeps it, unless the key changed meanwhile.
+// Requests for one key wait for one read. While the cache is not armed each
+// request reads for itself: a read that began before a logout must not answer a
+// request that came after it.
+func (c *nearCache) fill(ctx context.Context, key Key, now time.Time, read func(context.Context) (*cached, error)) (*cached, error) {
+	if c == nil || !c.armed() {
+		return read(ctx)
+	}
+	stripe, epoch := &c.stripes[key[0]], c.epoch.Load()
+	stripe.mu.Lock()
+	if f := stripe.flights[key]; f != nil && f.epoch == epoch {
+		stripe.mu.Unlock()
+		c.joined.Add(1)
+		select {
+		case <-f.done:
+			return f.entry, f.err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+		}
+	}
+	f := &flight{epoch: epoch, done: make(chan struct{}), err: ErrUnavailable}
+	stripe.flights[key] = f
+	stripe.mu.Unlock()
+
+	c.reads.Add(1)
+	defer c.land(stripe, key, now, f)
+	// Others wait for it: that the first one's client has gone is not their loss.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cacheReadTimeout)
+	defer cancel()
+	f.entry, f.err = read(ctx)
+	return f.entry, f.err
+}
+
+// land keeps what a read brought if its reservation stands, and wakes those who
+// wait for it.
+func (c *nearCache) land(stripe *cacheStripe, key Key, now time.Time, f *flight) {
+	stripe.mu.Lock()
+	if stripe.flights[key] == f {
+		delete(stripe.flights, key)
+		if f.err == nil {
+			c.put(key, f.entry, now, f.epoch)
+		}
+	}
+	stripe.mu.Unlock()
+	close(f.done)
+}
+
+// put keeps an entry. The stripe of its key is locked.
+func (c *nearCache) put(key Key, e *cached, now time.Time, epoch uint64) {
+	e.epoch, e.until = epoch, now.Add(time.Duration(c.life.Load()))
+	to, from := c.live, c.dead
+	if e.session == nil {
+		to, from = c.dead, c.live
+	} else if e.session.ExpiresAt.Before(e.until) {
+		e.until = e.session.ExpiresAt
+	}
+	from.Invalidate(key)
+	to.Set(key, e)
+}
+
+// revoked notes that key was revoked here, before the store reports it.
+func (c *nearCache) revoked(key Key, at time.Time) {
+	if c == nil {
+		return
+	}
+	stripe := &c.stripes[key[0]]
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	delete(stripe.flights, key)
+	c.put(key, &cached{revokedAt: at}, at, c.epoch.Load())
+}
+
+// Changed implements [WatchSink]: it forgets key, and what is just being read
+// of it.
+func (c *nearCache) Changed(key Key) {
+	if c == nil {
+		return
+	}
+	stripe := &c.stripes[key[0]]
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	delete(stripe.flights, key)
+	c.live.Invalidate(key)
+	c.dead.Invalidate(key)
+}
+
+// ChangedAll implements [WatchSink]. The step of the epoch does it; the rest
+// gives back memory.
+func (c *nearCache) ChangedAll() {
+	c.epoch.Add(1)
+	c.live.InvalidateAll()
+	c.dead.InvalidateAll()
+}
+
+// Armed implements [WatchSink].
+func (c *nearCache) Armed(until time.Time) {
+	c.proven.Store(0)
+	c.ChangedAll()
+	c.life.Store(int64(maxCacheLife))
+	c.Alive(until)
+}
+
+// Alive implements [WatchSink].
+func (c *nearCache) Alive(until time.Time) { c.proven.Store(int64(until.Sub(c.started))) }
+
+// Disarmed implements [WatchSink].
+func (c *nearCache) Disarmed() {
+	c.proven.Store(0)
+	c.ChangedAll()
+}
+
+// Refused implements [WatchSink]: without max_stale the cache stays off, with it
+// entries live that long and no change is heard of.
+func (c *nearCache) Refused() {
+	c.Disarmed()
+	if c.maxStale > 0 {
+		c.life.Store(int64(min(c.maxStale, maxCacheLife)))
+		c.proven.Store(1<<63 - 1)
+	}
+}
+
+// Stats says how the cache does.
+func (c *nearCache) Stats() CacheStats {
+	if c == nil {
+		return CacheStats{}
+	}
+	return CacheStats{
+		Armed:   c.armed(),
+		Entries: c.live.EstimatedSize() + c.dead.EstimatedSize(),
+		Reads:   c.reads.Load(),
+		Joined:  c.joined.Load(),
+	}
+}
+
+// Interface guard.
+var _ WatchSink = (*nearCache)(nil)

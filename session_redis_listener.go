@@ -1,0 +1,229 @@
+// This file listens to what one Redis server reports of changes, on a connection
+// of its own that proves five times a second that it is alive.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/push"
+)
+
+// How the listener proves that nothing is lost. TCP alone would not tell for
+// minutes that a server hangs or a network drops everything.
+const (
+	// watchPing is the pause between two PINGs. An answer proves that all that
+	// was reported before it has arrived: Redis keeps the order.
+	watchPing = 200 * time.Millisecond
+	// watchProof is how long the answer to a PING counts, from when it was sent.
+	watchProof = time.Second
+	// watchSilence is how long no answer may come until the connection is given up.
+	watchSilence = 800 * time.Millisecond
+	// watchRetry and watchRetryMax are the pauses between tries to connect.
+	watchRetry    = 10 * time.Millisecond
+	watchRetryMax = time.Second
+	// watchRefused is the pause after the server refused to report changes: it
+	// may have been allowed in the meantime.
+	watchRefused = 30 * time.Second
+	// watchMaster is how often Sentinel is asked whether the master is still the
+	// same: the old one may live on, cut off from Sentinel but not from us.
+	watchMaster = time.Second
+)
+
+// errRefused says that the server answers, but does not report changes.
+var errRefused = errors.New("the server does not report changes")
+
+// redisListener listens to one server.
+type redisListener struct {
+	watch   *redisWatch
+	options redis.Options
+	// until is when the proof ends; zero if there is none. The watch's lock
+	// guards it.
+	until time.Time
+}
+
+// run listens until ctx ends, and connects again when a connection is lost.
+func (l *redisListener) run(ctx context.Context) {
+	pause := watchRetry
+	for {
+		began := time.Now()
+		err := l.listen(ctx)
+		l.watch.lost(ctx, l, err)
+		switch {
+		case errors.Is(err, errRefused):
+			pause = watchRefused
+		case time.Since(began) > watchRetryMax:
+			pause = watchRetry // that one held
+		default:
+			pause = min(2*pause, watchRetryMax)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// listen opens a connection and reports what arrives on it, until it fails.
+func (l *redisListener) listen(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var remote atomic.Value
+	client := redis.NewClient(l.connectOnce(&remote))
+	defer client.Close()
+	if err := client.RegisterPushNotificationHandler("invalidate", l, false); err != nil {
+		return err
+	}
+	// A subscription to nothing: a connection that reads all the time.
+	connection := client.Subscribe(ctx)
+	defer connection.Close()
+	if err := ping(ctx, connection); err != nil {
+		return err
+	}
+
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel()
+	helpers.Go(func() { keepPinging(ctx, connection) })
+	if l.options.Addr == sentinelAddr {
+		helpers.Go(func() {
+			l.compareMaster(ctx, &remote)
+			_ = connection.Close()
+		})
+	}
+	stopReading := context.AfterFunc(ctx, func() { _ = connection.Close() })
+	defer stopReading()
+	for {
+		// Reports are handled in here; what is returned is an answer to a PING.
+		message, err := connection.ReceiveTimeout(ctx, watchSilence)
+		if err != nil {
+			return err
+		}
+		if pong, ok := message.(*redis.Pong); ok {
+			sent, err := strconv.ParseInt(pong.Payload, 10, 64)
+			if err != nil {
+				return fmt.Errorf("answer to PING: %w", err)
+			}
+			l.watch.proven(l, watchStart.Add(time.Duration(sent)+watchProof))
+		}
+	}
+}
+
+// connectOnce returns the store's options for one connection that turns on
+// tracking. The library would open another one by itself, and nobody would know
+// what was missed in between. It notes where the connection leads to.
+func (l *redisListener) connectOnce(remote *atomic.Value) *redis.Options {
+	options, dial, connected := l.options, l.options.Dialer, l.options.OnConnect
+	var dialed atomic.Bool
+	options.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dialed.Swap(true) {
+			return nil, net.ErrClosed
+		}
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			remote.Store(conn.RemoteAddr().String())
+		}
+		return conn, err
+	}
+	options.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if connected != nil {
+			if err := connected(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return refusal(conn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{
+			Bcast:    true,
+			Prefixes: []string{l.watch.session, l.watch.revoked},
+		}).Err())
+	}
+	options.PoolSize, options.MinIdleConns, options.Limiter = 1, 0, nil
+	// The store's own would be given reports to as well.
+	options.PushNotificationProcessor = redis.NewPushNotificationProcessor()
+	return &options
+}
+
+// refusal makes errRefused of an answer that will be the same next time: the
+// user may not, or the server does not know how. LOADING and the like pass.
+func refusal(err error) error {
+	var reply redis.Error
+	if errors.As(err, &reply) && (strings.HasPrefix(reply.Error(), "NOPERM") || strings.HasPrefix(reply.Error(), "ERR")) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return err
+}
+
+// watchStart is what the times in PINGs count from: its clock is monotonic.
+var watchStart = time.Now()
+
+func ping(ctx context.Context, connection *redis.PubSub) error {
+	return connection.Ping(ctx, strconv.FormatInt(int64(time.Since(watchStart)), 10))
+}
+
+func keepPinging(ctx context.Context, connection *redis.PubSub) {
+	tick := time.NewTicker(watchPing)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = ping(ctx, connection) // if it fails, no answer comes
+		}
+	}
+}
+
+// sentinelAddr is what the library calls the address of a master that Sentinel
+// names.
+const sentinelAddr = "FailoverClient"
+
+// compareMaster returns when Sentinel names another master than the one that is
+// listened to, or ctx ends. No answer changes nothing.
+func (l *redisListener) compareMaster(ctx context.Context, remote *atomic.Value) {
+	tick := time.NewTicker(watchMaster)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// How the library finds the master; there is no other way to ask it.
+		conn, err := l.options.Dialer(ctx, l.options.Network, l.options.Addr)
+		if err != nil {
+			continue
+		}
+		addr := conn.RemoteAddr().String()
+		_ = conn.Close()
+		if addr != remote.Load() {
+			return
+		}
+	}
+}
+
+// HandlePushNotification takes one report: the names of keys, or nothing for
+// all. One that cannot be understood may be about any.
+func (l *redisListener) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, report []any) error {
+	if len(report) == 2 {
+		if names, ok := report[1].([]any); ok {
+			for _, name := range names {
+				l.watch.changed(name)
+			}
+			return nil
+		}
+	}
+	l.watch.sink.ChangedAll()
+	return nil
+}
+
+// Interface guard.
+var _ push.NotificationHandler = (*redisListener)(nil)

@@ -1,0 +1,150 @@
+// This file decides when the near cache of a Redis store may be used: when every
+// server that the store reads from reports changes, and has proven it lately.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+// Watch implements [Watcher] with CLIENT TRACKING in broadcast mode: a server
+// reports every key under the prefixes of sessions and tombstones, whoever
+// changes it. There is a listener for one server, one for the master that
+// Sentinel names, and one for each master of a Cluster.
+func (s *redisStore) Watch(sink WatchSink) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &redisWatch{
+		sink:    sink,
+		session: s.prefix + "session:",
+		revoked: s.prefix + "revoked:",
+	}
+	var running sync.WaitGroup
+	switch client := s.client.(type) {
+	case *redis.ClusterClient:
+		w.nodes = make(map[string]*redisListener)
+		running.Go(func() { w.followCluster(ctx, client) })
+	case *redis.Client:
+		l := &redisListener{watch: w, options: *client.Options()}
+		w.nodes, w.topology = map[string]*redisListener{"": l}, forever
+		running.Go(func() { l.run(ctx) })
+	}
+	return func() {
+		cancel()
+		running.Wait()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.disarm(nil)
+	}
+}
+
+// forever is the proof of what cannot change.
+var forever = time.Now().Add(100 * 365 * 24 * time.Hour)
+
+// redisWatch is armed while all of its listeners are.
+type redisWatch struct {
+	sink             WatchSink
+	session, revoked string // prefixes
+
+	mu       sync.Mutex
+	nodes    map[string]*redisListener // by the id of the node
+	topology time.Time                 // until when nodes are proven to be all of them
+	armed    bool
+	refused  bool
+}
+
+// proven notes that a listener has heard of every change, and until when that
+// holds.
+func (w *redisWatch) proven(l *redisListener, until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.until = until
+	w.update(nil)
+}
+
+// lost notes that a listener hears nothing any more.
+func (w *redisWatch) lost(ctx context.Context, l *redisListener, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.until = time.Time{}
+	if ctx.Err() != nil {
+		err = nil
+	}
+	if errors.Is(err, errRefused) {
+		w.refuse(err)
+		return
+	}
+	w.update(err)
+}
+
+// update tells the sink what all proofs together come to. The lock is held.
+func (w *redisWatch) update(err error) {
+	until := w.topology
+	for _, l := range w.nodes {
+		if l.until.Before(until) {
+			until = l.until
+		}
+	}
+	switch {
+	case until.IsZero() || len(w.nodes) == 0:
+		w.disarm(err)
+	case w.armed:
+		w.sink.Alive(until)
+	default:
+		w.sink.Armed(until)
+		w.armed, w.refused = true, false
+		watchLog().Debug("near cache is on")
+	}
+}
+
+func (w *redisWatch) disarm(err error) {
+	if !w.armed {
+		return
+	}
+	w.armed = false
+	w.sink.Disarmed()
+	if err != nil { // else it is being stopped
+		watchLog().Info("near cache is off until redis reports changes again", zap.Error(redisError("watch", err)))
+	}
+}
+
+func (w *redisWatch) refuse(err error) {
+	w.disarm(err)
+	if !w.refused {
+		w.refused = true
+		watchLog().Warn("redis does not report changes, so the near cache is off or goes by max_stale; "+
+			"it needs version 7, RESP3 and the right to CLIENT TRACKING", zap.Error(redisError("watch", err)))
+		w.sink.Refused()
+	}
+}
+
+// changed reads the name of a key that was reported.
+func (w *redisWatch) changed(name any) {
+	text, ok := name.(string)
+	if !ok {
+		w.sink.ChangedAll()
+		return
+	}
+	rest, ok := strings.CutPrefix(text, w.session)
+	if !ok {
+		rest, _ = strings.CutPrefix(text, w.revoked)
+	}
+	rest, open := strings.CutPrefix(rest, "{")
+	rest, closed := strings.CutSuffix(rest, "}")
+	// What has another name is no session of ours.
+	if key, err := ParseKey(rest); open && closed && err == nil {
+		w.sink.Changed(key)
+	}
+}
+
+func watchLog() *zap.Logger { return caddy.Log().Named("sessions.near_cache") }
+
+// Interface guard.
+var _ Watcher = (*redisStore)(nil)

@@ -1,0 +1,358 @@
+// This file tests, on real servers, that the near cache hears of every change
+// whoever makes it, and that it serves nothing when it cannot.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// watchedApp is a server of sessions on a Redis, with its near cache armed.
+type watchedApp struct {
+	*testApp
+	store *countingStore
+}
+
+// watch makes an app on a Redis as another server would be; the apps of one test
+// share nothing but Redis.
+func watch(t *testing.T, server *redistest.Server, config RedisStore, maxStale time.Duration) *watchedApp {
+	t.Helper()
+	config.Address = server.Addr()
+	return watchOn(t, config, maxStale)
+}
+
+func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedApp {
+	t.Helper()
+	a := newTestApp(t, nil)
+	a.App.clock = time.Now
+	redis := openRedis(t, config, time.Now)
+	store := &countingStore{Store: redis}
+	a.openStore = func() (Store, error) { return store, nil }
+	a.cache = newNearCache(1000, maxStale)
+	stop := redis.Watch(a.cache)
+	t.Cleanup(func() {
+		stop()
+		_ = redis.Close()
+	})
+	return &watchedApp{a, store}
+}
+
+func (a *watchedApp) waitArmed(t *testing.T, want bool) {
+	t.Helper()
+	waitForStore(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.cache.Stats().Armed == want })
+}
+
+// warm looks a session up until it comes from the cache.
+func (a *watchedApp) warm(t *testing.T, c Credential) {
+	t.Helper()
+	waitForStore(t, "a hit", func() bool {
+		a.wantLive(t, c, true)
+		return a.cache.get(KeyOf(c.value), time.Now()) != nil
+	})
+}
+
+// waitForget waits until the cache knows nothing of a credential.
+func (a *watchedApp) waitForget(t *testing.T, c Credential) {
+	t.Helper()
+	waitForStore(t, "the cache to forget", func() bool { return a.cache.get(KeyOf(c.value), time.Now()) == nil })
+}
+
+func TestWatchReports(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := watch(t, server, RedisStore{}, 0), watch(t, server, RedisStore{}, 0)
+	otherPrefix := watch(t, server, RedisStore{KeyPrefix: "other:"}, 0)
+	for _, each := range []*watchedApp{a, b, otherPrefix} {
+		each.waitArmed(t, true)
+	}
+	epoch := a.cache.epoch.Load()
+	changes := map[string]struct {
+		change func(t *testing.T, c Credential, s *Session)
+		live   bool
+	}{
+		"logout on another server": {func(t *testing.T, _ Credential, s *Session) {
+			_, err := b.revoke(t.Context(), s)
+			noError(t, err)
+		}, false},
+		"all of a person on another server": {func(t *testing.T, _ Credential, _ *Session) {
+			_, err := b.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
+			noError(t, err)
+		}, false},
+		"DEL by hand": {func(t *testing.T, _ Credential, s *Session) {
+			server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}")
+		}, false},
+		"a tombstone by hand": {func(t *testing.T, _ Credential, s *Session) {
+			server.CLI(t, "SET", defaultRedisKeyPrefix+"revoked:{"+s.Key.String()+"}", "gone", "EX", "600")
+		}, false},
+		"an end by hand": {func(t *testing.T, _ Credential, s *Session) {
+			server.CLI(t, "PEXPIREAT", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", "1")
+		}, false},
+		"renamed": {func(t *testing.T, _ Credential, s *Session) {
+			server.CLI(t, "RENAME", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", "elsewhere")
+		}, false},
+		"FLUSHDB":  {func(t *testing.T, _ Credential, _ *Session) { server.CLI(t, "FLUSHDB") }, false},
+		"FLUSHALL": {func(t *testing.T, _ Credential, _ *Session) { server.CLI(t, "FLUSHALL") }, false},
+		"written again": {func(t *testing.T, _ Credential, s *Session) {
+			value, err := a.format.Encode(s)
+			noError(t, err)
+			server.CLI(t, "SET", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", string(value))
+		}, true},
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			c, s := b.signIn(t, "alice", "")
+			a.warm(t, c)
+			change.change(t, c, s)
+			a.waitForget(t, c)
+			a.wantLive(t, c, change.live)
+		})
+	}
+	if got := a.cache.epoch.Load() - epoch; got != 2 {
+		t.Errorf("all was dropped %d times, want 2: FLUSHDB and FLUSHALL", got)
+	}
+
+	t.Run("a session for a key that was unknown", func(t *testing.T) {
+		c, s := b.signIn(t, "alice", "")
+		name := defaultRedisKeyPrefix + "session:{" + s.Key.String() + "}"
+		value := server.CLI(t, "GET", name)
+		server.CLI(t, "DEL", name)
+		waitForStore(t, "the unknown key in the cache", func() bool {
+			a.wantLive(t, c, false)
+			return a.cache.get(s.Key, time.Now()) != nil
+		})
+		server.CLI(t, "SET", name, value)
+		a.waitForget(t, c)
+		a.wantLive(t, c, true)
+	})
+	t.Run("what is no change of a session", func(t *testing.T) {
+		c, s := b.signIn(t, "alice", "")
+		a.warm(t, c)
+		epoch := a.cache.epoch.Load()
+		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
+			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
+		}
+		server.CLI(t, "SET", "other:session:{"+s.Key.String()+"}", "1")
+		// What follows in order shows that all those have been reported.
+		last, _ := b.signIn(t, "alice", "")
+		a.warm(t, last)
+		server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+KeyOf(last.value).String()+"}")
+		a.waitForget(t, last)
+		// A busy machine may have lost the listener for a moment: then all is dropped.
+		if a.cache.get(s.Key, time.Now()) == nil && a.cache.armed() && a.cache.epoch.Load() == epoch {
+			t.Error("a session was dropped that nobody changed")
+		}
+	})
+}
+
+// TestWatchLost takes the listener's connection away in the ways it goes.
+func TestWatchLost(t *testing.T) {
+	server := redistest.Start(t)
+	a := watch(t, server, RedisStore{}, 0)
+	a.waitArmed(t, true)
+
+	t.Run("killed", func(t *testing.T) {
+		c, _ := a.signIn(t, "alice", "")
+		a.warm(t, c)
+		epoch := a.cache.epoch.Load()
+		if id := trackingClient(t, server); server.CLI(t, "CLIENT", "KILL", "ID", id) != "1" {
+			t.Fatal("no connection was killed")
+		}
+		waitForStore(t, "the cache to be cleared", func() bool { return a.cache.epoch.Load() > epoch })
+		a.waitArmed(t, true)
+		if a.cache.get(KeyOf(c.value), time.Now()) != nil {
+			t.Error("an entry of before is still there")
+		}
+		a.warm(t, c)
+	})
+	t.Run("frozen", func(t *testing.T) {
+		c, _ := a.signIn(t, "alice", "")
+		a.warm(t, c)
+		server.Pause(t)
+		frozen := time.Now()
+		for a.cache.Stats().Armed {
+			if time.Since(frozen) > 5*time.Second {
+				t.Fatal("the cache is still armed")
+			}
+		}
+		if took := time.Since(frozen); took > 1100*time.Millisecond {
+			t.Errorf("served for %v after the server hung, want at most 1 s", took)
+		}
+		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+		server.Resume(t)
+		a.waitArmed(t, true)
+		a.warm(t, c)
+	})
+	t.Run("gone", func(t *testing.T) {
+		c, _ := a.signIn(t, "alice", "")
+		a.warm(t, c)
+		server.Stop(t)
+		a.waitArmed(t, false)
+		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+	})
+}
+
+// trackingClient returns the id of the connection that listens.
+func trackingClient(t *testing.T, server *redistest.Server) string {
+	t.Helper()
+	for line := range strings.Lines(server.CLI(t, "CLIENT", "LIST")) {
+		fields := strings.Fields(line)
+		// Flags: t tracks keys, B does so in broadcast mode.
+		if slices.ContainsFunc(fields, func(f string) bool { return strings.HasPrefix(f, "flags=") && strings.Contains(f, "B") }) {
+			return strings.TrimPrefix(fields[0], "id=")
+		}
+	}
+	t.Fatal("no connection listens")
+	return ""
+}
+
+// TestWatchNeverStale ends sessions under load, with listeners that are killed
+// all the time: once the logout is known on a server, nobody gets in there, and
+// once it was reported, nobody gets in anywhere.
+func TestWatchNeverStale(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := watch(t, server, RedisStore{}, 0), watch(t, server, RedisStore{}, 0)
+	a.waitArmed(t, true)
+	b.waitArmed(t, true)
+	stop := make(chan struct{})
+	var users sync.WaitGroup
+	defer users.Wait()
+	defer close(stop)
+	for i := range 30 {
+		c, s := a.signIn(t, "alice", "")
+		for range 2 {
+			users.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Millisecond):
+						_, _ = b.lookup(t.Context(), c)
+					}
+				}
+			})
+		}
+		b.warm(t, c)
+		if i%10 == 5 {
+			server.CLI(t, "CLIENT", "KILL", "ID", trackingClient(t, server))
+		}
+		_, err := a.revoke(t.Context(), s)
+		noError(t, err)
+		a.wantLive(t, c, false)
+		waitForStore(t, "the logout", func() bool {
+			found, err := b.lookup(t.Context(), c)
+			noError(t, err)
+			return found.session == nil
+		})
+		for range 100 {
+			b.wantLive(t, c, false)
+		}
+	}
+}
+
+func TestWatchRefused(t *testing.T) {
+	tests := map[string]struct {
+		args   []string
+		config RedisStore
+	}{
+		"no right to it":  {[]string{"--user", "narrow", "on", ">narrow", "~*", "+@all", "-client"}, RedisStore{Username: "narrow", Password: "narrow"}},
+		"no such command": {[]string{"--rename-command", "CLIENT", ""}, RedisStore{}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t, test.args...)
+			strict, stale := watch(t, server, test.config, 0), watch(t, server, test.config, time.Second)
+			stale.waitArmed(t, true)
+			c, s := strict.signIn(t, "alice", "")
+			stale.warm(t, c)
+			_, err := strict.revoke(t.Context(), s)
+			noError(t, err)
+			began := time.Now()
+			waitForStore(t, "the logout", func() bool {
+				found, err := stale.lookup(t.Context(), c)
+				noError(t, err)
+				return found.session == nil
+			})
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("max_stale of 1 s took %v", took)
+			}
+			if strict.cache.Stats().Armed {
+				t.Error("armed, though the server reports nothing")
+			}
+		})
+	}
+}
+
+// TestWatchEnds checks that stop leaves nothing behind, whatever the server does.
+func TestWatchEnds(t *testing.T) {
+	server := redistest.Start(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	config := RedisStore{Address: server.Addr()}
+	for _, when := range []string{"armed", "at once", "frozen", "gone"} {
+		t.Run(when, func(t *testing.T) {
+			store, cache := openRedis(t, config, time.Now), newNearCache(10, 0)
+			switch when {
+			case "frozen":
+				server.Pause(t)
+				defer server.Resume(t)
+			case "gone":
+				server.Stop(t)
+			}
+			stop := store.Watch(cache)
+			if when == "armed" {
+				waitForStore(t, "armed", func() bool { return cache.Stats().Armed })
+			}
+			began := time.Now()
+			stop()
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("stop took %v", took)
+			}
+			if cache.Stats().Armed {
+				t.Error("still armed")
+			}
+			noError(t, store.Close())
+		})
+	}
+}
+
+// TestCacheLivesThroughReload opens apps as a reload does: the new one before
+// the old one is cleaned up.
+func TestCacheLivesThroughReload(t *testing.T) {
+	server := redistest.Start(t)
+	open := func(t *testing.T, config string, near NearCache) *App {
+		t.Helper()
+		a := newTestApp(t, func(a *App) { a.StoreRaw, a.NearCache = json.RawMessage(config), near })
+		_, err := a.takeStore()
+		noError(t, err)
+		t.Cleanup(func() {
+			a.giveBackCache()()
+			_, err := stores.Delete(a.storeModule.PoolKey())
+			noError(t, err)
+		})
+		return a.App
+	}
+	onRedis := `{"module":"redis","address":"` + server.Addr() + `"}`
+	old, same := open(t, onRedis, NearCache{}), open(t, onRedis, NearCache{})
+	if old.cache == nil || old.cache != same.cache {
+		t.Error("a reload does not hand the cache on")
+	}
+	if other := open(t, onRedis, NearCache{Entries: 10}); other.cache == nil || other.cache == old.cache {
+		t.Error("other settings need a cache of their own")
+	}
+	if off := open(t, onRedis, NearCache{Off: true}); off.cache != nil {
+		t.Error("off, and there is a cache")
+	}
+}

@@ -1,0 +1,325 @@
+// This file holds the requests that are being served by session, so that those
+// which last (WebSockets, server-sent events, long downloads) end with it.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// streamsTick is how often expired sessions are looked for, and how often all
+// are looked up while the store does not report changes.
+const streamsTick = 500 * time.Millisecond
+
+// streamsTimeout bounds a look-up.
+const streamsTimeout = 2 * time.Second
+
+// errSessionEnded is why the context of a request that is cut is done.
+var errSessionEnded = errors.New("the session of this request has ended")
+
+// streams holds every request that is being served for a session. It has one
+// goroutine, whatever the number of requests. It lives as long as its store, so
+// that what a former configuration still serves is cut as well.
+type streams struct {
+	store   Store
+	now     func() time.Time
+	stripes [256]streamStripe
+
+	// reported says that the store reports changes, so that nothing has to be
+	// looked up without one.
+	reported atomic.Bool
+
+	mu    sync.Mutex
+	dirty map[Key]struct{} // to be looked up
+	all   bool             // all are
+	wake  chan struct{}
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+// streamStripe holds the sessions whose key begins with one byte.
+type streamStripe struct {
+	mu       sync.Mutex
+	sessions map[Key]*openSession
+	// changes counts the reports of these keys. A request that was let in before
+	// a report and registers after it would be missed otherwise.
+	changes atomic.Uint64
+}
+
+// openSession is a session with requests that are being served, a list.
+type openSession struct {
+	expiresAt time.Time
+	first     *stream
+}
+
+// stream is one such request.
+type stream struct {
+	key        Key
+	session    *openSession
+	prev, next *stream
+	cancel     context.CancelCauseFunc
+}
+
+// newStreams starts to look after the requests for the sessions of a store.
+func newStreams(store Store, now func() time.Time) *streams {
+	s := &streams{
+		store: store, now: now, dirty: make(map[Key]struct{}),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	for i := range s.stripes {
+		s.stripes[i].sessions = make(map[Key]*openSession)
+	}
+	go s.lookAfter()
+	return s
+}
+
+// Close ends the goroutine and waits for it. Requests go on.
+func (s *streams) Close() {
+	close(s.stop)
+	<-s.done
+}
+
+// changesOf returns the count of reports that open wants, to be read before the
+// session is looked up.
+func (s *streams) changesOf(key Key) uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.stripes[key[0]].changes.Load()
+}
+
+// streamVar is the request variable that holds the request's own stream.
+const streamVar = "sessions.stream"
+
+// open registers a request of a session, and returns it with a context that is
+// done when the session ends: a proxy then closes both of its connections. (To
+// set a write deadline from here would be a race with Caddy's own.) close has to be called when it has been served.
+func (s *streams) open(r *http.Request, session *Session, changes uint64) (*http.Request, *stream) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	st := &stream{key: session.Key, cancel: cancel}
+	caddyhttp.SetVar(ctx, streamVar, st)
+	stripe := &s.stripes[session.Key[0]]
+	stripe.mu.Lock()
+	open := stripe.sessions[session.Key]
+	if open == nil {
+		open = &openSession{expiresAt: session.ExpiresAt}
+		stripe.sessions[session.Key] = open
+	}
+	open.add(st)
+	stripe.mu.Unlock()
+	if stripe.changes.Load() != changes {
+		s.lookUp(session.Key)
+	}
+	return r.WithContext(ctx), st
+}
+
+// close takes a request that has been served out.
+func (s *streams) close(st *stream) {
+	s.unregister(st)
+	st.cancel(nil)
+}
+
+func (s *streams) unregister(st *stream) {
+	stripe := &s.stripes[st.key[0]]
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	open := st.session
+	if open == nil {
+		return
+	}
+	open.remove(st)
+	if open.first == nil && stripe.sessions[st.key] == open {
+		delete(stripe.sessions, st.key)
+	}
+}
+
+// spare keeps a request that ends its own session from being cut by that: its
+// answer is still to be sent.
+func (s *streams) spare(ctx context.Context, key Key) {
+	if s == nil {
+		return
+	}
+	if st, ok := caddyhttp.GetVar(ctx, streamVar).(*stream); ok && st.key == key {
+		s.unregister(st)
+	}
+}
+
+func (o *openSession) add(st *stream) {
+	st.session, st.next = o, o.first
+	if o.first != nil {
+		o.first.prev = st
+	}
+	o.first = st
+}
+
+func (o *openSession) remove(st *stream) {
+	if st.prev == nil {
+		o.first = st.next
+	} else {
+		st.prev.next = st.next
+	}
+	if st.next != nil {
+		st.next.prev = st.prev
+	}
+	st.session, st.prev, st.next = nil, nil, nil
+}
+
+// cut ends all requests of a session, and reports how many.
+func (s *streams) cut(key Key) int {
+	if s == nil {
+		return 0
+	}
+	stripe := &s.stripes[key[0]]
+	stripe.changes.Add(1)
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	open := stripe.sessions[key]
+	if open == nil {
+		return 0
+	}
+	delete(stripe.sessions, key)
+	count := 0
+	for open.first != nil {
+		st := open.first
+		open.remove(st)
+		st.cancel(errSessionEnded)
+		count++
+	}
+	return count
+}
+
+// Changed implements [WatchSink].
+func (s *streams) Changed(key Key) {
+	if s == nil {
+		return
+	}
+	stripe := &s.stripes[key[0]]
+	stripe.changes.Add(1)
+	stripe.mu.Lock()
+	_, open := stripe.sessions[key]
+	stripe.mu.Unlock()
+	if open {
+		s.lookUp(key)
+	}
+}
+
+// ChangedAll implements [WatchSink].
+func (s *streams) ChangedAll() {
+	for i := range s.stripes {
+		s.stripes[i].changes.Add(1)
+	}
+	s.mu.Lock()
+	s.all = true
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// Armed implements [WatchSink].
+func (s *streams) Armed(time.Time) {
+	s.reported.Store(true)
+	s.ChangedAll()
+}
+
+// Alive implements [WatchSink].
+func (s *streams) Alive(time.Time) {}
+
+// Disarmed implements [WatchSink].
+func (s *streams) Disarmed() { s.reported.Store(false) }
+
+// Refused implements [WatchSink].
+func (s *streams) Refused() { s.reported.Store(false) }
+
+func (s *streams) lookUp(key Key) {
+	s.mu.Lock()
+	s.dirty[key] = struct{}{}
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+func (s *streams) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// lookAfter is the goroutine, until Close.
+func (s *streams) lookAfter() {
+	defer close(s.done)
+	ticker := time.NewTicker(streamsTick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.wake:
+			s.check(false)
+		case <-ticker.C:
+			s.check(true)
+		}
+	}
+}
+
+// check cuts the sessions that have ended: on a tick those that have expired,
+// and always those that are to be looked up.
+func (s *streams) check(tick bool) {
+	s.mu.Lock()
+	dirty, all := s.dirty, s.all || (tick && !s.reported.Load())
+	s.dirty, s.all = make(map[Key]struct{}), false
+	s.mu.Unlock()
+	if tick || all {
+		now := s.now()
+		for i := range s.stripes {
+			stripe := &s.stripes[i]
+			stripe.mu.Lock()
+			var expired []Key
+			for key, open := range stripe.sessions {
+				switch {
+				case !now.Before(open.expiresAt):
+					expired = append(expired, key)
+				case all:
+					dirty[key] = struct{}{}
+				}
+			}
+			stripe.mu.Unlock()
+			for _, key := range expired {
+				s.cut(key)
+			}
+		}
+	}
+	for key := range dirty {
+		ended, err := s.ended(key)
+		if err != nil {
+			break // an outage is not a logout: they go on, and are looked up again
+		}
+		delete(dirty, key)
+		if ended {
+			s.cut(key)
+		}
+	}
+	s.mu.Lock()
+	maps.Copy(s.dirty, dirty)
+	s.mu.Unlock()
+}
+
+// ended asks the store whether a session is over.
+func (s *streams) ended(key Key) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
+	defer cancel()
+	record, err := s.store.Get(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	return record.Value == nil || !record.RevokedAt.IsZero(), nil
+}
+
+// Interface guard.
+var _ WatchSink = (*streams)(nil)
