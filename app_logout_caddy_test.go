@@ -108,8 +108,8 @@ type legacySite struct {
 	browser *http.Client
 }
 
-// startLegacySite starts Caddy with the options of logout.
-func startLegacySite(t *testing.T, logout string) *legacySite {
+// startLegacySite starts Caddy with the directive logout, and options of the gate.
+func startLegacySite(t *testing.T, logout string, gate ...string) *legacySite {
 	t.Helper()
 	app := startLegacyApp(t)
 	base := "http://127.0.0.1:" + freeTCPPort(t)
@@ -132,7 +132,9 @@ func startLegacySite(t *testing.T, logout string) *legacySite {
 		issue_on_header X-Sign-In
 	}
 	@others not path /login
-	session_auth @others
+	session_auth @others {
+		`+strings.Join(gate, "\n")+`
+	}
 	reverse_proxy `+app.Listener.Addr().String()+`
 }
 `)
@@ -291,34 +293,34 @@ func TestCaddyAppLogout(t *testing.T) {
 // A response that was in flight during the logout sets the session cookie: it
 // does not come back, and would be worth nothing.
 func TestCaddyResponseInFlight(t *testing.T) {
-	s := startLegacySite(t, "logout /logout {\n\tstrip_cookies sid sid_0\n}")
-	kept := s.signIn()
-	again := defaultCookieName + "=" + kept[defaultCookieName] + "; Path=/"
-	type answer struct {
-		res  *http.Response
-		body string
-	}
-	late := make(chan answer, 1)
-	go func() {
-		defer close(late)
-		res, body := s.get("/slow?cookie=" + url.QueryEscape(again))
-		late <- answer{res, body}
-	}()
-	<-s.app.entered
-	s.get("/logout")
-	close(s.app.release)
-	got := <-late
-	if got.body != "late" {
-		t.Fatalf("the answer in flight: %d %q", got.res.StatusCode, got.body)
-	}
-	if lines := got.res.Header.Values("Set-Cookie"); len(lines) != 0 {
-		t.Errorf("it sets %q", lines)
-	}
-	if held := s.cookies(); len(held) != 0 {
-		t.Errorf("the browser holds %q", held)
-	}
-	if s.replay(kept) {
-		t.Error("the session survives")
+	for streams, status := range map[string]int{"keep": http.StatusOK, "close": http.StatusBadGateway} {
+		t.Run("streams "+streams, func(t *testing.T) {
+			s := startLegacySite(t, "logout /logout {\n\tstrip_cookies sid sid_0\n}", "streams "+streams)
+			kept := s.signIn()
+			again := defaultCookieName + "=" + kept[defaultCookieName] + "; Path=/"
+			late := make(chan *http.Response, 1)
+			go func() {
+				defer close(late)
+				res, _ := s.get("/slow?cookie=" + url.QueryEscape(again))
+				late <- res
+			}()
+			<-s.app.entered
+			s.get("/logout")
+			close(s.app.release)
+			res := <-late
+			if res == nil || res.StatusCode != status {
+				t.Fatalf("the answer in flight: %v", res)
+			}
+			if lines := res.Header.Values("Set-Cookie"); len(lines) != 0 {
+				t.Errorf("it sets %q", lines)
+			}
+			if held := s.cookies(); len(held) != 0 {
+				t.Errorf("the browser holds %q", held)
+			}
+			if s.replay(kept) {
+				t.Error("the session survives")
+			}
+		})
 	}
 }
 
