@@ -227,10 +227,16 @@ func TestAppLogoutKeepResponse(t *testing.T) {
 // Whatever the app does, ours is done.
 func TestAppLogoutAppFails(t *testing.T) {
 	apps := map[string]caddyhttp.HandlerFunc{
-		"error":       func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(502, errors.New("away")) },
-		"status":      func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusInternalServerError); return nil },
-		"panic":       func(http.ResponseWriter, *http.Request) error { panic("oh") },
-		"broken body": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); panic(http.ErrAbortHandler) },
+		"error": func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(502, errors.New("away")) },
+		"status": func(w http.ResponseWriter, _ *http.Request) error {
+			w.WriteHeader(http.StatusInternalServerError)
+			return nil
+		},
+		"panic": func(http.ResponseWriter, *http.Request) error { panic("oh") },
+		"broken body": func(w http.ResponseWriter, _ *http.Request) error {
+			w.WriteHeader(http.StatusOK)
+			panic(http.ErrAbortHandler)
+		},
 		"too slow": func(_ http.ResponseWriter, r *http.Request) error {
 			<-r.Context().Done()
 			return r.Context().Err()
