@@ -39,7 +39,7 @@ func (b *bench) benchFlows(ctx context.Context, out *report) error {
 		for _, row := range rows {
 			var samples []sample
 			for range 3 {
-				m, err := b.flowOnce(ctx, row.server, row.flow, connections)
+				m, err := b.flowOnce(ctx, row.server, row.flow, connections, enough)
 				if err != nil {
 					return err
 				}
@@ -72,11 +72,11 @@ func p99(s sample) float64 { return float64(s.P99) }
 // enough is more sessions than a flow can end in the time of one measurement.
 const enough = 20_000
 
-// flowOnce measures a flow with fresh sessions.
-func (b *bench) flowOnce(ctx context.Context, server *process, name string, connections int) (sample, error) {
-	n := 1000
-	if flows[name].once {
-		n = enough
+// flowOnce measures a flow with fresh sessions: n if each is good for one time,
+// a thousand if they go round.
+func (b *bench) flowOnce(ctx context.Context, server *process, name string, connections, n int) (sample, error) {
+	if !flows[name].once {
+		n = 1000
 	}
 	sessions, err := b.fill(ctx, n, "")
 	if err != nil {

@@ -51,11 +51,15 @@ func (b *bench) benchGrowth(ctx context.Context, out *report) error {
 		have = size
 		row := []any{size}
 		for _, flow := range []string{"check", "submit"} {
-			m, err := b.flowOnce(ctx, gate.process, flow, 2)
-			if err != nil {
-				return err
+			var samples []sample
+			for range 5 {
+				m, err := b.flowOnce(ctx, gate.process, flow, 2, 1500)
+				if err != nil {
+					return err
+				}
+				samples = append(samples, m)
 			}
-			row = append(row, tenths(m.CPU), m.P50.Round(time.Microsecond), m.P99.Round(time.Microsecond))
+			row = append(row, tenths(median(samples, cpu)), micros(median(samples, p50)), micros(median(samples, p99)))
 		}
 		for _, n := range []int{10, 1_000, everywhere} {
 			took, err := b.endAll(ctx, gate, n)

@@ -32,6 +32,7 @@ type options struct {
 	profile     string
 	connections int
 	flow        string
+	cached      bool
 }
 
 // wants reports whether a section is to be measured.
@@ -69,10 +70,11 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.each, "time", 1500*time.Millisecond, "how long one measurement takes")
 	flags.BoolVar(&o.million, "million", false, "grow the store to 10⁶ sessions too")
 	flags.StringVar(&o.only, "only", "", "sections, with commas between: check,proxy,flows,lag,growth (default all)")
-	flags.StringVar(&o.against, "against", "", "measure only the gate without near cache, against this other Caddy")
+	flags.StringVar(&o.against, "against", "", "measure only the gate, against this other Caddy")
 	flags.StringVar(&o.profile, "profile", "", "measure nothing: write a CPU profile of the gate to this file")
 	flags.IntVar(&o.connections, "connections", 64, "how many connections there are for -profile")
 	flags.StringVar(&o.flow, "flow", "check", "what they do for -profile: check, whoami, submit, cycle or api")
+	flags.BoolVar(&o.cached, "cached", false, "with the near cache, for -profile and -against")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 // profileFor is how long a profile is taken.
 const profileFor = 6 * time.Second
 
-// benchProfile writes a CPU profile of the gate that asks Redis each time. A
-// Caddy with symbols tells more: go build -o bin/caddy ./cmd/caddy.
+// benchProfile writes a CPU profile of the gate. Of a Caddy with symbols it tells
+// more: go build -o bin/caddy ./cmd/caddy.
 func (b *bench) benchProfile(ctx context.Context) error {
 	n := 1000
 	if flows[b.o.flow].once {
@@ -31,7 +31,7 @@ func (b *bench) benchProfile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gate, err := b.startCaddy(ctx, b.gate(b.cacheOff))
+	gate, err := b.startCaddy(ctx, b.gate(b.cacheOption()))
 	if err != nil {
 		return err
 	}
@@ -48,6 +48,14 @@ func (b *bench) benchProfile(ctx context.Context) error {
 		err = loadErr
 	}
 	return err
+}
+
+// cacheOption turns the near cache off unless it is asked for.
+func (b *bench) cacheOption() string {
+	if b.o.cached {
+		return ""
+	}
+	return b.cacheOff
 }
 
 func fetchProfile(ctx context.Context, admin, name string) error {
@@ -71,8 +79,7 @@ func fetchProfile(ctx context.Context, admin, name string) error {
 	return file.Close()
 }
 
-// benchAgainst compares the gate that asks Redis each time with the same of
-// another Caddy.
+// benchAgainst compares the gate with that of another Caddy.
 func (b *bench) benchAgainst(ctx context.Context, out *report) error {
 	sessions, err := b.fill(ctx, 1000, "")
 	if err != nil {
@@ -88,7 +95,7 @@ func (b *bench) benchAgainst(ctx context.Context, out *report) error {
 	}
 	var sides []side
 	for _, program := range []string{other, b.caddy} {
-		server, err := b.startProgram(ctx, program, b.gate(b.cacheOff))
+		server, err := b.startProgram(ctx, program, b.gate(b.cacheOption()))
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func (r *report) replaceIn(name string) error {
 		return errors.New(name + ": the marks are missing")
 	}
 	text := strings.TrimRight(r.page.String(), "\n") + "\n"
-	return os.WriteFile(name, fmt.Appendf(nil, "%s%s\n%s\n%s%s", before, begin, text, end, after), 0o644) //nolint:gosec // a page of the documentation
+	return os.WriteFile(name, fmt.Appendf(nil, "%s%s\n%s\n%s%s", before, begin, text, end, after), 0o644)
 }
 
 func rounded(v float64) string    { return strconv.FormatFloat(v, 'f', 0, 64) }

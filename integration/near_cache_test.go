@@ -6,6 +6,7 @@ package integration_test
 import (
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
@@ -95,4 +96,27 @@ func TestNearCache(t *testing.T) {
 		redis.Stop(t)
 		eventually(t, "an outage is told", func() bool { return whoami(t, b, header) == 503 })
 	})
+}
+
+// TestNearCacheRefused runs on a Redis whose user may not be told of changes.
+func TestNearCacheRefused(t *testing.T) {
+	redis := redistest.Start(t, "--user", "narrow", "on", ">narrow", "~*", "+@all", "-client")
+	store := redisStore(redis) + " {\n\t\t\tusername narrow\n\t\t\tpassword narrow\n\t\t}"
+	strict := startWith(t, store)
+	stale := startWith(t, store+"\n\t\tnear_cache {\n\t\t\tmax_stale 2s\n\t\t}")
+	for _, s := range []*caddyServer{strict, stale} {
+		const warning = "redis does not report changes"
+		eventually(t, "a warning", func() bool { return strings.Contains(s.Logs(), warning) })
+		if got := strings.Count(s.Logs(), warning); got != 1 {
+			t.Errorf("%d warnings, want one", got)
+		}
+	}
+	header := "X-Session-Token: " + signIn(t, strict)
+	assertServed(t, strict, redis, header, false)
+	assertServed(t, stale, redis, header, true)
+	redis.CLI(t, "FLUSHALL")
+	if got := whoami(t, strict, header); got != 401 {
+		t.Errorf("whoami without the cache: %d", got)
+	}
+	eventually(t, "max_stale is over", func() bool { return whoami(t, stale, header) == 401 })
 }
