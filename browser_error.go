@@ -85,6 +85,16 @@ func (a *App) keepError(w http.ResponseWriter, r *http.Request, e *apiError) (st
 	return u.String(), nil
 }
 
+// isErrorPage reports whether the request is for the error page that was
+// configured, if it is on this host.
+func (a *App) isErrorPage(r *http.Request) bool {
+	if a.ErrorUI == "" {
+		return false
+	}
+	page, err := url.Parse(a.ErrorUI)
+	return err == nil && (page.Host == "" || page.Host == r.Host) && originalPath(r) == page.Path
+}
+
 // failPage answers with the error as a page.
 func (a *App) failPage(w http.ResponseWriter, r *http.Request, e *apiError) error {
 	prepare(w.Header())

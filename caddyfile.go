@@ -218,32 +218,6 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler:
 //
-//	logout [<matcher>] {
-//		sessions_api [on|off]
-//	}
-func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option); err != nil {
-			return err
-		}
-		if option != "sessions_api" {
-			return d.Errf("unknown option %q of logout: want sessions_api", option)
-		}
-		if err := switchArg(d, &l.SessionsAPI); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// UnmarshalCaddyfile implements caddyfile.Unmarshaler:
-//
 //	session_auth [<matcher>] {
 //		optional
 //		login_url         <url>
@@ -340,11 +314,6 @@ func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func parseLogout(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	l := new(Logout)
-	return l, l.UnmarshalCaddyfile(h.Dispenser)
-}
-
 func parseSessionAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	g := new(SessionAuth)
 	return g, g.UnmarshalCaddyfile(h.Dispenser)
@@ -353,7 +322,6 @@ func parseSessionAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, erro
 // Interface guards.
 var (
 	_ caddyfile.Unmarshaler = (*App)(nil)
-	_ caddyfile.Unmarshaler = (*Logout)(nil)
 	_ caddyfile.Unmarshaler = (*SessionAuth)(nil)
 	_ caddyfile.Unmarshaler = (*MatchSession)(nil)
 )

@@ -9,9 +9,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -137,7 +139,7 @@ func (a *App) setSessionCookie(w http.ResponseWriter, r *http.Request, c Credent
 		cookie.Expires = s.ExpiresAt
 		cookie.MaxAge = max(1, int(left/time.Second))
 	}
-	replaceCookie(w.Header(), cookie)
+	replaceCookie(w.Header(), r, cookie)
 }
 
 // clearSessionCookie makes the browser forget the session cookie: an empty
@@ -147,7 +149,7 @@ func (a *App) clearSessionCookie(w http.ResponseWriter, r *http.Request) {
 	cookie := a.sessionCookie(r)
 	cookie.MaxAge = -1
 	cookie.Expires = time.Unix(1, 0)
-	replaceCookie(w.Header(), cookie)
+	replaceCookie(w.Header(), r, cookie)
 }
 
 // clearIfDead clears the session cookie when the store knows that no session
@@ -158,39 +160,72 @@ func (a *App) clearIfDead(w http.ResponseWriter, r *http.Request, res *authResul
 	}
 }
 
-// replaceCookie sets a cookie and drops what was about to be set under the same
-// name, so that the browser is told one thing.
-func replaceCookie(h http.Header, cookie *http.Cookie) {
-	dropSetCookie(h, cookie.Name)
-	h.Add("Set-Cookie", cookie.String())
+// ownCookiesVar is the request variable that holds the Set-Cookie lines of ours,
+// so that a gate around us tells them from the app's.
+const ownCookiesVar = "sessions.set_cookies"
+
+// replaceCookie sets a cookie of ours and drops what was about to be set under
+// the same name, so that the browser is told one thing.
+func replaceCookie(h http.Header, r *http.Request, cookie *http.Cookie) {
+	line := cookie.String()
+	dropSetCookies(h, func(other string) bool { return setCookieName(other) == cookie.Name })
+	h.Add("Set-Cookie", line)
+	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		lines, _ := caddyhttp.GetVar(r.Context(), ownCookiesVar).([]string)
+		caddyhttp.SetVar(r.Context(), ownCookiesVar, append(lines, line))
+	}
 }
 
-// dropSetCookie takes the Set-Cookie lines of one cookie out of a response.
-func dropSetCookie(h http.Header, name string) {
+// dropForeignCookies drops what somebody else sets under the names of our
+// cookies. Only we sign people in and out: an app that sets the session cookie,
+// or an answer of it that was in flight during a logout, would undo that.
+func (a *App) dropForeignCookies(h http.Header, r *http.Request) {
+	if len(h["Set-Cookie"]) == 0 {
+		return
+	}
+	own, _ := caddyhttp.GetVar(r.Context(), ownCookiesVar).([]string)
+	dropSetCookies(h, func(line string) bool {
+		return a.isOwnCookie(setCookieName(line)) && !slices.Contains(own, line)
+	})
+}
+
+// dropSetCookies takes Set-Cookie lines out of a response.
+func dropSetCookies(h http.Header, drop func(line string) bool) {
 	lines := h["Set-Cookie"]
 	if len(lines) == 0 {
 		return
 	}
-	kept := lines[:0]
-	for _, line := range lines {
-		have, _, _ := strings.Cut(line, "=")
-		if strings.TrimSpace(have) != name {
-			kept = append(kept, line)
-		}
-	}
-	if len(kept) == 0 {
-		h.Del("Set-Cookie")
-		return
-	}
-	h["Set-Cookie"] = kept
+	setLines(h, "Set-Cookie", slices.DeleteFunc(slices.Clone(lines), drop))
 }
+
+// setCookieName returns the name under which a browser sends a cookie back. What
+// was set as "=name=value" has no name for a browser, and comes back looking as
+// if it had one.
+func setCookieName(line string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(line, "= \t"), "=")
+	return strings.Trim(name, " \t")
+}
+
+// isOwnCookie reports whether a cookie of this name is ours alone.
+func (a *App) isOwnCookie(name string) bool {
+	return name == a.Cookie.Name || a.isBrowserCookie(name)
+}
+
+// isBrowserCookie reports whether a cookie of this name holds a browser's secret.
+func (a *App) isBrowserCookie(name string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(name, hostPrefix), browserCookiePrefix) &&
+		(name == a.browserCookieName(true) || name == a.browserCookieName(false))
+}
+
+// browserCookiePrefix is how the name of a browser's secret starts.
+const browserCookiePrefix = "csrf_token_"
 
 // browserCookieName is the cookie that holds a browser's secret. It depends on
 // the session cookie's name, so that two gates on one host do not share it. On
 // HTTPS it is a __Host- cookie, which a sibling subdomain cannot toss in.
 func (a *App) browserCookieName(secure bool) string {
 	sum := sha256.Sum256([]byte(a.Cookie.Name))
-	name := "csrf_token_" + hex.EncodeToString(sum[:8])
+	name := browserCookiePrefix + hex.EncodeToString(sum[:8])
 	if secure {
 		return hostPrefix + name
 	}
@@ -224,7 +259,7 @@ func (a *App) rotateBrowserCookie(w http.ResponseWriter, r *http.Request) string
 	var b [browserSecretLength / 2]byte
 	_, _ = rand.Read(b[:])
 	secret, secure := hex.EncodeToString(b[:]), a.browserCookieSecure(r)
-	replaceCookie(w.Header(), &http.Cookie{
+	replaceCookie(w.Header(), r, &http.Cookie{
 		Name:     a.browserCookieName(secure),
 		Value:    secret,
 		Path:     "/",

@@ -6,12 +6,10 @@ package caddylogout
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
@@ -37,69 +35,50 @@ func (q *issueRequest) session(method string) (newSession, error) {
 	return n, n.validate()
 }
 
-// issuer is a response writer that watches for the header of a sign-in.
-type issuer struct {
-	*caddyhttp.ResponseWriterWrapper
-	request  *http.Request
-	gate     *SessionAuth
-	previous *authResult
-	wrote    bool
-	dropBody bool
-}
-
-func newIssuer(w http.ResponseWriter, r *http.Request, g *SessionAuth, previous *authResult) *issuer {
-	return &issuer{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		request:               r, gate: g, previous: previous,
-	}
-}
-
-// WriteHeader implements http.ResponseWriter. The header is taken out whatever
-// else happens: it tells who signed in.
-func (i *issuer) WriteHeader(status int) {
-	if i.wrote {
-		return
-	}
-	h := i.Header()
-	asked := h.Values(i.gate.IssueOnHeader)
-	i.gate.own.deleteFrom(h)
-	if status >= 100 && status <= 199 && status != http.StatusSwitchingProtocols {
-		i.ResponseWriterWrapper.WriteHeader(status)
-		return
-	}
-	i.wrote = true
-	if len(asked) == 0 {
-		i.ResponseWriterWrapper.WriteHeader(status)
-		return
-	}
-	if err := i.issue(asked); err != nil {
-		// The app believes that someone is signed in, and nobody is. Its answer
-		// would say so, too: it is replaced.
-		i.dropBody = true
-		clear(h)
-		if err := i.gate.app.unavailable(i.ResponseWriterWrapper, i.request, err); err != nil {
-			i.gate.logger.Error("answering for a failed sign-in failed", zap.Error(err))
+// watchResponse returns a writer that keeps the app from setting or clearing our
+// cookies, also in a response that was in flight when the person was logged out,
+// and that watches for the header of a sign-in.
+func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) http.ResponseWriter {
+	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
+		h := w.Header()
+		g.app.dropForeignCookies(h, r)
+		if g.IssueOnHeader == "" {
+			return false
 		}
-		return
-	}
-	h.Set("Cache-Control", "no-store")
-	i.ResponseWriterWrapper.WriteHeader(status)
+		// It is taken out whatever else happens: it tells who signed in.
+		asked := h.Values(g.IssueOnHeader)
+		g.own.deleteFrom(h)
+		if len(asked) == 0 || informational(status) {
+			return false
+		}
+		if err := g.issue(w, r, previous, asked); err != nil {
+			// The app believes that someone is signed in, and nobody is. Its
+			// answer would say so, too: it is replaced.
+			clear(h)
+			if err := g.app.unavailable(w, r, err); err != nil {
+				g.logger.Error("answering for a failed sign-in failed", zap.Error(err))
+			}
+			return true
+		}
+		h.Set("Cache-Control", "no-store")
+		return false
+	})
 }
 
 // issue makes the session, hands out its cookie, and ends the session that the
 // browser had until now.
-func (i *issuer) issue(asked []string) error {
-	a, r := i.gate.app, i.request
+func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *authResult, asked []string) error {
+	a := g.app
 	failed := newError(http.StatusBadGateway, "sign_in_response_invalid",
 		"The application's answer to this sign-in could not be understood.", "The upstream answer was malformed")
 	var q issueRequest
 	if len(asked) != 1 || json.Unmarshal([]byte(asked[0]), &q) != nil {
-		i.gate.logger.Error("sign-in header of the app is not one JSON object", zap.String("header", i.gate.IssueOnHeader))
+		g.logger.Error("sign-in header of the app is not one JSON object", zap.String("header", g.IssueOnHeader))
 		return failed
 	}
 	n, err := q.session("app")
 	if err != nil {
-		i.gate.logger.Error("sign-in header of the app is invalid", zap.String("header", i.gate.IssueOnHeader), zap.Error(err))
+		g.logger.Error("sign-in header of the app is invalid", zap.String("header", g.IssueOnHeader), zap.Error(err))
 		return failed
 	}
 	n.device = deviceOf(r)
@@ -107,48 +86,14 @@ func (i *issuer) issue(asked []string) error {
 	if err != nil {
 		return err
 	}
-	if old := i.previous.session; old != nil {
+	if old := previous.session; old != nil {
 		if _, err := a.revoke(r.Context(), old); err != nil {
 			return err
 		}
 	}
-	a.setSessionCookie(i, r, credential, s)
-	i.gate.logger.Info("session issued",
+	a.setSessionCookie(w, r, credential, s)
+	g.logger.Info("session issued",
 		zap.String("session", s.Key.Short()), zap.String("identity", s.Identity),
 		zap.String("method", n.method), zap.String("client_ip", clientIP(r)))
 	return nil
 }
-
-// Write implements http.ResponseWriter.
-func (i *issuer) Write(data []byte) (int, error) {
-	if !i.wrote {
-		i.WriteHeader(http.StatusOK)
-	}
-	if i.dropBody {
-		return len(data), nil
-	}
-	return i.ResponseWriterWrapper.Write(data)
-}
-
-// ReadFrom keeps a copy to the writer from going past Write.
-func (i *issuer) ReadFrom(src io.Reader) (int64, error) {
-	if !i.wrote {
-		i.WriteHeader(http.StatusOK)
-	}
-	if i.dropBody {
-		return io.Copy(io.Discard, src)
-	}
-	return i.ResponseWriterWrapper.ReadFrom(src)
-}
-
-// FlushError implements what http.ResponseController looks for: a flush sends
-// the header too, which must not go out unwatched.
-func (i *issuer) FlushError() error {
-	if !i.wrote {
-		i.WriteHeader(http.StatusOK)
-	}
-	return http.NewResponseController(i.ResponseWriterWrapper).Flush()
-}
-
-// Interface guards.
-var _ http.ResponseWriter = (*issuer)(nil)

@@ -4,10 +4,7 @@
 package caddylogout
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,11 +27,14 @@ const maxBodyLength = 64 << 10
 //	GET    /sessions/whoami               who this is
 //	GET    /sessions, DELETE /sessions, DELETE /sessions/{id}
 //
-// All other requests go on to the next handler.
+// With paths, it also makes the app's own logout a real one. All other requests
+// go on to the next handler.
 type Logout struct {
 	// SessionsAPI serves /sessions and /sessions/{id}. When false, these paths
 	// belong to the app, and of /sessions only whoami is served. Default: true.
 	SessionsAPI *bool `json:"sessions_api,omitempty"`
+
+	AppLogout
 
 	app *App
 }
@@ -47,14 +47,22 @@ func (*Logout) CaddyModule() caddy.ModuleInfo {
 // Provision implements caddy.Provisioner.
 func (l *Logout) Provision(ctx caddy.Context) error {
 	var err error
-	l.app, err = appOf(ctx)
-	return err
+	if l.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	return l.AppLogout.provision()
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if serve := l.route(ownPath(r, l.app.Prefix)); serve != nil {
 		return serve(w, r)
+	}
+	if l.isAppLogout(r) {
+		return l.appLogout(w, r, next)
+	}
+	if len(l.LogoutOn) > 0 {
+		return l.watchForLogout(w, r, next)
 	}
 	return next.ServeHTTP(w, r)
 }
@@ -63,11 +71,7 @@ func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 // prefix, or "" if it is not below the prefix. It is the original path: other
 // handlers may have rewritten the request, but nobody may hide a logout.
 func ownPath(r *http.Request, prefix string) string {
-	path := r.URL.Path
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		path = original.URL.Path
-	}
-	rest, ok := strings.CutPrefix(caddyhttp.CleanPath(path, true), prefix)
+	rest, ok := strings.CutPrefix(originalPath(r), prefix)
 	if !ok || !strings.HasPrefix(rest, "/") {
 		return ""
 	}
@@ -198,6 +202,7 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 	if verified.clear {
 		a.clearSessionCookie(w, r)
 	}
+	l.cleanBrowser(w.Header(), r)
 	if wantsJSON(r) {
 		return writeNoContent(w)
 	}
@@ -207,6 +212,7 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 // failLogout answers a logout that was not done: pending, or an error.
 func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, errLogoutPending) {
+		l.stripCookies(w.Header(), r)
 		return l.app.answerPending(w, r, wantsJSON(r))
 	}
 	return l.app.fail(w, r, err)
@@ -291,99 +297,6 @@ func (l *Logout) verify(r *http.Request, token string) (verifiedLogout, error) {
 	return out, nil
 }
 
-// endByToken ends the session of a token, for clients without cookies.
-func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
-	switch {
-	case r.Method != http.MethodDelete:
-		return a.failMethod(w, r, http.MethodDelete)
-	case earlyData(r):
-		return a.failJSON(w, r, errTooEarly())
-	}
-	credentials, err := l.tokensToEnd(w, r)
-	if err != nil {
-		return a.failJSON(w, r, err)
-	}
-	done, pending := false, false
-	for _, c := range credentials {
-		found, err := a.lookup(r.Context(), c)
-		if err == nil && found.session != nil {
-			_, err = a.revoke(r.Context(), found.session)
-		}
-		if err != nil {
-			err = a.postpone(r, c, err)
-		}
-		switch {
-		case found.pending || errors.Is(err, errLogoutPending):
-			pending = true // and so are the others: nobody knows which one is good
-		case err != nil:
-			return a.failJSON(w, r, err)
-		case found.session != nil:
-			l.logRevoked(r, found.session, "api")
-			return writeNoContent(w)
-		}
-		done = done || (!found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow)
-	}
-	switch {
-	case pending:
-		return a.answerPending(w, r, true)
-	case done:
-		return writeNoContent(w)
-	}
-	return a.failJSON(w, r, newError(http.StatusForbidden, "session_token_invalid",
-		"The provided Ory Session Token could not be found, is invalid, or otherwise malformed.", msgForbidden))
-}
-
-// tokensToEnd returns the credentials that the request names: the token in the
-// body, or, without a body, those in the headers. A cookie names none here: it
-// is sent along unasked, and this address is not protected by a logout token.
-func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credential, error) {
-	if r.ContentLength == 0 {
-		var tokens []Credential
-		for _, c := range l.app.format.Locate(r, nil) {
-			if c.Source != SourceCookie {
-				tokens = append(tokens, c)
-			}
-		}
-		if len(tokens) == 0 {
-			return nil, newError(http.StatusBadRequest, "request_body_missing",
-				`Unable to decode HTTP Request Body because its HTTP Header "Content-Length" is zero.`, msgBadRequest)
-		}
-		return tokens, nil
-	}
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
-		return nil, newError(http.StatusBadRequest, "request_content_type_unsupported",
-			"The body of this request must be JSON, with the HTTP Header \"Content-Type: application/json\".", msgBadRequest)
-	}
-	var body struct {
-		SessionToken string `json:"session_token"`
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength)).Decode(&body); err != nil {
-		return nil, bodyError(err)
-	}
-	return appendCredential(nil, body.SessionToken, SourceHeader), nil
-}
-
-// bodyError says what is wrong with a body without quoting it, or Go.
-func bodyError(err error) *apiError {
-	var tooLarge *http.MaxBytesError
-	var wrongType *json.UnmarshalTypeError
-	reason := "Unable to decode JSON payload: it is not valid JSON."
-	switch {
-	case errors.As(err, &tooLarge):
-		return newError(http.StatusRequestEntityTooLarge, "request_body_too_large",
-			"The body of this request is larger than 64 KiB.", msgBadRequest)
-	case errors.As(err, &wrongType) && wrongType.Field == "":
-		reason = "Unable to decode JSON payload: want an object."
-	case errors.As(err, &wrongType):
-		reason = "Unable to decode JSON payload: a field has the wrong type."
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		reason = "Unable to decode JSON payload: it ends too early."
-	}
-	return newError(http.StatusBadRequest, "request_body_invalid", reason, msgBadRequest)
-}
-
 // logRevoked writes the one line that says who was logged out, and how.
 func (l *Logout) logRevoked(r *http.Request, s *Session, flow string) {
 	l.app.logger.Info("session revoked",
@@ -394,5 +307,6 @@ func (l *Logout) logRevoked(r *http.Request, s *Session, flow string) {
 // Interface guards.
 var (
 	_ caddy.Provisioner           = (*Logout)(nil)
+	_ caddy.Validator             = (*Logout)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Logout)(nil)
 )

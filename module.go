@@ -28,7 +28,7 @@ func init() {
 	caddy.RegisterModule(new(AdminSessions))
 
 	httpcaddyfile.RegisterGlobalOption("sessions", parseSessions)
-	httpcaddyfile.RegisterHandlerDirective("logout", parseLogout)
+	httpcaddyfile.RegisterDirective("logout", parseLogout) // its paths are no matchers
 	httpcaddyfile.RegisterHandlerDirective("login", parseLogin)
 	httpcaddyfile.RegisterHandlerDirective("session_auth", parseSessionAuth)
 

@@ -6,6 +6,7 @@ package caddylogout
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,6 +26,19 @@ func clientIP(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
+}
+
+// originalPath returns the path that the client asked for, decoded and cleaned.
+// It is the original path: other handlers may have rewritten the request, but
+// nobody may hide a logout.
+func originalPath(r *http.Request) string { return caddyhttp.CleanPath(originalURL(r).Path, true) }
+
+// originalURL returns the URL that the client asked for.
+func originalURL(r *http.Request) *url.URL {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.URL
+	}
+	return r.URL
 }
 
 // deviceOf describes what the request was sent with.

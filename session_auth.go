@@ -128,7 +128,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	if err != nil {
 		return g.app.unavailable(w, r, err)
 	}
-	if res.session == nil && !g.Optional {
+	if res.session == nil && !g.Optional && !gateOpened(r) {
 		g.app.clearIfDead(w, r, res)
 		return g.refuse(w, r)
 	}
@@ -140,9 +140,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	} else {
 		g.app.clearIfDead(w, r, res)
 	}
-	if g.IssueOnHeader != "" {
-		w = newIssuer(w, r, g, res)
-	}
+	w = g.watchResponse(w, r, res)
 	if res.session != nil && !g.KeepStreams && g.app.streams != nil {
 		var st *stream
 		r, st = g.app.streams.open(r, res.session, res.changes)
@@ -153,7 +151,9 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 
 // clean takes out of the request what the app must not get from a client: the
 // headers that only we set, in every spelling, their names in Connection (a
-// proxy deletes what is named there, after us), and our credential.
+// proxy deletes what is named there, after us), our credential, and the secret
+// that binds this browser to its forms. An error page of the app needs that
+// secret, to ask for the error on behalf of the browser.
 func (g *SessionAuth) clean(r *http.Request, res *authResult) {
 	g.own.deleteFrom(r.Header)
 	g.own.cutConnection(r.Header)
@@ -161,7 +161,9 @@ func (g *SessionAuth) clean(r *http.Request, res *authResult) {
 		return
 	}
 	g.credential.deleteFrom(r.Header)
-	cutCookies(r.Header, func(name string) bool { return name == g.app.Cookie.Name })
+	cutCookies(r.Header, func(name string) bool {
+		return name == g.app.Cookie.Name || g.app.isBrowserCookie(name) && !g.app.isErrorPage(r)
+	})
 	cutBearer(r.Header, res)
 }
 
@@ -172,7 +174,7 @@ func cutBearer(h http.Header, res *authResult) {
 	if len(values) == 0 {
 		return
 	}
-	kept := values[:0]
+	kept := make([]string, 0, len(values)) // others may hold the old one
 	for _, value := range values {
 		token, ok := bearerToken(value)
 		ours := ok && (strings.HasPrefix(token, sessionTokenPrefix) ||

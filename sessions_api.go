@@ -127,6 +127,7 @@ func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
 		}
 		if res.credential.Source == SourceCookie {
 			a.clearSessionCookie(w, r)
+			l.cleanBrowser(w.Header(), r)
 		}
 	}
 	a.logger.Info("sessions revoked",

@@ -48,6 +48,7 @@ var (
 	signedOutPage    = parse("signed_out")
 	unauthorizedPage = parse("unauthorized")
 	pendingPage      = parse("pending")
+	confirmPage      = parse("confirm")
 )
 
 func parse(name string) *template.Template {
@@ -153,6 +154,23 @@ type PendingData struct {
 // Pending answers 202: a logout was noted, and is not done yet.
 func Pending(w http.ResponseWriter, r *http.Request, data PendingData) error {
 	return render(w, r, http.StatusAccepted, pendingPage, data, policy+noForms, "no-referrer")
+}
+
+// ConfirmData is what the page shows that asks before it signs somebody out.
+type ConfirmData struct {
+	// Action is the URL that the form is sent to.
+	Action string
+	// Token is the logout token that goes along with the form; may be empty.
+	Token string
+	// Method is that of the request which led here.
+	Method string
+	// Home is the link for those who stay; empty: no link.
+	Home string
+}
+
+// Confirm answers with the page that asks. Its form is sent as that of [Login].
+func Confirm(w http.ResponseWriter, r *http.Request, data ConfirmData) error {
+	return render(w, r, http.StatusOK, confirmPage, data, policy, "same-origin")
 }
 
 // UnauthorizedData is what the page for those who are not signed in shows.

@@ -1,0 +1,191 @@
+// This file asks the app for its own logout, within its time, and holds what a
+// person sends who was asked first.
+
+package caddylogout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+type nextHandler = caddyhttp.Handler
+
+// appLogoutVar is the request variable that opens our gate for the app's own
+// logout: who has no session of ours any more may have one of the app's.
+const appLogoutVar = "sessions.app_logout"
+
+// gateOpened reports whether the gate lets this request through without a session.
+func gateOpened(r *http.Request) bool {
+	open, _ := caddyhttp.GetVar(r.Context(), appLogoutVar).(bool)
+	return open
+}
+
+// errAppTimeout ends a request that the app takes too long over.
+var errAppTimeout = errors.New("the app took longer over its logout than app_timeout")
+
+// appFirst sends the request to the app and then ends our session, whatever came
+// of the first.
+func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandler, confirmed confirmation, credentials []Credential) error {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	timer := time.AfterFunc(l.appTimeout(), func() { cancel(errAppTimeout) })
+	defer timer.Stop()
+	forward := l.forward(r.WithContext(ctx), confirmed)
+	if !l.KeepResponse {
+		d := &discarder{header: make(http.Header)}
+		if err := callApp(d, forward, next); err != nil {
+			l.logAppFailure(r, err, context.Cause(ctx))
+			return l.finishAppLogout(w, r, credentials, nil)
+		}
+		if d.sent == nil {
+			d.sent = d.header
+		}
+		l.logAppStatus(r, d.status)
+		return l.finishAppLogout(w, r, credentials, d.sent)
+	}
+	x := hookResponse(w, func(w http.ResponseWriter, status int) bool {
+		if informational(status) {
+			return false
+		}
+		timer.Stop() // from here on the body may take its time
+		l.logAppStatus(r, status)
+		return l.endInResponse(w, r, credentials, "app")
+	})
+	err := callApp(x, forward, next)
+	switch {
+	case x.wrote && errors.Is(err, http.ErrAbortHandler):
+		panic(http.ErrAbortHandler) // the response is not whole
+	case x.wrote && err != nil:
+		return err
+	case err != nil:
+		l.logAppFailure(r, err, context.Cause(ctx))
+		return l.finishAppLogout(w, r, credentials, nil)
+	}
+	x.finish()
+	return nil
+}
+
+// callApp lets the next handler answer. A proxy ends a response that breaks off
+// by a panic, which must not keep us from ending a session.
+func callApp(w http.ResponseWriter, r *http.Request, next nextHandler) (err error) {
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			err = errors.New("the app's handler panicked")
+			if e, ok := recovered.(error); ok {
+				err = errors.Join(err, e)
+			}
+		}
+	}()
+	return next.ServeHTTP(w, r)
+}
+
+func (l *Logout) logAppFailure(r *http.Request, err, cause error) {
+	l.app.logger.Warn("app's own logout failed; ours goes on",
+		zap.String("path", r.URL.Path), zap.NamedError("cause", cause), zap.Error(err))
+}
+
+func (l *Logout) logAppStatus(r *http.Request, status int) {
+	if status >= 400 {
+		l.app.logger.Warn("app's own logout failed; ours goes on", zap.String("path", r.URL.Path), zap.Int("status", status))
+	}
+}
+
+// forward returns the request as it goes to the app.
+func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request {
+	r.Header = cloneHeader(r.Header)
+	if confirmed.sent {
+		// The form was ours: the app gets what it would have got without it.
+		r.Method, r.Body, r.ContentLength = confirmed.method, http.NoBody, 0
+		r.Header.Del("Content-Type")
+		r.Header.Del("Content-Length")
+	}
+	// Who has no live session passes the gate here, but only to a path that is
+	// a logout in every reading: spelled as configured, and with no header by
+	// which some apps take another path or method for the real one.
+	res, err := l.app.authenticate(r)
+	if err != nil || res.session != nil || !slices.Contains(l.Paths, originalURL(r).EscapedPath()) {
+		return r
+	}
+	caddyhttp.SetVar(r.Context(), appLogoutVar, true)
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return !harmless(name) })
+	return r
+}
+
+// harmlessHeaders go to the app's logout with a request that has no session.
+var harmlessHeaders = newHeaderSet("Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type", "Cookie",
+	"Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "User-Agent",
+	"X-Csrf-Token", "X-Csrftoken", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Requested-With", "X-Xsrf-Token")
+
+func harmless(name string) bool {
+	return !strings.ContainsAny(name, "_.") && harmlessHeaders.contains(name)
+}
+
+// cloneHeader copies a header, but not its lines, which we never change in place.
+func cloneHeader(h http.Header) http.Header { return maps.Clone(h) }
+
+// The fields of the form on the page that asks first.
+const (
+	confirmTokenField  = "logout_token"
+	confirmMethodField = "logout_method"
+)
+
+// maxConfirmation bounds that form in bytes. A longer body is the app's.
+const maxConfirmation = 512
+
+// confirmation is what a person sends who was asked first.
+type confirmation struct {
+	sent   bool   // the form came
+	token  string // the logout token in it
+	method string // of the request that led to the question
+}
+
+// readConfirmation reads the form. Any other body is left as it was.
+func readConfirmation(r *http.Request) confirmation {
+	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if r.Method != http.MethodPost || r.ContentLength <= 0 || r.ContentLength > maxConfirmation ||
+		trimBlanks(media) != "application/x-www-form-urlencoded" {
+		return confirmation{}
+	}
+	read, err := io.ReadAll(r.Body)
+	rest := io.Reader(bytes.NewReader(read))
+	if err != nil {
+		rest = io.MultiReader(rest, failingReader{err})
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{rest, r.Body}
+	form, parseErr := url.ParseQuery(string(read))
+	if err != nil || parseErr != nil || !form.Has(confirmMethodField) {
+		return confirmation{}
+	}
+	c := confirmation{sent: true, token: form.Get(confirmTokenField), method: form.Get(confirmMethodField)}
+	if c.method != http.MethodPost {
+		c.method = http.MethodGet
+	}
+	return c
+}
+
+// failingReader ends a body as it ended when it was read first.
+type failingReader struct{ err error }
+
+func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
+
+// by reports whether the form carries the logout token of one of the
+// credentials, which nobody knows but a page of ours.
+func (c confirmation) by(credentials []Credential) bool {
+	return c.sent && slices.ContainsFunc(credentials, func(credential Credential) bool {
+		return logoutTokenMatches(credential, c.token)
+	})
+}

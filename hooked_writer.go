@@ -1,0 +1,128 @@
+// This file holds the one response writer that lets us see, and change, the
+// header of somebody else's response before it goes out.
+
+package caddylogout
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// headerHook sees a response before its header goes out: w is the writer behind
+// the hook, with the header as the app made it. It returns true if it has
+// answered on w itself; the app's body is then dropped. It is called for each
+// informational response as well, which cannot be answered otherwise.
+type headerHook func(w http.ResponseWriter, status int) (answered bool)
+
+// hookedWriter is a response writer with a [headerHook]. It stays one that can flush,
+// hijack and copy from a file.
+type hookedWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	hook     headerHook
+	wrote    bool
+	dropBody bool
+}
+
+func hookResponse(w http.ResponseWriter, hook headerHook) *hookedWriter {
+	return &hookedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
+}
+
+// informational reports whether a response is followed by another one. After
+// 101 the connection speaks something else, so it is the last.
+func informational(status int) bool {
+	return status >= 100 && status <= 199 && status != http.StatusSwitchingProtocols
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (x *hookedWriter) WriteHeader(status int) {
+	if x.wrote {
+		return
+	}
+	if informational(status) {
+		x.hook(x.ResponseWriterWrapper, status)
+		x.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
+	x.wrote = true
+	if x.dropBody = x.hook(x.ResponseWriterWrapper, status); !x.dropBody {
+		x.ResponseWriterWrapper.WriteHeader(status)
+	}
+}
+
+// finish sends the header of a response without a body, which a handler may
+// leave to the server.
+func (x *hookedWriter) finish() {
+	if !x.wrote {
+		x.WriteHeader(http.StatusOK)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (x *hookedWriter) Write(data []byte) (int, error) {
+	x.finish()
+	if x.dropBody {
+		return len(data), nil
+	}
+	return x.ResponseWriterWrapper.Write(data)
+}
+
+// ReadFrom keeps a copy to the writer from going past Write.
+func (x *hookedWriter) ReadFrom(src io.Reader) (int64, error) {
+	x.finish()
+	if x.dropBody {
+		return io.Copy(io.Discard, src)
+	}
+	return x.ResponseWriterWrapper.ReadFrom(src)
+}
+
+// FlushError implements what http.ResponseController looks for: a flush sends
+// the header too, which must not go out unwatched.
+func (x *hookedWriter) FlushError() error {
+	x.finish()
+	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
+}
+
+// discarder is a response writer that keeps the header of a response and nothing
+// of its body. It cannot be hijacked: a connection is not a logout's to give away.
+type discarder struct {
+	header http.Header
+	sent   http.Header // as it was when the header went out
+	status int         // 0 until then
+}
+
+// Header implements http.ResponseWriter.
+func (d *discarder) Header() http.Header { return d.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (d *discarder) WriteHeader(status int) {
+	if d.status == 0 && !informational(status) {
+		d.status, d.sent = status, d.header.Clone()
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (d *discarder) Write(data []byte) (int, error) {
+	d.WriteHeader(http.StatusOK)
+	return len(data), nil
+}
+
+// ReadFrom reads to the end, within the time that the request has.
+func (d *discarder) ReadFrom(src io.Reader) (int64, error) {
+	d.WriteHeader(http.StatusOK)
+	return io.Copy(io.Discard, src)
+}
+
+// FlushError implements what http.ResponseController looks for.
+func (d *discarder) FlushError() error {
+	d.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// Interface guards.
+var (
+	_ http.ResponseWriter = (*hookedWriter)(nil)
+	_ io.ReaderFrom       = (*hookedWriter)(nil)
+	_ http.ResponseWriter = (*discarder)(nil)
+)

@@ -1,0 +1,104 @@
+// This file ends sessions for clients without cookies, by their token.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+)
+
+// endByToken ends the session of a token, for clients without cookies.
+func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
+	a := l.app
+	switch {
+	case r.Method != http.MethodDelete:
+		return a.failMethod(w, r, http.MethodDelete)
+	case earlyData(r):
+		return a.failJSON(w, r, errTooEarly())
+	}
+	credentials, err := l.tokensToEnd(w, r)
+	if err != nil {
+		return a.failJSON(w, r, err)
+	}
+	done, pending := false, false
+	for _, c := range credentials {
+		found, err := a.lookup(r.Context(), c)
+		if err == nil && found.session != nil {
+			_, err = a.revoke(r.Context(), found.session)
+		}
+		if err != nil {
+			err = a.postpone(r, c, err)
+		}
+		switch {
+		case found.pending || errors.Is(err, errLogoutPending):
+			pending = true // and so are the others: nobody knows which one is good
+		case err != nil:
+			return a.failJSON(w, r, err)
+		case found.session != nil:
+			l.logRevoked(r, found.session, "api")
+			return writeNoContent(w)
+		}
+		done = done || (!found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow)
+	}
+	switch {
+	case pending:
+		return a.answerPending(w, r, true)
+	case done:
+		return writeNoContent(w)
+	}
+	return a.failJSON(w, r, newError(http.StatusForbidden, "session_token_invalid",
+		"The provided Ory Session Token could not be found, is invalid, or otherwise malformed.", msgForbidden))
+}
+
+// tokensToEnd returns the credentials that the request names: the token in the
+// body, or, without a body, those in the headers. A cookie names none here: it
+// is sent along unasked, and this address is not protected by a logout token.
+func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credential, error) {
+	if r.ContentLength == 0 {
+		var tokens []Credential
+		for _, c := range l.app.format.Locate(r, nil) {
+			if c.Source != SourceCookie {
+				tokens = append(tokens, c)
+			}
+		}
+		if len(tokens) == 0 {
+			return nil, newError(http.StatusBadRequest, "request_body_missing",
+				`Unable to decode HTTP Request Body because its HTTP Header "Content-Length" is zero.`, msgBadRequest)
+		}
+		return tokens, nil
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return nil, newError(http.StatusBadRequest, "request_content_type_unsupported",
+			"The body of this request must be JSON, with the HTTP Header \"Content-Type: application/json\".", msgBadRequest)
+	}
+	var body struct {
+		SessionToken string `json:"session_token"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength)).Decode(&body); err != nil {
+		return nil, bodyError(err)
+	}
+	return appendCredential(nil, body.SessionToken, SourceHeader), nil
+}
+
+// bodyError says what is wrong with a body without quoting it, or Go.
+func bodyError(err error) *apiError {
+	var tooLarge *http.MaxBytesError
+	var wrongType *json.UnmarshalTypeError
+	reason := "Unable to decode JSON payload: it is not valid JSON."
+	switch {
+	case errors.As(err, &tooLarge):
+		return newError(http.StatusRequestEntityTooLarge, "request_body_too_large",
+			"The body of this request is larger than 64 KiB.", msgBadRequest)
+	case errors.As(err, &wrongType) && wrongType.Field == "":
+		reason = "Unable to decode JSON payload: want an object."
+	case errors.As(err, &wrongType):
+		reason = "Unable to decode JSON payload: a field has the wrong type."
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		reason = "Unable to decode JSON payload: it ends too early."
+	}
+	return newError(http.StatusBadRequest, "request_body_invalid", reason, msgBadRequest)
+}
