@@ -216,7 +216,8 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler:
 //
 //	logout [<matcher>] {
-//		sessions_api [on|off]
+//		sessions_api  [on|off]
+//		sessions_page <path>
 //	}
 func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -229,10 +230,16 @@ func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := seen.once(d, option); err != nil {
 			return err
 		}
-		if option != "sessions_api" {
-			return d.Errf("unknown option %q of logout: want sessions_api", option)
+		var err error
+		switch option {
+		case "sessions_api":
+			err = switchArg(d, &l.SessionsAPI)
+		case "sessions_page":
+			err = checkedArg(d, &l.SessionsPage, validateSessionsPage)
+		default:
+			err = d.Errf("unknown option %q of logout: want sessions_api or sessions_page", option)
 		}
-		if err := switchArg(d, &l.SessionsAPI); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -247,6 +254,7 @@ func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		header            <name> <value>
 //		strip_credentials [on|off]
 //		issue_on_header   <name>
+//		no_store          [on|off]
 //	}
 func (g *SessionAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -285,8 +293,10 @@ func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) err
 		return switchArg(d, &g.StripCredentials)
 	case "issue_on_header":
 		return checkedArg(d, &g.IssueOnHeader, validateHeaderName)
+	case "no_store":
+		return switchArg(d, &g.NoStore)
 	default:
-		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials or issue_on_header", option)
+		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, issue_on_header or no_store", option)
 	}
 }
 

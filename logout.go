@@ -6,7 +6,7 @@ package caddylogout
 import (
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -36,6 +36,10 @@ type Logout struct {
 	// belong to the app, and of /sessions only whoami is served. Default: true.
 	SessionsAPI *bool `json:"sessions_api,omitempty"`
 
+	// SessionsPage is the path of a page on which people see where they are
+	// signed in, and sign out there, such as /account/sessions. Default: none.
+	SessionsPage string `json:"sessions_page,omitempty"`
+
 	app *App
 }
 
@@ -51,10 +55,21 @@ func (l *Logout) Provision(ctx caddy.Context) error {
 	return err
 }
 
+// Validate implements caddy.Validator.
+func (l *Logout) Validate() error {
+	if err := validateSessionsPage(l.SessionsPage); err != nil {
+		return fmt.Errorf("logout: sessions_page: %w", err)
+	}
+	return nil
+}
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if serve := l.route(ownPath(r, l.app.Prefix)); serve != nil {
 		return serve(w, r)
+	}
+	if l.SessionsPage != "" && ownPath(r, "") == l.SessionsPage {
+		return l.sessionsPage(w, r)
 	}
 	return next.ServeHTTP(w, r)
 }
@@ -365,25 +380,6 @@ func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credenti
 	return appendCredential(nil, body.SessionToken, SourceHeader), nil
 }
 
-// bodyError says what is wrong with a body without quoting it, or Go.
-func bodyError(err error) *apiError {
-	var tooLarge *http.MaxBytesError
-	var wrongType *json.UnmarshalTypeError
-	reason := "Unable to decode JSON payload: it is not valid JSON."
-	switch {
-	case errors.As(err, &tooLarge):
-		return newError(http.StatusRequestEntityTooLarge, "request_body_too_large",
-			"The body of this request is larger than 64 KiB.", msgBadRequest)
-	case errors.As(err, &wrongType) && wrongType.Field == "":
-		reason = "Unable to decode JSON payload: want an object."
-	case errors.As(err, &wrongType):
-		reason = "Unable to decode JSON payload: a field has the wrong type."
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		reason = "Unable to decode JSON payload: it ends too early."
-	}
-	return newError(http.StatusBadRequest, "request_body_invalid", reason, msgBadRequest)
-}
-
 // logRevoked writes the one line that says who was logged out, and how.
 func (l *Logout) logRevoked(r *http.Request, s *Session, flow string) {
 	l.app.logger.Info("session revoked",
@@ -394,5 +390,6 @@ func (l *Logout) logRevoked(r *http.Request, s *Session, flow string) {
 // Interface guards.
 var (
 	_ caddy.Provisioner           = (*Logout)(nil)
+	_ caddy.Validator             = (*Logout)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Logout)(nil)
 )

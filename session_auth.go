@@ -48,6 +48,11 @@ type SessionAuth struct {
 	// set. Default: off.
 	IssueOnHeader string `json:"issue_on_header,omitempty"`
 
+	// NoStore keeps browsers from keeping the app's pages: HTML in answer to a
+	// request with a live session gets Cache-Control: no-store, so that after
+	// signing out the back button shows none of it. Default: false.
+	NoStore *bool `json:"no_store,omitempty"`
+
 	app        *App
 	logger     *zap.Logger
 	own        *headerSet // the names that only we may set
@@ -134,6 +139,9 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 		g.tell(r, repl)
 	} else {
 		g.app.clearIfDead(w, r, res)
+	}
+	if g.NoStore != nil && *g.NoStore && res.session != nil {
+		w = newNoStoreWriter(w)
 	}
 	if g.IssueOnHeader != "" {
 		w = newIssuer(w, r, g, res)

@@ -48,6 +48,7 @@ var (
 	signedOutPage    = parse("signed_out")
 	unauthorizedPage = parse("unauthorized")
 	pendingPage      = parse("pending")
+	sessionsPage     = parse("sessions")
 )
 
 func parse(name string) *template.Template {
