@@ -100,6 +100,8 @@ func (l *Logout) route(path string) serveFunc {
 		return l.submit
 	case "/self-service/logout/api":
 		return l.endByToken
+	case "/self-service/logout/done":
+		return l.app.serveDone
 	case errorsPath:
 		return l.app.serveError
 	case "/sessions/whoami":
