@@ -124,3 +124,18 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 		t.Errorf("got %q", all)
 	}
 }
+
+// The picture of a goodbye page changes a cookie that scripts cannot read, and
+// nothing else: it is no logout.
+func TestDoneChangesNoSession(t *testing.T) {
+	a := newTestApp(t, func(a *App) { a.Cookie.Name = "__Host-session" })
+	c, _ := a.signIn(t, "alice", "")
+	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, site+"/self-service/logout/done", "Cookie: __Host-session="+c.value), nil)
+	want := "__Host-session_done=1; Path=/; Max-Age=1; HttpOnly; Secure; SameSite=Lax"
+	if got := w.Header().Get("Set-Cookie"); w.Code != http.StatusNoContent || got != want || w.Body.Len() != 0 {
+		t.Errorf("got %d %q", w.Code, got)
+	}
+	if !a.alive(t, c) {
+		t.Error("the session was ended")
+	}
+}

@@ -51,7 +51,7 @@ func TestBrowser(t *testing.T) {
 	serve := func(cookie string) string {
 		s := start(t, serverOptions{
 			caddyfile: strings.Replace(browserCaddyfile, "COOKIE", cookie, 1),
-			files:     map[string]string{"accounts.txt": accountsFile()},
+			files:     map[string]string{"accounts.txt": accountsFile() + "alice@example.test:" + hashed() + "\n"},
 		})
 		return "http://localhost:" + s.port
 	}
@@ -63,6 +63,7 @@ func TestBrowser(t *testing.T) {
 		"CADDY_LOGOUT_URL_NONE="+serve("cookie {\nsame_site none\n}"),
 		"CADDY_LOGOUT_ACCOUNT="+account,
 		"CADDY_LOGOUT_OTHER_ACCOUNT=other@example.test",
+		"CADDY_LOGOUT_THIRD_ACCOUNT=alice@example.test",
 		"CADDY_LOGOUT_PASSWORD="+password,
 	)
 	if out := run(t, cmd); !strings.Contains(out, "ok") {

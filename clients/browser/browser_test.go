@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -256,6 +257,7 @@ func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	folder := os.Getenv("CADDY_LOGOUT_SCREENSHOTS")
 	b := open(t, fromEnv(t, "CADDY_LOGOUT_URL"))
+	b.name = fromEnv(t, "CADDY_LOGOUT_THIRD_ACCOUNT") // only these sessions are in the picture
 	b.noScripts()
 	looks := []struct {
 		name          string
@@ -289,8 +291,11 @@ func TestScreenshots(t *testing.T) {
 	take("error")
 	b.signIn("/app/page")
 	other := b.another()
+	call(other, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{
+		UserAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",
+	})
 	other.signIn("/app/page")
 	b.visit("/account/sessions")
-	b.sees("This device")
+	b.sees("Safari on iPhone")
 	take("sessions")
 }
