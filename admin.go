@@ -18,7 +18,9 @@ import (
 //
 // answers 201 with {"session_token":"…","session":{…}}. The token is shown this
 // once. Who may reach the admin endpoint may sign in as anybody: it is for
-// loopback or a Unix socket, as Caddy's default has it.
+// loopback or a Unix socket, as Caddy's default has it. GET /sessions/readiness
+// and GET /sessions/liveness answer 200 {"status":"ready"} and {"status":"alive"},
+// or 503 when the store cannot be asked.
 type AdminSessions struct {
 	logger *zap.Logger
 }
@@ -37,7 +39,11 @@ func (s *AdminSessions) Provision(ctx caddy.Context) error {
 
 // Routes implements caddy.AdminRouter.
 func (s *AdminSessions) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: "/sessions", Handler: caddy.AdminHandlerFunc(s.serve)}}
+	return []caddy.AdminRoute{
+		{Pattern: "/sessions", Handler: caddy.AdminHandlerFunc(s.serve)},
+		{Pattern: "/sessions/readiness", Handler: caddy.AdminHandlerFunc(s.readiness)},
+		{Pattern: "/sessions/liveness", Handler: caddy.AdminHandlerFunc(s.liveness)},
+	}
 }
 
 func (s *AdminSessions) serve(w http.ResponseWriter, r *http.Request) error {

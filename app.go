@@ -81,6 +81,7 @@ type App struct {
 
 	storeModule StoreModule
 	cache       *nearCache // nil: none; set with the store
+	streams     *streams   // set with the store
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
@@ -96,11 +97,26 @@ type App struct {
 // open store on to the next configuration.
 var stores = caddy.NewUsagePool()
 
-// pooledStore makes a Store a value of the pool.
-type pooledStore struct{ Store }
+// pooledStore is an open store with what lives as long as it does: the requests
+// that are served for its sessions, and who is told when something changes.
+type pooledStore struct {
+	Store
+	streams *streams
+	reports *reports
+}
+
+func newPooledStore(store Store) *pooledStore {
+	p := &pooledStore{Store: store, streams: newStreams(store, time.Now), reports: newReports(store)}
+	p.reports.subscribe(p.streams)
+	return p
+}
 
 // Destruct implements caddy.Destructor.
-func (p pooledStore) Destruct() error { return p.Close() }
+func (p *pooledStore) Destruct() error {
+	p.reports.close()
+	p.streams.Close()
+	return p.Close()
+}
 
 // CaddyModule implements caddy.Module.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -199,6 +215,9 @@ func (a *App) Validate() error {
 	if err := a.NearCache.validate(); err != nil {
 		return fmt.Errorf("sessions: near_cache: %w", err)
 	}
+	if _, embedded := a.storeModule.(*EmbeddedStore); embedded && a.NearCache.isSet() {
+		return fmt.Errorf("sessions: near_cache: %w", errCacheEmbedded)
+	}
 	return nil
 }
 
@@ -264,17 +283,18 @@ func (a *App) takeStore() (Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return pooledStore{store}, nil
+		return newPooledStore(store), nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
 	a.tookStore = true
-	store := value.(pooledStore).Store
-	if err := a.takeCache(store); err != nil {
+	pooled := value.(*pooledStore)
+	a.streams = pooled.streams
+	if err := a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
-	return store, nil
+	return pooled.Store, nil
 }
 
 // Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
@@ -290,7 +310,7 @@ func (a *App) Cleanup() error {
 	a.tookStore = false
 	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
 	time.AfterFunc(storeLinger, func() {
-		giveBackCache() // it listens through the store
+		giveBackCache() // it subscribes to the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
 		}
@@ -306,5 +326,5 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.Validator    = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
-	_ caddy.Destructor   = pooledStore{}
+	_ caddy.Destructor   = (*pooledStore)(nil)
 )

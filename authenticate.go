@@ -26,6 +26,8 @@ type authResult struct {
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
+	// changes is what streams wants to know of the time of the look-up.
+	changes uint64
 }
 
 // String hides what must not be printed: request variables can be.
@@ -45,6 +47,7 @@ type lookupResult struct {
 	revokedAt time.Time // of a tombstone, or zero
 	pending   bool      // its logout waits for the store
 	lastUsed  time.Time // of a live session, as far as this server knows
+	changes   uint64    // what was reported of the key before it was looked up
 }
 
 // lookup asks the near cache, else the store in one round trip, about one
@@ -75,17 +78,17 @@ func (a *App) ask(ctx context.Context, key Key, note noteUse) (lookupResult, err
 	if err != nil {
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	now := a.now()
+	now, changes := a.now(), a.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
 	if known := a.cache.get(key, now); known != nil && !a.idle(known, now) {
-		return a.judge(ctx, store, known, now, note), nil
+		return a.judge(ctx, store, known, now, changes, note), nil
 	}
 	known, err := a.readThrough(ctx, store, key, now)
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.judge(ctx, store, known, now, note), nil
+	return a.judge(ctx, store, known, now, changes, note), nil
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
@@ -127,7 +130,7 @@ func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 }
 
 // judge says what is known of a key comes to now.
-func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, note noteUse) lookupResult {
+func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
 	s := known.session
 	if s == nil {
 		return lookupResult{revokedAt: known.revokedAt}
@@ -138,7 +141,7 @@ func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Ti
 	if a.IdleTimeout > 0 {
 		note(ctx, store, known, now)
 	}
-	return lookupResult{session: s, lastUsed: time.UnixMilli(known.lastUsed.Load())}
+	return lookupResult{session: s, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
 
 // idle reports whether a session was not used for longer than idle_timeout.
@@ -190,7 +193,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			continue
 		}
 		if found.session != nil {
-			res.session, res.credential = found.session, c
+			res.session, res.credential, res.changes = found.session, c, found.changes
 			break
 		}
 	}

@@ -63,6 +63,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if a.DurableLogout != nil && !a.storeCanBeAway() {
 		return d.Errf("%w", errDurableEmbedded)
 	}
+	if a.NearCache.isSet() && !a.storeCanBeAway() {
+		return d.Errf("near_cache: %w", errCacheEmbedded)
+	}
 	return nil
 }
 
@@ -253,6 +256,7 @@ func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		login_url         <url>
 //		header            <name> <value>
 //		strip_credentials [on|off]
+//		streams           close|keep
 //		issue_on_header   <name>
 //		no_store          [on|off]
 //	}
@@ -291,13 +295,27 @@ func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) err
 		return g.unmarshalHeader(d)
 	case "strip_credentials":
 		return switchArg(d, &g.StripCredentials)
+	case "streams":
+		return g.unmarshalStreams(d)
 	case "issue_on_header":
 		return checkedArg(d, &g.IssueOnHeader, validateHeaderName)
 	case "no_store":
 		return switchArg(d, &g.NoStore)
 	default:
-		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, issue_on_header or no_store", option)
+		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, streams, issue_on_header or no_store", option)
 	}
+}
+
+func (g *SessionAuth) unmarshalStreams(d *caddyfile.Dispenser) error {
+	var raw string
+	if err := stringArg(d, &raw); err != nil {
+		return err
+	}
+	if raw != "close" && raw != "keep" {
+		return d.Errf("streams: want close or keep, not %q", raw)
+	}
+	g.KeepStreams = raw == "keep"
+	return nil
 }
 
 func (g *SessionAuth) unmarshalHeader(d *caddyfile.Dispenser) error {

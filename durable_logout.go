@@ -141,6 +141,8 @@ func (a *App) postpone(r *http.Request, c Credential, outage error) error {
 	}
 	a.logger.Warn("logout is pending until the session store is back",
 		zap.String("session", key.Short()), zap.String("client_ip", clientIP(r)))
+	a.streams.spare(r.Context(), key)
+	a.streams.cut(key)
 	return errLogoutPending
 }
 

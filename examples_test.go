@@ -21,6 +21,7 @@ var exampleHead = regexp.MustCompile(`^# Shows: \S.*\n# Run:   \S.*\n# Expect: \
 var exampleEnvironment = map[string]string{
 	"REDIS_USERNAME":     "caddy",
 	"REDIS_PASSWORD":     "from the environment",
+	"SENTINEL_PASSWORD":  "from the environment too",
 	"REDIS_CERTIFICATES": "/etc/caddy/redis",
 }
 

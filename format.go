@@ -70,7 +70,7 @@ func (nativeFormat) Key(c Credential) Key { return KeyOf(c.value) }
 // key, so that a value copied to another key is nobody's session.
 func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
 	var stored storedSession
-	if err := json.Unmarshal(value, &stored); err != nil {
+	if err := decodeStored(value, &stored); err != nil {
 		return nil, errForeignValue // the cause would quote the value
 	}
 	switch {

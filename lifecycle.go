@@ -102,19 +102,22 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	now := a.now()
+	a.streams.spare(ctx, s.Key)
 	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
 	a.forget(s.Key, now, err)
 	return ended, err
 }
 
-// forget takes a key out of the near cache before anyone is told that it is
-// revoked. After an error it may or may not be: the store is to be asked.
+// forget takes a key out of the near cache, and ends what is being served for
+// it, before anyone is told that it is revoked. After an error it may or may not be: the store is to be asked.
 func (a *App) forget(key Key, revokedAt time.Time, err error) {
 	if err != nil {
 		a.cache.Changed(key)
+		a.streams.Changed(key)
 		return
 	}
 	a.cache.revoked(key, revokedAt)
+	a.streams.cut(key)
 }
 
 // revokeTimeout bounds a revocation that nobody waits for any more.
@@ -182,21 +185,19 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 		if err != nil {
 			return count, err
 		}
-		keys = slices.DeleteFunc(keys, func(k IndexedKey) bool { return done[k.Key] || !pick(k.Key) })
+		keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return done[key.Key] || !pick(key.Key) })
 		if len(keys) == 0 {
 			break
 		}
+		now := a.now()
+		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
 		for _, key := range keys {
-			now := a.now()
-			ended, err := store.Revoke(ctx, key.Key, identity, now, later(key.ExpiresAt, now.Add(replayWindow)))
 			a.forget(key.Key, now, err)
-			if err != nil {
-				return count, err
-			}
 			done[key.Key] = true
-			if ended {
-				count++
-			}
+		}
+		count += ended
+		if err != nil {
+			return count, err
 		}
 	}
 	return count, nil

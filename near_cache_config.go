@@ -30,9 +30,15 @@ type NearCache struct {
 	MaxStale caddy.Duration `json:"max_stale,omitempty"`
 }
 
+// errCacheEmbedded refuses settings that would do nothing.
+var errCacheEmbedded = errors.New("goes with store redis; the embedded store reads from memory as it is")
+
+// isSet reports whether anything was set up that a cache is needed for.
+func (n *NearCache) isSet() bool { return n.Entries != 0 || n.MaxStale != 0 }
+
 func (n *NearCache) validate() error {
 	switch {
-	case n.Off && (n.Entries != 0 || n.MaxStale != 0):
+	case n.Off && n.isSet():
 		return errors.New("off and other settings contradict each other")
 	case n.Entries < 0 || n.Entries > maxCacheEntries:
 		return fmt.Errorf("entries: want 1 to %d", maxCacheEntries)
@@ -94,7 +100,7 @@ func (n *NearCache) unmarshalEntries(d *caddyfile.Dispenser) error {
 	}
 	entries, err := strconv.Atoi(raw)
 	if err != nil || entries < 1 {
-		return d.Errf("entries: want 1 to %d", maxCacheEntries)
+		return d.Errf("near_cache: entries: want 1 to %d", maxCacheEntries)
 	}
 	n.Entries = entries
 	return nil
@@ -121,11 +127,10 @@ func (a *App) cacheKey() string {
 	return fmt.Sprintf("%s %d %d", a.storeModule.PoolKey(), a.NearCache.Entries, a.NearCache.MaxStale)
 }
 
-// takeCache makes the near cache of a store that can be watched, or takes on the
-// one that is there.
-func (a *App) takeCache(store Store) error {
-	watcher, ok := store.(Watcher)
-	if !ok || a.NearCache.Off {
+// takeCache makes the near cache of a store that reports changes, or takes on
+// the one that is there.
+func (a *App) takeCache(r *reports) error {
+	if r.watcher == nil || a.NearCache.Off {
 		return nil
 	}
 	value, _, err := caches.LoadOrNew(a.cacheKey(), func() (caddy.Destructor, error) {
@@ -134,7 +139,7 @@ func (a *App) takeCache(store Store) error {
 			entries = defaultCacheEntries
 		}
 		cache := newNearCache(entries, time.Duration(a.NearCache.MaxStale))
-		return &watchedCache{cache: cache, stop: watcher.Watch(cache)}, nil
+		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("making the near cache: %w", err)

@@ -295,9 +295,8 @@ func TestNearCacheTimes(t *testing.T) {
 
 func TestNearCacheKeepsNoError(t *testing.T) {
 	a, store := newCachedApp(t, nil)
-	key := newKey()
 	c := Credential{value: "ory_st_broken"}
-	key = a.format.Key(c)
+	key := a.format.Key(c)
 	noError(t, store.Create(t.Context(), key, Entry{Identity: "alice", Value: []byte(`{"v":2}`), ExpiresAt: a.time().Add(time.Hour)}))
 	for range 2 {
 		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
@@ -340,7 +339,7 @@ func TestNearCacheHitAllocatesNothing(t *testing.T) {
 	for name, c := range map[string]Credential{"live": live, "unknown": {value: newSessionToken()}} {
 		_, err := a.lookup(t.Context(), c)
 		noError(t, err)
-		reads, ctx := store.reads.Load(), t.Context()
+		ctx, reads := t.Context(), store.reads.Load()
 		if allocs := testing.AllocsPerRun(1000, func() { _, _ = a.lookup(ctx, c) }); allocs != 0 {
 			t.Errorf("%s: a hit allocates %v times", name, allocs)
 		}

@@ -160,6 +160,12 @@ type Store interface {
 	// time of revocation. ended says whether a session was there.
 	Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (ended bool, err error)
 
+	// RevokeAll is Revoke for many keys of one identity, in few round trips. The
+	// tombstone of a key lasts until the key's ExpiresAt, but at least until
+	// least. ended counts the sessions that were there; with an error it counts
+	// those that were ended before it, and what is left can be tried again.
+	RevokeAll(ctx context.Context, identity string, keys []IndexedKey, at, least time.Time) (ended int, err error)
+
 	// Touch notes a use of key at the given time; the note may be forgotten
 	// after until. It never makes a session, nor revives one.
 	Touch(ctx context.Context, key Key, at, until time.Time) error

@@ -53,6 +53,11 @@ type SessionAuth struct {
 	// signing out the back button shows none of it. Default: false.
 	NoStore *bool `json:"no_store,omitempty"`
 
+	// KeepStreams lets what is being served go on when its session ends.
+	// Default: false, and WebSockets, server-sent events and downloads of a
+	// session are closed within a second of its end, whoever ended it.
+	KeepStreams bool `json:"keep_streams,omitempty"`
+
 	app        *App
 	logger     *zap.Logger
 	own        *headerSet // the names that only we may set
@@ -145,6 +150,11 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	}
 	if g.IssueOnHeader != "" {
 		w = newIssuer(w, r, g, res)
+	}
+	if res.session != nil && !g.KeepStreams && g.app.streams != nil {
+		var st *stream
+		r, st = g.app.streams.open(r, res.session, res.changes)
+		defer g.app.streams.close(st)
 	}
 	return next.ServeHTTP(w, r)
 }

@@ -182,23 +182,35 @@ func (s *embeddedStore) Create(ctx context.Context, key Key, e Entry) error {
 // Revoke writes the tombstone and deletes the session in one transaction.
 func (s *embeddedStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
 	var ended bool
-	err := s.batch(ctx, "revoke", func(tx *bbolt.Tx, now int64) error {
-		_, ended = readRow(tx, rowSession, key[:], now)
-		tombstone, last := encodeTime(at), until
-		if first, ok := readRow(tx, rowTombstone, key[:], now); ok {
-			tombstone = bytes.Clone(first)
-			if end := rowEnd(tx, rowTombstone, key[:]); end.After(last) {
-				last = end
-			}
-		}
-		return errors.Join(
-			writeRow(tx, rowTombstone, key[:], last, tombstone),
-			deleteRow(tx, rowSession, key[:]),
-			deleteRow(tx, rowUse, key[:]),
-			deleteRow(tx, rowIndex, indexName(identity, key)),
-		)
+	err := s.batch(ctx, "revoke", func(tx *bbolt.Tx, now int64) (err error) {
+		ended, err = revokeRows(tx, key, identity, at, until, now)
+		return err
 	})
 	return ended && err == nil, err
+}
+
+// RevokeAll does it for many keys in one transaction: all of them, or none.
+func (s *embeddedStore) RevokeAll(
+	ctx context.Context, identity string, keys []IndexedKey, at, least time.Time,
+) (int, error) {
+	var count int
+	err := s.batch(ctx, "revoke all", func(tx *bbolt.Tx, now int64) error {
+		count = 0
+		for _, key := range keys {
+			ended, err := revokeRows(tx, key.Key, identity, at, later(key.ExpiresAt, least), now)
+			if err != nil {
+				return err
+			}
+			if ended {
+				count++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return count, nil
 }
 
 // Touch notes a use of key.

@@ -198,3 +198,22 @@ func encodeTime(t time.Time) []byte {
 func decodeTime(b []byte) time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC()
 }
+
+// revokeRows writes the tombstone of a key and deletes what belongs to its
+// session, and reports whether there was one.
+func revokeRows(tx *bbolt.Tx, key Key, identity string, at, until time.Time, now int64) (bool, error) {
+	_, ended := readRow(tx, rowSession, key[:], now)
+	tombstone, last := encodeTime(at), until
+	if first, ok := readRow(tx, rowTombstone, key[:], now); ok {
+		tombstone = bytes.Clone(first)
+		if end := rowEnd(tx, rowTombstone, key[:]); end.After(last) {
+			last = end
+		}
+	}
+	return ended, errors.Join(
+		writeRow(tx, rowTombstone, key[:], last, tombstone),
+		deleteRow(tx, rowSession, key[:]),
+		deleteRow(tx, rowUse, key[:]),
+		deleteRow(tx, rowIndex, indexName(identity, key)),
+	)
+}

@@ -35,6 +35,7 @@ type redisStore struct {
 	timeout   time.Duration
 	prefix    string
 	now       func() time.Time
+	reads     redisReads
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
@@ -55,61 +56,13 @@ type tombstone struct {
 	RevokedAt string `json:"revoked_at"`
 }
 
-// Get reads the session and the tombstone of key.
-func (s *redisStore) Get(ctx context.Context, key Key) (Record, error) {
-	return s.get(ctx, "get", key, false)
-}
-
-// GetWithUse reads the session, the tombstone and the last use of key.
-func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
-	return s.get(ctx, "get", key, true)
-}
-
-func (s *redisStore) get(ctx context.Context, operation string, key Key, withUse bool) (Record, error) {
-	pipe := s.client.Pipeline()
-	session := pipe.Get(ctx, s.sessionKey(key))
-	revoked := pipe.Get(ctx, s.tombstoneKey(key))
-	var used *redis.StringCmd
-	if withUse {
-		used = pipe.Get(ctx, s.useKey(key))
-	}
-	if err := execPipeline(ctx, operation, pipe); err != nil {
-		return Record{}, err
-	}
-	var rec Record
-	if session.Err() == nil {
-		rec.Value, _ = session.Bytes()
-	}
-	if revoked.Err() == nil {
-		rec.RevokedAt = readTombstone(revoked.Val())
-	}
-	if withUse && used.Err() == nil {
-		if at, err := strconv.ParseInt(used.Val(), 10, 64); err == nil {
-			rec.LastUsed = time.UnixMilli(at).UTC()
-		}
-	}
-	return rec, nil
-}
-
-// readTombstone returns the time of a tombstone. Whatever is under its key, it is
-// a tombstone: one that was set by hand and cannot be read is as old as can be.
-func readTombstone(value string) time.Time {
-	var t tombstone
-	if json.Unmarshal([]byte(value), &t) == nil {
-		if at, err := time.Parse(time.RFC3339, t.RevokedAt); err == nil && !at.IsZero() {
-			return at.UTC()
-		}
-	}
-	return time.Unix(0, 0).UTC()
-}
-
 // Create stores a session: looks whether the key is free, then writes the index,
 // then the session. The three are apart because a failure must end it: a session
 // that is not in the index would outlive "log out everywhere".
 func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	rec, err := s.get(ctx, "create", key, false)
+	rec, err := s.get(ctx, "create", &redisRead{key: key})
 	if err != nil {
 		return err
 	}
@@ -178,7 +131,7 @@ func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, u
 	if s.inCluster {
 		pipe = s.client.Pipeline()
 	}
-	pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
+	buried := pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
 	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
 	if s.inCluster {
 		if err := execPipeline(ctx, "revoke", pipe); err != nil {
@@ -188,15 +141,25 @@ func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, u
 	}
 	deleted := pipe.Del(ctx, s.sessionKey(key))
 	pipe.Del(ctx, s.useKey(key))
-	if err := execPipeline(ctx, "revoke", pipe); err != nil {
+	var index *redis.IntCmd
+	if identity != "" {
+		index = pipe.ZRem(ctx, s.indexKey(identity), key.String())
+	}
+	// The session is dead even if the index fails. What stays in it then is an
+	// entry of something gone, which readers expect, and it expires.
+	if err := execPipeline(ctx, "revoke", pipe); err != nil && !onlyIndexFailed(buried, deleted, index) {
 		return false, err
 	}
-	if identity != "" {
-		// The session is dead. What stays in the index if this fails is an entry
-		// of something gone, which readers expect, and it expires.
-		_ = s.client.ZRem(ctx, s.indexKey(identity), key.String()).Err()
-	}
 	return deleted.Val() > 0, nil
+}
+
+// onlyIndexFailed reports whether of a revocation nothing but the index failed. A
+// transaction that was refused as a whole leaves commands that were never done
+// without an error, and without an answer: whether there is a tombstone, only the
+// answer to SET says, which is OK, or nothing if there was one.
+func onlyIndexFailed(buried *redis.Cmd, deleted, index *redis.IntCmd) bool {
+	hasTombstone := isNil(buried.Err()) || buried.Err() == nil && buried.Val() != nil
+	return hasTombstone && deleted.Err() == nil && index != nil && index.Err() != nil
 }
 
 // Touch notes a use of key.

@@ -60,6 +60,40 @@ func TestRedisAway(t *testing.T) {
 			t.Errorf("%v, want ErrUnavailable and OOM", err)
 		}
 	})
+	t.Run("refuses a part", func(t *testing.T) {
+		// Whatever the user may not do, a revocation that says it is done is done.
+		for _, may := range []string{"-zrem", "-pexpireat", "-set", "-del", "-exec"} {
+			server, s := startRedis(t)
+			key := s.create(t, "alice")
+			server.CLI(t, "ACL", "SETUSER", "caddy", "on", ">a-password", "~*", "+@all", may)
+			user := openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy", Password: "a-password"}, s.Now)
+			_, err := user.Revoke(t.Context(), key, "alice", s.Now(), s.Now().Add(time.Hour))
+			noError(t, user.Close())
+			if !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s: %v, want ErrUnavailable", may, err)
+			}
+			s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+		}
+	})
+	t.Run("refuses to write", func(t *testing.T) {
+		// What cannot have a tombstone must not be deleted either: it would be
+		// written back by a request in flight, and nobody would know.
+		for name, refuse := range map[string][]string{
+			"OOM":        {"CONFIG", "SET", "maxmemory", "1"},
+			"READONLY":   {"REPLICAOF", "127.0.0.1", "1"},
+			"NOREPLICAS": {"CONFIG", "SET", "min-replicas-to-write", "1"},
+		} {
+			server, s := startRedis(t)
+			key := s.create(t, "alice")
+			server.CLI(t, refuse...)
+			ended, err := s.Revoke(t.Context(), key, "alice", s.Now(), s.Now().Add(time.Hour))
+			if ended || !errors.Is(err, ErrUnavailable) || !strings.HasSuffix(err.Error(), name) {
+				t.Errorf("%s: %v %v, want ErrUnavailable and %s", name, ended, err, name)
+			}
+			s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+			s.wantKeys(t, "alice", key)
+		}
+	})
 }
 
 // TestRedisSecrets looks for secrets and keys in every error there is.

@@ -64,8 +64,9 @@ func (s *RedisStore) options() (*redis.UniversalOptions, error) {
 		PoolTimeout:  time.Duration(s.Timeout),
 		// The deadline of the operation counts too.
 		ContextTimeoutEnabled: true,
-		// One more try, for a connection that died while it was idle.
-		MaxRetries:      1,
+		// More tries, for connections that died while they were idle: of those
+		// with TLS the library does not see it. All tries share one Timeout.
+		MaxRetries:      retries,
 		MinRetryBackoff: retryFrom,
 		MaxRetryBackoff: retryTo,
 		DialerRetries:   1,

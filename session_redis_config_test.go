@@ -179,7 +179,7 @@ func TestRedisTLSConnects(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			store := openRedis(t, RedisStore{Address: address, TLS: tc.tls}, time.Now)
+			store := openRedis(t, RedisStore{Address: address, TLS: tc.tls, Timeout: caddy.Duration(5 * time.Second), DialTimeout: caddy.Duration(5 * time.Second)}, time.Now)
 			defer store.Close()
 			err := store.Ping(t.Context())
 			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {

@@ -57,7 +57,7 @@ func (l *redisListener) run(ctx context.Context) {
 	for {
 		began := time.Now()
 		err := l.listen(ctx)
-		l.watch.lost(l, err)
+		l.watch.lost(ctx, l, err)
 		switch {
 		case errors.Is(err, errRefused):
 			pause = watchRefused

@@ -270,6 +270,20 @@ func TestRedisIndexFails(t *testing.T) {
 	s.wantRecord(t, key, Record{})
 }
 
+// TestRedisIndexBroken ends a session whose index cannot be written: it is dead
+// all the same.
+func TestRedisIndexBroken(t *testing.T) {
+	server, s := startRedis(t)
+	key, at := s.create(t, "alice"), s.Now()
+	server.CLI(t, "SET", "caddy-logout:identity:alice", "not a set")
+	ended, err := s.Revoke(t.Context(), key, "alice", at, at.Add(time.Hour))
+	noError(t, err)
+	if !ended {
+		t.Error("ended is false")
+	}
+	s.wantRecord(t, key, Record{RevokedAt: at})
+}
+
 // TestRedisForeignValues reads what others have put there.
 func TestRedisForeignValues(t *testing.T) {
 	server, s := startRedis(t)

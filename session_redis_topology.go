@@ -14,11 +14,11 @@ import (
 
 // How a client goes about trying again.
 const (
+	// retries is how often a command is tried again, or sent on in a Cluster.
+	retries = 5
 	// retryFrom and retryTo are how long it waits before another try.
-	retryFrom = 8 * time.Millisecond
-	retryTo   = 32 * time.Millisecond
-	// redirects is how often a command in a Cluster is sent on, or tried again.
-	redirects = 3
+	retryFrom = 2 * time.Millisecond
+	retryTo   = 16 * time.Millisecond
 	// reloadSlots is how often a Cluster is asked at least who serves which
 	// slots. The library asks by itself only when a node sends it elsewhere, and
 	// one that is dead sends nobody.
@@ -39,9 +39,10 @@ func (b *breakers) single(network string, options *redis.UniversalOptions) redis
 func (b *breakers) sentinel(options *redis.UniversalOptions) redis.UniversalClient {
 	o := options.Failover()
 	o.OnConnect = wantMaster
-	// The library asks the Sentinel that it knows, twice and with another try,
-	// before it asks the others, all within the time of a dial. Who waits for a
-	// connection does not wait that long.
+	// The library asks the Sentinel that it knows, twice and with all tries,
+	// before it asks the others, and all within the time of a dial. Nobody waits
+	// that long for a connection: it comes late, for the next.
+	o.MaxRetries = 1
 	o.DialTimeout = max(o.DialTimeout, 6*o.ReadTimeout)
 	client := redis.NewFailoverClient(o)
 	client.AddHook(b.guard(client, "sentinel "+o.MasterName, nil))
@@ -71,7 +72,7 @@ func wantMaster(ctx context.Context, conn *redis.Conn) error {
 // that one that is away takes only its own sessions with it.
 func (b *breakers) cluster(options *redis.UniversalOptions) redis.UniversalClient {
 	o := options.Cluster()
-	o.MaxRedirects = redirects
+	o.MaxRedirects = retries
 	o.MaxRetries = -1 // of a node: the redirects are tries already
 	o.ClusterStateReloadInterval = reloadSlots
 	// The policies are for commands of several keys, which we have none of. The

@@ -70,10 +70,13 @@ func (w *redisWatch) proven(l *redisListener, until time.Time) {
 }
 
 // lost notes that a listener hears nothing any more.
-func (w *redisWatch) lost(l *redisListener, err error) {
+func (w *redisWatch) lost(ctx context.Context, l *redisListener, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l.until = time.Time{}
+	if ctx.Err() != nil {
+		err = nil
+	}
 	if errors.Is(err, errRefused) {
 		w.refuse(err)
 		return
@@ -107,7 +110,9 @@ func (w *redisWatch) disarm(err error) {
 	}
 	w.armed = false
 	w.sink.Disarmed()
-	watchLog().Info("near cache is off until redis reports changes again", zap.Error(redisError("watch", err)))
+	if err != nil { // else it is being stopped
+		watchLog().Info("near cache is off until redis reports changes again", zap.Error(redisError("watch", err)))
+	}
 }
 
 func (w *redisWatch) refuse(err error) {

@@ -4,15 +4,19 @@
 package caddylogout
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
@@ -36,14 +40,14 @@ func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedAp
 	t.Helper()
 	a := newTestApp(t, nil)
 	a.App.clock = time.Now
-	redis := openRedis(t, config, time.Now)
-	store := &countingStore{Store: redis}
+	onRedis := openRedis(t, config, time.Now)
+	store := &countingStore{Store: onRedis}
 	a.openStore = func() (Store, error) { return store, nil }
 	a.cache = newNearCache(1000, maxStale)
-	stop := redis.Watch(a.cache)
+	stop := onRedis.Watch(a.cache)
 	t.Cleanup(func() {
 		stop()
-		_ = redis.Close()
+		_ = onRedis.Close()
 	})
 	return &watchedApp{a, store}
 }
@@ -135,18 +139,24 @@ func TestWatchReports(t *testing.T) {
 		a.wantLive(t, c, true)
 	})
 	t.Run("what is no change of a session", func(t *testing.T) {
+		// Reports come in order: after this one, all earlier ones have been heard.
+		barrier := func() {
+			last, _ := b.signIn(t, "alice", "")
+			a.warm(t, last)
+			server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+KeyOf(last.value).String()+"}")
+			a.waitForget(t, last)
+		}
 		c, s := b.signIn(t, "alice", "")
+		barrier() // the sign-in itself is a change
 		a.warm(t, c)
+		epoch := a.cache.epoch.Load()
 		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
 		}
 		server.CLI(t, "SET", "other:session:{"+s.Key.String()+"}", "1")
-		// What follows in order shows that all those have been reported.
-		last, _ := b.signIn(t, "alice", "")
-		a.warm(t, last)
-		server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+KeyOf(last.value).String()+"}")
-		a.waitForget(t, last)
-		if a.cache.get(s.Key, time.Now()) == nil {
+		barrier()
+		// A busy machine may have lost the listener for a moment: then all is dropped.
+		if a.cache.get(s.Key, time.Now()) == nil && a.cache.armed() && a.cache.epoch.Load() == epoch {
 			t.Error("a session was dropped that nobody changed")
 		}
 	})
@@ -177,12 +187,8 @@ func TestWatchLost(t *testing.T) {
 		a.warm(t, c)
 		server.Pause(t)
 		frozen := time.Now()
-		for a.cache.Stats().Armed {
-			if time.Since(frozen) > 5*time.Second {
-				t.Fatal("the cache is still armed")
-			}
-		}
-		if took := time.Since(frozen); took > 1100*time.Millisecond {
+		a.waitArmed(t, false)
+		if took := time.Since(frozen); took > 2*time.Second { // one, on an idle machine
 			t.Errorf("served for %v after the server hung, want at most 1 s", took)
 		}
 		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
@@ -201,6 +207,33 @@ func TestWatchLost(t *testing.T) {
 			t.Errorf("%v, want ErrUnavailable", err)
 		}
 	})
+}
+
+// TestWatchFollowsSentinel has Sentinel name another master while the old one
+// lives on and answers, cut off from everybody but us.
+func TestWatchFollowsSentinel(t *testing.T) {
+	t.Parallel()
+	before, after := redistest.Start(t), redistest.Start(t)
+	var master atomic.Pointer[redistest.Server]
+	master.Store(before)
+	cache := newNearCache(10, 0)
+	w := &redisWatch{sink: cache, session: "session:", revoked: "revoked:", topology: forever}
+	l := &redisListener{watch: w, options: redis.Options{Addr: sentinelAddr}}
+	l.options.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", master.Load().Addr())
+	}
+	w.nodes = map[string]*redisListener{"": l}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { l.run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	waitForStore(t, "armed", func() bool { return cache.Stats().Armed })
+	trackingClient(t, before)
+	epoch := cache.epoch.Load()
+	master.Store(after)
+	waitForStore(t, "cleared, and armed again", func() bool { return cache.epoch.Load() > epoch && cache.Stats().Armed })
+	trackingClient(t, after)
 }
 
 // trackingClient returns the id of the connection that listens.
@@ -266,7 +299,7 @@ func TestWatchRefused(t *testing.T) {
 		args   []string
 		config RedisStore
 	}{
-		"no right to it": {[]string{"--user", "narrow", "on", ">narrow", "~*", "+@all", "-client"}, RedisStore{Username: "narrow", Password: "narrow"}},
+		"no right to it":  {[]string{"--user", "narrow", "on", ">narrow", "~*", "+@all", "-client"}, RedisStore{Username: "narrow", Password: "narrow"}},
 		"no such command": {[]string{"--rename-command", "CLIENT", ""}, RedisStore{}},
 	}
 	for name, test := range tests {

@@ -234,19 +234,19 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 	}
 }
 
-// meanwhileStore signs somebody in as soon as the first session is revoked: after
+// meanwhileStore signs somebody in as soon as the sessions are revoked: after
 // "everywhere" has read the index.
 type meanwhileStore struct {
 	Store
 	run func()
 }
 
-func (m *meanwhileStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+func (m *meanwhileStore) RevokeAll(ctx context.Context, identity string, keys []IndexedKey, at, until time.Time) (int, error) {
 	if run := m.run; run != nil {
 		m.run = nil
 		run()
 	}
-	return m.Store.Revoke(ctx, key, identity, at, until)
+	return m.Store.RevokeAll(ctx, identity, keys, at, until)
 }
 
 // A session that is created while "everywhere" is at work ends with the others.

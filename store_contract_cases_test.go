@@ -73,6 +73,60 @@ func contractRevoke(s contract) {
 	s.wantKeys(t, alice, other)
 }
 
+// contractRevokeAll ends more sessions than fit into one round trip, of which few
+// are there and one was ended before.
+func contractRevokeAll(s contract) {
+	t := s.t
+	const many, every = 450, 50
+	alice, first, at := "alice "+rand.Text(), s.Now().Add(-time.Second), s.Now()
+	stays, before := s.create(t, alice), s.create(t, alice)
+	_, err := s.Revoke(t.Context(), before, alice, first, at.Add(time.Hour))
+	noError(t, err)
+	keys := []IndexedKey{{before, at.Add(time.Minute)}}
+	for i := range many {
+		key := newKey()
+		if i%every == 0 {
+			key = s.create(t, alice)
+			noError(t, s.Touch(t.Context(), key, at, at.Add(time.Hour)))
+		}
+		keys = append(keys, IndexedKey{key, at.Add(time.Hour)})
+	}
+	for _, want := range []int{many / every, 0} {
+		ended, err := s.RevokeAll(t.Context(), alice, keys, at, at.Add(time.Minute))
+		noError(t, err)
+		if ended != want {
+			t.Errorf("%d sessions were ended, want %d", ended, want)
+		}
+	}
+	s.wantRecord(t, before, Record{RevokedAt: first})
+	for _, key := range keys[1:] {
+		s.wantRecord(t, key.Key, Record{RevokedAt: at})
+	}
+	s.wantRecord(t, stays, Record{Value: []byte(`{"v":1}`)})
+	s.wantKeys(t, alice, stays)
+
+	ended, err := s.RevokeAll(t.Context(), alice, nil, at, at)
+	noError(t, err)
+	if ended != 0 {
+		t.Errorf("none were to be ended, and %d were", ended)
+	}
+}
+
+// contractRevokeAllLasts looks at when the tombstones end: with the session, or
+// later, never earlier.
+func contractRevokeAllLasts(s contract) {
+	t := s.t
+	at := s.Now()
+	short, long := newKey(), newKey()
+	_, err := s.RevokeAll(t.Context(), "alice", []IndexedKey{
+		{short, at.Add(-time.Second)}, {long, at.Add(time.Hour)},
+	}, at, at.Add(time.Second))
+	noError(t, err)
+	s.Advance(2 * time.Second)
+	waitForStore(t, "the tombstone ends", func() bool { return s.get(t, short).RevokedAt.IsZero() })
+	s.wantRecord(t, long, Record{RevokedAt: at})
+}
+
 func contractRevokeAbsent(s contract) {
 	t := s.t
 	key, at := newKey(), s.Now()
@@ -318,11 +372,9 @@ func contractRevokeAllRace(s contract) {
 					failed = err
 					return
 				}
-				for _, listed := range keys {
-					revoked = true
-					if _, failed = s.Revoke(t.Context(), listed.Key, alice, at, until); failed != nil {
-						return
-					}
+				revoked = revoked || len(keys) > 0
+				if _, failed = s.RevokeAll(t.Context(), alice, keys, at, until); failed != nil {
+					return
 				}
 			}
 		})

@@ -78,6 +78,8 @@ func testStore(t *testing.T, open func(t *testing.T, now func() time.Time) Store
 		{"revoke what is not there", contractRevokeAbsent},
 		{"revoke twice", contractRevokeTwice},
 		{"revoke again makes the tombstone last", contractRevokeLonger},
+		{"revoke all", contractRevokeAll},
+		{"revoke all makes the tombstones last", contractRevokeAllLasts},
 		{"a tombstone ends", contractTombstoneEnds},
 		{"index", contractIndex},
 		{"index of odd identities", contractIdentities},
@@ -173,11 +175,15 @@ func wantUnavailable(ctx context.Context, t *testing.T, s Store) {
 		"get with use": func() error { _, err := s.GetWithUse(ctx, key); return err },
 		"create":       func() error { return s.Create(ctx, key, Entry{Identity: "alice", ExpiresAt: until}) },
 		"revoke":       func() error { _, err := s.Revoke(ctx, key, "alice", time.Now(), until); return err },
-		"touch":        func() error { return s.Touch(ctx, key, time.Now(), until) },
-		"keys":         func() error { _, err := s.Keys(ctx, "alice"); return err },
-		"put error":    func() error { return s.PutError(ctx, "id", nil, until) },
-		"get error":    func() error { _, err := s.GetError(ctx, "id"); return err },
-		"ping":         func() error { return s.Ping(ctx) },
+		"revoke all": func() error {
+			_, err := s.RevokeAll(ctx, "alice", []IndexedKey{{key, until}}, time.Now(), until)
+			return err
+		},
+		"touch":     func() error { return s.Touch(ctx, key, time.Now(), until) },
+		"keys":      func() error { _, err := s.Keys(ctx, "alice"); return err },
+		"put error": func() error { return s.PutError(ctx, "id", nil, until) },
+		"get error": func() error { _, err := s.GetError(ctx, "id"); return err },
+		"ping":      func() error { return s.Ping(ctx) },
 	}
 	for name, call := range calls {
 		start := time.Now()

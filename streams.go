@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // streamsTick is how often expired sessions are looked for, and how often all
@@ -60,10 +62,10 @@ type openSession struct {
 
 // stream is one such request.
 type stream struct {
+	key        Key
 	session    *openSession
 	prev, next *stream
 	cancel     context.CancelCauseFunc
-	abort      func()
 }
 
 // newStreams starts to look after the requests for the sessions of a store.
@@ -94,16 +96,16 @@ func (s *streams) changesOf(key Key) uint64 {
 	return s.stripes[key[0]].changes.Load()
 }
 
-// open registers a request of a session. The request it returns is cancelled
-// when the session ends; closed has to be called when it has been served.
-func (s *streams) open(w http.ResponseWriter, r *http.Request, session *Session, changes uint64) (_ *http.Request, closed func()) {
+// streamVar is the request variable that holds the request's own stream.
+const streamVar = "sessions.stream"
+
+// open registers a request of a session, and returns it with a context that is
+// done when the session ends: a proxy then closes both of its connections. (To
+// set a write deadline from here would be a race with Caddy's own.) close has to be called when it has been served.
+func (s *streams) open(r *http.Request, session *Session, changes uint64) (*http.Request, *stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	st := &stream{cancel: cancel}
-	if r.ProtoMajor == 1 {
-		// A handler that only writes, and looks at no context, ends here. In
-		// HTTP/2 this would reach into a stream that may have ended.
-		st.abort = func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) }
-	}
+	st := &stream{key: session.Key, cancel: cancel}
+	caddyhttp.SetVar(ctx, streamVar, st)
 	stripe := &s.stripes[session.Key[0]]
 	stripe.mu.Lock()
 	open := stripe.sessions[session.Key]
@@ -116,16 +118,37 @@ func (s *streams) open(w http.ResponseWriter, r *http.Request, session *Session,
 	if stripe.changes.Load() != changes {
 		s.lookUp(session.Key)
 	}
-	return r.WithContext(ctx), func() {
-		stripe.mu.Lock()
-		if st.session != nil {
-			st.session.remove(st)
-			if open.first == nil && stripe.sessions[session.Key] == open {
-				delete(stripe.sessions, session.Key)
-			}
-		}
-		stripe.mu.Unlock()
-		cancel(nil)
+	return r.WithContext(ctx), st
+}
+
+// close takes a request that has been served out.
+func (s *streams) close(st *stream) {
+	s.unregister(st)
+	st.cancel(nil)
+}
+
+func (s *streams) unregister(st *stream) {
+	stripe := &s.stripes[st.key[0]]
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	open := st.session
+	if open == nil {
+		return
+	}
+	open.remove(st)
+	if open.first == nil && stripe.sessions[st.key] == open {
+		delete(stripe.sessions, st.key)
+	}
+}
+
+// spare keeps a request that ends its own session from being cut by that: its
+// answer is still to be sent.
+func (s *streams) spare(ctx context.Context, key Key) {
+	if s == nil {
+		return
+	}
+	if st, ok := caddyhttp.GetVar(ctx, streamVar).(*stream); ok && st.key == key {
+		s.unregister(st)
 	}
 }
 
@@ -168,9 +191,6 @@ func (s *streams) cut(key Key) int {
 		st := open.first
 		open.remove(st)
 		st.cancel(errSessionEnded)
-		if st.abort != nil {
-			st.abort() // under the lock: the request is still being served
-		}
 		count++
 	}
 	return count
@@ -178,6 +198,9 @@ func (s *streams) cut(key Key) int {
 
 // Changed implements [WatchSink].
 func (s *streams) Changed(key Key) {
+	if s == nil {
+		return
+	}
 	stripe := &s.stripes[key[0]]
 	stripe.changes.Add(1)
 	stripe.mu.Lock()

@@ -22,6 +22,8 @@ CADDY_VERSION := $(shell awk '$$1 == "github.com/caddyserver/caddy/v2" { print $
 GO_TEST_FLAGS ?=
 # How long each fuzz target runs in `fuzz`; `test` gives each 10 seconds.
 FUZZTIME ?= 2m
+# More flags for the benchmark: make bench BENCH_FLAGS='-million -pairs 9'
+BENCH_FLAGS ?=
 # How often `race` runs every test.
 RACE_COUNT ?= 5
 
@@ -54,8 +56,9 @@ race: ## every test RACE_COUNT times under the race detector
 lint: ## formatting, linters, vet and builds for linux, darwin and windows
 	scripts/lint.sh
 
-bench: ## the benchmarks
-	go test -run '^$$' -bench . -benchmem $(GO_TEST_FLAGS) ./...
+bench: build ## measure the gate against a bare proxy, and write docs/performance.md
+	scripts/install-missing.sh
+	go run ./bench -write docs/performance.md $(BENCH_FLAGS)
 
 fuzz: ## every fuzz target for FUZZTIME (2m)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -104,19 +104,17 @@ func (s *Server) run(tb testing.TB, loading bool) error {
 // kept on disk, and waits until it answers.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
-	s.restart(tb, false)
+	if err := s.run(tb, false); err != nil {
+		tb.Fatalf("redistest: restart: %v", err)
+	}
 }
 
-// RestartLoading is Restart, but does not wait for the server to have loaded
-// what it has kept.
-func (s *Server) RestartLoading(tb testing.TB) {
+// RestartLoading is Restart with more arguments, and does not wait for the server
+// to have loaded what it has kept.
+func (s *Server) RestartLoading(tb testing.TB, args ...string) {
 	tb.Helper()
-	s.restart(tb, true)
-}
-
-func (s *Server) restart(tb testing.TB, loading bool) {
-	tb.Helper()
-	if err := s.run(tb, loading); err != nil {
+	s.args = append(s.args, args...)
+	if err := s.run(tb, true); err != nil {
 		tb.Fatalf("redistest: restart: %v", err)
 	}
 }

@@ -106,3 +106,14 @@ func StartTLS(tb testing.TB, a *Authority, args ...string) *Server {
 		return start(tb, port, a, append(a.Args(port), args...))
 	})
 }
+
+// UseCertificates has the server trust another file of authorities, and show
+// another certificate, to whoever connects from now on.
+func (s *Server) UseCertificates(tb testing.TB, ca, certificate, key string) {
+	tb.Helper()
+	s.CLI(tb, "CONFIG", "SET",
+		"tls-ca-cert-file", ca, "tls-cert-file", certificate, "tls-key-file", key)
+}
+
+// Trust has CLI trust another authority, and show its certificate.
+func (s *Server) Trust(a *Authority) { s.tls = a }

@@ -1,0 +1,135 @@
+// This file measures the check itself: what stands between a request and the app,
+// without the servers around it.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// BenchmarkAuthenticate is a check that asks Redis; one that the near cache
+// answers is in BenchmarkLookup.
+func BenchmarkAuthenticate(b *testing.B) {
+	config := RedisStore{Address: redistest.Start(b).Addr()}
+	if err := config.Provision(caddy.Context{}); err != nil {
+		b.Fatal(err)
+	}
+	store, err := config.Open()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	a := &App{
+		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
+		format:    nativeFormat{cookieName: defaultCookieName},
+		openStore: func() (Store, error) { return store, nil },
+	}
+	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := func(cookie string) *http.Request {
+		r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "/", http.NoBody)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Header.Set("Cookie", "theme=dark; "+cookie)
+		return r
+	}
+	anonymous, signedIn := request("lang=en"), request(defaultCookieName+"="+c.value)
+	check := func(r *http.Request, want bool) error {
+		if res, err := a.authenticate(r); err != nil || (res.session != nil) != want {
+			return fmt.Errorf("%v, %w", res, err)
+		}
+		return nil
+	}
+	b.Run("anonymous", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := check(anonymous, false); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("miss", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := check(signedIn, true); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("miss, 64 at once", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := check(signedIn, true); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	key := newKey()
+	value := storedValue(b, key)
+	b.Run("session", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := (nativeFormat{}).Decode(key, value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding json for comparison", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := json.Unmarshal(value, new(storedSession)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkCookie(b *testing.B) {
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r.Header.Set("Cookie", "theme=dark; consent=yes; "+defaultCookieName+"="+newSessionToken()+"; lang=en")
+	var buf [maxCredentials]Credential
+	b.Run("locate", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if got := locateCredentials(r, defaultCookieName, buf[:0]); len(got) != 1 {
+				b.Fatal(got)
+			}
+		}
+	})
+	c := locateCredentials(r, defaultCookieName, buf[:0])[0]
+	b.Run("key", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = nativeFormat{}.Key(c)
+		}
+	})
+	b.Run("cut", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			h := http.Header{"Cookie": r.Header["Cookie"]}
+			if !cutCookies(h, func(name string) bool { return name == defaultCookieName }) {
+				b.Fatal("nothing was cut")
+			}
+		}
+	})
+}

@@ -1,0 +1,207 @@
+// This file measures how cost and memory grow with the number of sessions.
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// everywhere is how many sessions a person has who logs out everywhere.
+const everywhere = 10_000
+
+// cached is how many sessions the near cache is weighed with.
+const cached = 20_000
+
+// benchGrowth fills the store step by step. The near cache is off, so that each
+// check meets the store.
+func (b *bench) benchGrowth(ctx context.Context, out *report) error {
+	gate, err := b.startCaddy(ctx, b.gate(b.cacheOff))
+	if err != nil {
+		return err
+	}
+	defer b.stop(gate.process)
+	if err := b.client.FlushAll(ctx).Err(); err != nil {
+		return err
+	}
+	sizes := []int{1_000, 100_000}
+	if b.o.million {
+		sizes = append(sizes, 1_000_000)
+	}
+	out.heading("With more sessions in the store")
+	table := out.table("sessions", "check: CPU µs", "p50", "p99", "logout: CPU µs", "p50", "p99",
+		"end 10 of one person", "end 1,000", fmt.Sprintf("end %d", everywhere))
+	have, bytesEach := 0, 0.0
+	for _, size := range sizes {
+		before := b.memory(ctx)
+		if _, err := b.fill(ctx, size-have, ""); err != nil {
+			return err
+		}
+		bytesEach = float64(b.memory(ctx)-before) / float64(size-have)
+		have = size
+		row := []any{size}
+		for _, flow := range []string{"check", "submit"} {
+			var samples []sample
+			for range 5 {
+				m, err := b.flowOnce(ctx, gate.process, flow, 2, 1500)
+				if err != nil {
+					return err
+				}
+				samples = append(samples, m)
+			}
+			row = append(row, tenths(median(samples, cpu)), micros(median(samples, p50)), micros(median(samples, p99)))
+		}
+		for _, n := range []int{10, 1_000, everywhere} {
+			took, err := b.endAll(ctx, gate, n)
+			if err != nil {
+				return err
+			}
+			row = append(row, took)
+		}
+		table.row(row...)
+	}
+	out.end(table)
+	return b.benchMemory(ctx, out, bytesEach)
+}
+
+// endAll ends the sessions of a person who has n, and returns how long it took.
+func (b *bench) endAll(ctx context.Context, gate *caddyServer, n int) (time.Duration, error) {
+	sessions, err := b.fill(ctx, n, "everywhere-"+newSession("").key[:8])
+	if err != nil {
+		return 0, err
+	}
+	c, err := dial(ctx, gate.addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	start := time.Now()
+	err = c.ask(200, "DELETE /sessions?all=true"+get+"X-Session-Token: "+sessions[0].credential+"\r\n\r\n")
+	took := time.Since(start)
+	var answer struct{ Count int }
+	if err == nil {
+		err = json.Unmarshal(c.body, &answer)
+	}
+	if err == nil && answer.Count != n {
+		err = fmt.Errorf("%d sessions of %d were ended", answer.Count, n)
+	}
+	return took.Round(10 * time.Microsecond), err
+}
+
+// memory returns the bytes that Redis has in use.
+func (b *bench) memory(ctx context.Context) int {
+	info, _ := b.client.Info(ctx, "memory").Result()
+	_, rest, _ := strings.Cut(info, "used_memory:")
+	number, _, _ := strings.Cut(rest, "\r\n")
+	n, _ := strconv.Atoi(number)
+	return n
+}
+
+// benchMemory weighs a session in Redis and in the near cache.
+func (b *bench) benchMemory(ctx context.Context, out *report, bytesEach float64) error {
+	sessions, err := b.fill(ctx, cached, "")
+	if err != nil {
+		return err
+	}
+	s := sessions[0]
+	value, err := b.client.MemoryUsage(ctx, sessionName(s.key), 0).Result()
+	if err != nil {
+		return err
+	}
+	text, err := b.client.Get(ctx, sessionName(s.key)).Bytes()
+	if err != nil {
+		return err
+	}
+	gate, err := b.startCaddy(ctx, b.gate(""))
+	if err != nil {
+		return err
+	}
+	defer b.stop(gate.process)
+	c, err := dial(ctx, gate.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := flows["submit"].run(c, s.credential); err != nil {
+		return err
+	}
+	tombstone, err := b.client.MemoryUsage(ctx, prefix+"revoked:{"+s.key+"}", 0).Result()
+	if err != nil {
+		return err
+	}
+	out.heading("Memory")
+	out.text("A session of a person with one session, whose JSON is %d bytes, takes %.0f bytes of Redis' memory: "+
+		"%d the session under its key, the rest the index of the person and Redis' own tables. "+
+		"A tombstone takes %d bytes.", len(text), bytesEach, value, tombstone)
+	if b.cacheOff == "" {
+		return nil
+	}
+	return b.weighCache(ctx, out, gate, c, sessions[1:])
+}
+
+func (b *bench) weighCache(ctx context.Context, out *report, gate *caddyServer, c *connection, sessions []session) error {
+	before, err := heap(ctx, gate)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := flows["whoami"].run(c, s.credential); err != nil {
+			return err
+		}
+	}
+	after, err := heap(ctx, gate)
+	if err != nil {
+		return err
+	}
+	out.text("In the near cache each of %d such sessions takes %.0f bytes of Caddy's heap.",
+		len(sessions), float64(after-before)/float64(len(sessions)))
+	return nil
+}
+
+// heap returns what is alive on a Caddy's heap, in bytes, after it was swept.
+func heap(ctx context.Context, server *caddyServer) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.admin+"/debug/pprof/heap?gc=1&debug=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if number, ok := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); ok {
+			return strconv.Atoi(number)
+		}
+	}
+	return 0, errors.New("the profile does not tell the heap")
+}
+
+// benchCheck runs the benchmarks of the check itself, without servers around it.
+func (b *bench) benchCheck(ctx context.Context, out *report) error {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(Lookup|Authenticate|Decode|Cookie)", "-benchmem", ".")
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("go test: %w\n%s", err, text)
+	}
+	var lines []string
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(line, []byte("Benchmark")) {
+			lines = append(lines, strings.TrimSpace(string(line)))
+		}
+	}
+	out.heading("The check itself")
+	out.text("```\n%s\n```", strings.Join(lines, "\n"))
+	return nil
+}

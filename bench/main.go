@@ -1,0 +1,127 @@
+// Command bench measures what the gate costs, side by side with a bare proxy and
+// with what others do, and writes the tables of docs/performance.md. It starts
+// every server it needs on the loopback interface and ends what it started.
+//
+//	go run ./bench            all, on bin/caddy (see make build)
+//	go run ./bench -million   also with 10⁶ sessions in the store
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options is what a run was asked for.
+type options struct {
+	caddy   string
+	page    string
+	pairs   int
+	each    time.Duration
+	million bool
+	only    string
+	against string
+	// profile and connections are for taking a profile instead of measuring.
+	profile     string
+	connections int
+	flow        string
+	cached      bool
+}
+
+// wants reports whether a section is to be measured.
+func (o *options) wants(section string) bool {
+	return o.only == "" || strings.Contains(","+o.only+",", ","+section+",")
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	// The program is also the servers and the clients that it starts.
+	if len(args) > 0 {
+		switch args[0] {
+		case "load":
+			return loadMain(ctx)
+		case "upstream":
+			return upstreamMain(ctx, args[1:])
+		case "checker":
+			return checkerMain(ctx, args[1:])
+		}
+	}
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&o.caddy, "caddy", "bin/caddy", "the Caddy to measure")
+	flags.StringVar(&o.page, "write", "", "the page whose tables to replace, such as docs/performance.md")
+	flags.IntVar(&o.pairs, "pairs", 5, "pairs of measurements a row")
+	flags.DurationVar(&o.each, "time", 1500*time.Millisecond, "how long one measurement takes")
+	flags.BoolVar(&o.million, "million", false, "grow the store to 10⁶ sessions too")
+	flags.StringVar(&o.only, "only", "", "sections, with commas between: check,proxy,flows,lag,growth (default all)")
+	flags.StringVar(&o.against, "against", "", "measure only the gate, against this other Caddy")
+	flags.StringVar(&o.profile, "profile", "", "measure nothing: write a CPU profile of the gate to this file")
+	flags.IntVar(&o.connections, "connections", 64, "how many connections there are for -profile")
+	flags.StringVar(&o.flow, "flow", "check", "what they do for -profile: check, whoami, submit, cycle or api")
+	flags.BoolVar(&o.cached, "cached", false, "with the near cache, for -profile and -against")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return measure(ctx, &o, args)
+}
+
+// measure runs the sections one after the other, so that none disturbs another.
+func measure(ctx context.Context, o *options, args []string) error {
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if o.profile != "" {
+		return b.benchProfile(ctx)
+	}
+	out := newReport(os.Stdout)
+	if o.against != "" {
+		return b.benchAgainst(ctx, out)
+	}
+	out.machine(ctx, o, args)
+	start, before := time.Now(), machineBusy()
+	sections := []struct {
+		name string
+		run  func(context.Context, *report) error
+	}{
+		{"check", b.benchCheck},
+		{"proxy", b.benchProxy},
+		{"flows", b.benchFlows},
+		{"lag", b.benchLag},
+		{"growth", b.benchGrowth},
+	}
+	for _, section := range sections {
+		if !o.wants(section.name) {
+			continue
+		}
+		if err := section.run(ctx, out); err != nil {
+			return fmt.Errorf("%s: %w", section.name, err)
+		}
+	}
+	elapsed := time.Since(start)
+	out.text("The run took %s. Other programs of this machine used %s of its processors meanwhile.",
+		elapsed.Round(time.Second), percent((machineBusy()-before-b.ownCPU())/(elapsed.Seconds()*cores())))
+	if o.page == "" {
+		return nil
+	}
+	return out.replaceIn(o.page)
+}
+
+func percent(share float64) string { return strconv.Itoa(int(100*max(0, share)+0.5)) + " %" }

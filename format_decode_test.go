@@ -1,0 +1,91 @@
+// This file holds the quick decoder against encoding/json.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// storedValue is a session as the encoder writes it.
+func storedValue(tb testing.TB, key Key) []byte {
+	tb.Helper()
+	at := time.Date(2026, 11, 22, 10, 0, 0, 123_000_000, time.UTC)
+	value, err := nativeFormat{}.Encode(&Session{
+		Key: key, ID: key.ID(), Identity: "alice", Method: "password",
+		Traits:   json.RawMessage(`{"email":"alice@example.com","name":{"first":"Alice","last":"\u00c4\"}"}}`),
+		IssuedAt: at, AuthenticatedAt: at, ExpiresAt: at.Add(24 * time.Hour),
+		Device: Device{IPAddress: "192.0.2.7", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return value
+}
+
+// oddValues are values that only one of two readers may get wrong.
+func oddValues(tb testing.TB) []string {
+	tb.Helper()
+	plain := string(storedValue(tb, newKey()))
+	return []string{
+		plain,
+		strings.ReplaceAll(strings.ReplaceAll(plain, ",", " , "), ":\"", " : \""),
+		`{"v":1,"id":"a","identity":"b","issued_at":"2026-11-22T10:00:00Z","expires_at":"2026-11-23T10:00:00+01:00"}`,
+		strings.Replace(plain, "alice", `al\u0069ce`, 1),
+		strings.Replace(plain, "alice", "al\xffce", 1),
+		strings.Replace(plain, "alice", "al\x00ce", 1),
+		strings.Replace(plain, "alice", "älïce", 1),
+		strings.Replace(plain, `"identity"`, `"Identity"`, 1),
+		strings.Replace(plain, `"identity"`, `"identity":"bob","identity"`, 1),
+		strings.Replace(plain, `"identity":"alice"`, `"identity":"alice","IDENTITY":"bob"`, 1),
+		strings.Replace(plain, `"identity":"alice"`, `"identity":null`, 1),
+		strings.Replace(plain, `"identity":"alice"`, `"identity":1`, 1),
+		strings.Replace(plain, `"v":1`, `"v":10`, 1),
+		strings.Replace(plain, `"v":1`, `"v":01`, 1),
+		strings.Replace(plain, `"v":1`, `"v":1.0`, 1),
+		strings.Replace(plain, `"v":1`, `"v":1,"new":[]`, 1),
+		strings.Replace(plain, `"v":1,`, `"v":1`, 1),
+		strings.Replace(plain, `"v":1,`, `"v":1,,`, 1),
+		strings.Replace(plain, `{"email"`, `[{"email"`, 1),
+		strings.Replace(plain, `{"email"`, `{{"email"`, 1),
+		strings.Replace(plain, `{"ip_address"`, `{"ip_address":"192.0.2.8","ip_address"`, 1),
+		strings.Replace(plain, `10:00:00.123Z`, `25:00:00Z`, 1),
+		plain + plain, plain + " \n", plain + "x", plain[:len(plain)-1], plain[1:], plain[:40],
+		"", "null", "{}", "[]", `{"v":1,}`, `{"traits":"text"}`, `{"traits":{}}`, `{"traits":}`, `{"device":{}}`, `{"device":null}`,
+	}
+}
+
+// sameAsJSON compares the decoder with encoding/json.
+func sameAsJSON(t *testing.T, value []byte) {
+	t.Helper()
+	var want, got storedSession
+	wantErr, gotErr := json.Unmarshal(value, &want), decodeStored(value, &got)
+	if (wantErr == nil) != (gotErr == nil) {
+		t.Fatalf("%q: error %v, want %v", value, gotErr, wantErr)
+	}
+	if wantErr == nil && !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q:\n%+v, want\n%+v", value, got, want)
+	}
+}
+
+func TestDecodeStored(t *testing.T) {
+	for _, value := range oddValues(t) {
+		sameAsJSON(t, []byte(value))
+	}
+	// What we write ourselves is read the quick way, with spaces or without.
+	for _, value := range oddValues(t)[:3] {
+		if !decodePlain([]byte(value), new(storedSession)) {
+			t.Errorf("not read the quick way: %s", value)
+		}
+	}
+}
+
+func FuzzDecodeStored(f *testing.F) {
+	for _, value := range oddValues(f) {
+		f.Add([]byte(value))
+	}
+	f.Fuzz(sameAsJSON)
+}

@@ -1,0 +1,177 @@
+// This file keeps WebSockets, server-sent events and a download open through two
+// proxies on one Redis, and ends their session in every way there is.
+
+package integration_test
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"golang.org/x/net/websocket"
+)
+
+// newStreamingApp starts an app that never stops talking.
+func newStreamingApp(t *testing.T) string {
+	t.Helper()
+	talk := func(w http.ResponseWriter, r *http.Request, text string) {
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, text); err != nil {
+				return
+			}
+			if http.NewResponseController(w).Flush() != nil {
+				return
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/app/ws", websocket.Handler(func(ws *websocket.Conn) {
+		_, _ = io.Copy(ws, ws) // says back what it hears
+	}))
+	mux.HandleFunc("/app/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		talk(w, r, "data: tick\n\n")
+	})
+	mux.HandleFunc("/app/download", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		talk(w, r, strings.Repeat("x", 4096))
+	})
+	app := httptest.NewServer(mux)
+	t.Cleanup(app.Close)
+	return app.Listener.Addr().String()
+}
+
+// openStream is a connection that is open: say makes sure of it, and fails when
+// it is not any more.
+type openStream struct {
+	name string
+	say  func() error
+}
+
+// openStreams opens one of each kind with the credential.
+func openStreams(t *testing.T, s *caddyServer, token string) []openStream {
+	t.Helper()
+	config, err := websocket.NewConfig("ws://127.0.0.1:"+s.port+"/app/ws", "http://127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Header.Set("Authorization", "Bearer "+token)
+	ws, err := config.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ws.Close() })
+	streams := []openStream{{"WebSocket", func() error {
+		if err := websocket.Message.Send(ws, "hello"); err != nil {
+			return err
+		}
+		var back string
+		return websocket.Message.Receive(ws, &back)
+	}}}
+	for _, name := range []string{"events", "download"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL("/app/"+name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		resp, err := client.Transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: status %d", name, resp.StatusCode)
+		}
+		body := bufio.NewReader(resp.Body)
+		streams = append(streams, openStream{name, func() error {
+			_, err := io.ReadFull(body, make([]byte, 12))
+			return err
+		}})
+	}
+	return streams
+}
+
+// wantOpen checks that all streams live.
+func wantOpen(t *testing.T, streams []openStream) {
+	t.Helper()
+	for _, stream := range streams {
+		if err := stream.say(); err != nil {
+			t.Fatalf("%s: %v", stream.name, err)
+		}
+	}
+}
+
+// wantClosed reads all streams to their end, and says how long that took.
+func wantClosed(t *testing.T, streams []openStream, since time.Time) {
+	t.Helper()
+	for _, stream := range streams {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for stream.say() == nil {
+			}
+		}()
+		select {
+		case <-ended:
+			t.Logf("%s: closed within %v", stream.name, time.Since(since).Round(time.Millisecond))
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s goes on after the end of its session", stream.name)
+		}
+	}
+}
+
+func TestStreamsAreCut(t *testing.T) {
+	redis := redistest.Start(t)
+	site := "handle /app/* {\n session_auth\n reverse_proxy " + newStreamingApp(t) + "\n }"
+	one := startWith(t, redisStore(redis), site)
+	two := startWith(t, redisStore(redis), site)
+	end := []struct {
+		name string
+		end  func(token string)
+	}{
+		{"logout on the other server", func(token string) {
+			if a := call(t, http.MethodDelete, two.URL("/self-service/logout/api"), "", "Authorization: Bearer "+token); a.status != http.StatusNoContent {
+				t.Fatalf("logout: %d", a.status)
+			}
+		}},
+		{"logout on the same server", func(token string) {
+			if a := call(t, http.MethodDelete, one.URL("/self-service/logout/api"), "", "Authorization: Bearer "+token); a.status != http.StatusNoContent {
+				t.Fatalf("logout: %d", a.status)
+			}
+		}},
+		{"another device ends all", func(string) {
+			if a := call(t, http.MethodDelete, two.URL("/sessions?all=true"), "", "Authorization: Bearer "+signIn(t, two)); a.status != http.StatusOK {
+				t.Fatalf("end all: %d", a.status)
+			}
+		}},
+		{"redis-cli DEL", func(string) {
+			keys := strings.Fields(redis.CLI(t, "--raw", "KEYS", "caddy-logout:session:*"))
+			redis.CLI(t, append([]string{"DEL"}, keys...)...)
+		}},
+		{"redis-cli FLUSHALL", func(string) { redis.CLI(t, "FLUSHALL") }},
+		{"expiry", nil},
+	}
+	for _, test := range end {
+		t.Run(test.name, func(t *testing.T) {
+			token := signIn(t, one)
+			if test.end == nil {
+				var got issued
+				decode(t, call(t, http.MethodPost, one.AdminURL("/sessions"), `{"identity":"alice","lifespan":"3s"}`).body, &got)
+				token = got.Token
+			}
+			streams := openStreams(t, one, token)
+			wantOpen(t, streams)
+			since := time.Now()
+			if test.end != nil {
+				test.end(token)
+			}
+			wantClosed(t, streams, since)
+		})
+	}
+}

@@ -1,0 +1,115 @@
+// This file shares what a store reports of changes among all who want to know:
+// one listener for each open store, whoever asks for it and however often.
+
+package caddylogout
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// reports passes what a store reports on to any number of sinks. It begins to
+// listen with the first one, and ends with the store.
+type reports struct {
+	watcher Watcher // nil: the store reports nothing
+
+	mu       sync.RWMutex // written by all but Changed and ChangedAll
+	sinks    []WatchSink
+	stop     func()
+	until    time.Time // of the last proof; zero: not armed
+	refused  bool
+	starting sync.Once
+}
+
+// newReports shares what store reports, if it does.
+func newReports(store Store) *reports {
+	watcher, _ := store.(Watcher)
+	return &reports{watcher: watcher}
+}
+
+// subscribe tells sink how things stand and then what happens, until the
+// function that it returns is called. It returns nil if the store reports nothing.
+func (r *reports) subscribe(sink WatchSink) (unsubscribe func()) {
+	if r.watcher == nil {
+		return nil
+	}
+	r.mu.Lock()
+	r.sinks = append(r.sinks, sink)
+	switch {
+	case !r.until.IsZero():
+		sink.Armed(r.until)
+	case r.refused:
+		sink.Refused()
+	}
+	r.mu.Unlock()
+	r.starting.Do(func() {
+		stop := r.watcher.Watch(r)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.stop = stop
+	})
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.sinks = slices.DeleteFunc(r.sinks, func(s WatchSink) bool { return s == sink })
+		sink.Disarmed()
+	}
+}
+
+// close ends the listening. It comes before the store is closed.
+func (r *reports) close() {
+	r.mu.RLock()
+	stop := r.stop
+	r.mu.RUnlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// pass notes how things stand and tells all sinks.
+func (r *reports) pass(until time.Time, refused bool, tell func(WatchSink)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until, r.refused = until, refused
+	for _, sink := range r.sinks {
+		tell(sink)
+	}
+}
+
+// Armed implements [WatchSink].
+func (r *reports) Armed(until time.Time) {
+	r.pass(until, false, func(sink WatchSink) { sink.Armed(until) })
+}
+
+// Alive implements [WatchSink].
+func (r *reports) Alive(until time.Time) {
+	r.pass(until, false, func(sink WatchSink) { sink.Alive(until) })
+}
+
+// Disarmed implements [WatchSink].
+func (r *reports) Disarmed() { r.pass(time.Time{}, false, WatchSink.Disarmed) }
+
+// Refused implements [WatchSink].
+func (r *reports) Refused() { r.pass(time.Time{}, true, WatchSink.Refused) }
+
+// Changed implements [WatchSink].
+func (r *reports) Changed(key Key) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, sink := range r.sinks {
+		sink.Changed(key)
+	}
+}
+
+// ChangedAll implements [WatchSink].
+func (r *reports) ChangedAll() {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, sink := range r.sinks {
+		sink.ChangedAll()
+	}
+}
+
+// Interface guard.
+var _ WatchSink = (*reports)(nil)

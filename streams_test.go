@@ -1,0 +1,261 @@
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// withStreams gives the app what looks after its streams.
+func (a *testApp) withStreams(t *testing.T) *streams {
+	t.Helper()
+	store, err := a.openStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.streams = newStreams(store, a.time)
+	t.Cleanup(a.streams.Close)
+	return a.streams
+}
+
+// serveStream passes a gate and stays with the app until its context is done or
+// release is closed. ended gets why.
+func (a *testApp) serveStream(t *testing.T, gate *SessionAuth, c Credential, release <-chan struct{}) (ended <-chan error) {
+	t.Helper()
+	result, inside := make(chan error, 1), make(chan struct{})
+	next := func(_ http.ResponseWriter, r *http.Request) error {
+		close(inside)
+		select {
+		case <-r.Context().Done():
+			result <- context.Cause(r.Context())
+		case <-release:
+			result <- nil
+		}
+		return nil
+	}
+	r := newRequest(t, http.MethodGet, "/", sessionCookieLine(c))
+	go func() { _ = gate.ServeHTTP(httptest.NewRecorder(), r, handlerFunc(next)) }()
+	<-inside
+	return result
+}
+
+type handlerFunc func(http.ResponseWriter, *http.Request) error
+
+func (f handlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) error { return f(w, r) }
+
+func wantEnded(t *testing.T, ended <-chan error, want error) {
+	t.Helper()
+	select {
+	case got := <-ended:
+		if !errors.Is(got, want) {
+			t.Errorf("ended by %v, want %v", got, want)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("goes on")
+	}
+}
+
+func TestStreamsEndWithTheSession(t *testing.T) {
+	end := map[string]func(a *testApp, s *Session) error{
+		"logout on this server": func(a *testApp, s *Session) error { _, err := a.revoke(t.Context(), s); return err },
+		"logout everywhere": func(a *testApp, s *Session) error {
+			_, err := a.revokeKeys(t.Context(), s.Identity, func(Key) bool { return true })
+			return err
+		},
+		// As another server does it: only the store knows, and then reports.
+		"elsewhere, reported": func(a *testApp, s *Session) error {
+			a.streams.Armed(time.Now().Add(time.Hour))
+			store, _ := a.openStore()
+			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
+			a.streams.Changed(s.Key)
+			return err
+		},
+		"elsewhere, unreported": func(a *testApp, s *Session) error {
+			store, _ := a.openStore()
+			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
+			return err
+		},
+		"expiry": func(a *testApp, s *Session) error { a.advance(s.ExpiresAt.Sub(a.time())); return nil },
+	}
+	for name, end := range end {
+		t.Run(name, func(t *testing.T) {
+			a := newTestApp(t, nil)
+			a.withStreams(t)
+			gate := newGate(t, a, &SessionAuth{})
+			c, s := a.signIn(t, "alice", "")
+			other, _ := a.signIn(t, "bob", "")
+			release := make(chan struct{})
+			one, two, bobs := a.serveStream(t, gate, c, release), a.serveStream(t, gate, c, release), (<-chan error)(nil)
+			if name != "expiry" {
+				bobs = a.serveStream(t, gate, other, release)
+			}
+			if err := end(a, s); err != nil {
+				t.Fatal(err)
+			}
+			wantEnded(t, one, errSessionEnded)
+			wantEnded(t, two, errSessionEnded)
+			close(release)
+			if bobs != nil {
+				wantEnded(t, bobs, nil)
+			}
+		})
+	}
+}
+
+func TestStreamsKeep(t *testing.T) {
+	a := newTestApp(t, nil)
+	a.withStreams(t)
+	c, s := a.signIn(t, "alice", "")
+	release := make(chan struct{})
+	kept := a.serveStream(t, newGate(t, a, &SessionAuth{KeepStreams: true}), c, release)
+	cut := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
+	if _, err := a.revoke(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	wantEnded(t, cut, errSessionEnded)
+	close(release)
+	wantEnded(t, kept, nil)
+}
+
+// The request that ends its own session still gets its answer.
+func TestStreamsSpareTheLogoutItself(t *testing.T) {
+	a := newTestApp(t, nil)
+	a.withStreams(t)
+	c, s := a.signIn(t, "alice", "")
+	served := false
+	next := func(_ http.ResponseWriter, r *http.Request) error {
+		if _, err := a.revoke(r.Context(), s); err != nil {
+			return err
+		}
+		served = r.Context().Err() == nil
+		return nil
+	}
+	serve(t, newGate(t, a, &SessionAuth{}), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), next)
+	if !served || a.alive(t, c) {
+		t.Errorf("served %v, session live %v", served, a.alive(t, c))
+	}
+}
+
+// An outage is not a logout: streams go on, and end when the store says so.
+func TestStreamsDuringAnOutage(t *testing.T) {
+	a := newTestApp(t, nil)
+	store, _ := a.openStore()
+	flaky := &flakyStore{Store: store}
+	a.streams = newStreams(flaky, a.time)
+	t.Cleanup(a.streams.Close)
+	c, s := a.signIn(t, "alice", "")
+	release := make(chan struct{})
+	defer close(release)
+	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
+	flaky.setAway(true)
+	if _, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt); err != nil {
+		t.Fatal(err)
+	}
+	a.streams.check(true)
+	select {
+	case err := <-ended:
+		t.Fatalf("ended during the outage: %v", err)
+	default:
+	}
+	flaky.setAway(false)
+	wantEnded(t, ended, errSessionEnded)
+}
+
+// flakyStore can be away for those who read.
+type flakyStore struct {
+	Store
+	mu   sync.Mutex
+	away bool
+}
+
+func (f *flakyStore) setAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+func (f *flakyStore) Get(ctx context.Context, key Key) (Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.away {
+		return Record{}, errAway
+	}
+	return f.Store.Get(ctx, key)
+}
+
+// A session that ends between the check at the gate and the registration of the
+// request is not missed.
+func TestStreamsRegisterTooLate(t *testing.T) {
+	a := newTestApp(t, nil)
+	s := a.withStreams(t)
+	s.Armed(time.Now().Add(time.Hour)) // so that no tick looks it up
+	c, session := a.signIn(t, "alice", "")
+	found, err := a.lookup(t.Context(), c)
+	if err != nil || found.session == nil {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	store, _ := a.openStore()
+	if _, err := store.Revoke(t.Context(), session.Key, "alice", a.time(), session.ExpiresAt); err != nil {
+		t.Fatal(err)
+	}
+	s.Changed(session.Key)
+	r, st := s.open(newRequest(t, http.MethodGet, "/"), found.session, found.changes)
+	defer s.close(st)
+	select {
+	case <-r.Context().Done():
+	case <-time.After(20 * time.Second):
+		t.Error("goes on")
+	}
+}
+
+// What has been served leaves nothing behind.
+func TestStreamsForget(t *testing.T) {
+	a := newTestApp(t, nil)
+	s := a.withStreams(t)
+	_, session := a.signIn(t, "alice", "")
+	var open []*stream
+	for range 3 {
+		_, st := s.open(newRequest(t, http.MethodGet, "/"), session, s.changesOf(session.Key))
+		open = append(open, st)
+	}
+	for _, i := range []int{1, 0, 2} {
+		s.close(open[i])
+	}
+	if n := len(s.stripes[session.Key[0]].sessions); n != 0 {
+		t.Errorf("%d sessions left", n)
+	}
+	s.close(open[1]) // again
+	if cut := s.cut(session.Key); cut != 0 {
+		t.Errorf("%d cut", cut)
+	}
+}
+
+// Ten thousand streams cost one goroutine, and are cut at once.
+func TestManyStreams(t *testing.T) {
+	const many = 10_000
+	a := newTestApp(t, nil)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	store, _ := a.openStore()
+	s := newStreams(store, a.time)
+	defer s.Close()
+	_, session := a.signIn(t, "alice", "")
+	contexts := make([]context.Context, 0, many)
+	for range many {
+		r, _ := s.open(newRequest(t, http.MethodGet, "/"), session, s.changesOf(session.Key))
+		contexts = append(contexts, r.Context())
+	}
+	if cut := s.cut(session.Key); cut != many {
+		t.Errorf("%d cut, want %d", cut, many)
+	}
+	for _, ctx := range contexts {
+		if ctx.Err() == nil {
+			t.Fatal("one goes on")
+		}
+	}
+}
