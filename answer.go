@@ -6,6 +6,7 @@ package caddylogout
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -92,6 +93,25 @@ func clip(s string, n int) string {
 		return s
 	}
 	return s[:n] + "…"
+}
+
+// bodyError says what is wrong with a body without quoting it, or Go.
+func bodyError(err error) *apiError {
+	var tooLarge *http.MaxBytesError
+	var wrongType *json.UnmarshalTypeError
+	reason := "Unable to decode JSON payload: it is not valid JSON."
+	switch {
+	case errors.As(err, &tooLarge):
+		return newError(http.StatusRequestEntityTooLarge, "request_body_too_large",
+			"The body of this request is larger than 64 KiB.", msgBadRequest)
+	case errors.As(err, &wrongType) && wrongType.Field == "":
+		reason = "Unable to decode JSON payload: want an object."
+	case errors.As(err, &wrongType):
+		reason = "Unable to decode JSON payload: a field has the wrong type."
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		reason = "Unable to decode JSON payload: it ends too early."
+	}
+	return newError(http.StatusBadRequest, "request_body_invalid", reason, msgBadRequest)
 }
 
 // asAPIError turns any error into one that a client may see.

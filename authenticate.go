@@ -46,6 +46,7 @@ type lookupResult struct {
 	session   *Session  // live, or nil
 	revokedAt time.Time // of a tombstone, or zero
 	pending   bool      // its logout waits for the store
+	lastUsed  time.Time // of a live session, as far as this server knows
 	changes   uint64    // what was reported of the key before it was looked up
 }
 
@@ -55,8 +56,21 @@ func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
 	return a.lookupKey(ctx, a.format.Key(c))
 }
 
-// lookupKey asks about one key.
+// lookupKey asks about one key, and notes the use of its session.
 func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
+	return a.ask(ctx, key, a.touch)
+}
+
+// peek asks about one key for somebody else: to be looked at in a list is no
+// use, and must not keep an idle session alive.
+func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
+	return a.ask(ctx, key, func(context.Context, Store, *cached, time.Time) {})
+}
+
+// noteUse is told of each session that was found live.
+type noteUse = func(ctx context.Context, store Store, known *cached, now time.Time)
+
+func (a *App) ask(ctx context.Context, key Key, note noteUse) (lookupResult, error) {
 	if a.isPending(key) {
 		return lookupResult{pending: true}, nil
 	}
@@ -68,13 +82,13 @@ func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
 	if known := a.cache.get(key, now); known != nil && !a.idle(known, now) {
-		return a.judge(ctx, store, known, now, changes), nil
+		return a.judge(ctx, store, known, now, changes, note), nil
 	}
 	known, err := a.readThrough(ctx, store, key, now)
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.judge(ctx, store, known, now, changes), nil
+	return a.judge(ctx, store, known, now, changes, note), nil
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
@@ -115,8 +129,8 @@ func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 	return known, nil
 }
 
-// judge says what is known of a key comes to now, and notes the use.
-func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64) lookupResult {
+// judge says what is known of a key comes to now.
+func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
 	s := known.session
 	if s == nil {
 		return lookupResult{revokedAt: known.revokedAt}
@@ -125,9 +139,9 @@ func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Ti
 		return lookupResult{}
 	}
 	if a.IdleTimeout > 0 {
-		a.touch(ctx, store, known, now)
+		note(ctx, store, known, now)
 	}
-	return lookupResult{session: s, changes: changes}
+	return lookupResult{session: s, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
 
 // idle reports whether a session was not used for longer than idle_timeout.

@@ -225,6 +225,7 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		strip_credentials [on|off]
 //		streams           close|keep
 //		issue_on_header   <name>
+//		no_store          [on|off]
 //	}
 func (g *SessionAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -265,8 +266,10 @@ func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) err
 		return g.unmarshalStreams(d)
 	case "issue_on_header":
 		return checkedArg(d, &g.IssueOnHeader, validateHeaderName)
+	case "no_store":
+		return switchArg(d, &g.NoStore)
 	default:
-		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, streams or issue_on_header", option)
+		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, streams, issue_on_header or no_store", option)
 	}
 }
 

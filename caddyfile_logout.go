@@ -38,6 +38,7 @@ func parseLogout(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //
 //	logout [<matcher>] [<path…>] {
 //		sessions_api    [on|off]
+//		sessions_page   <path>
 //		app_first       [on|off]
 //		app_timeout     <duration>
 //		keep_response   [on|off]
@@ -75,6 +76,8 @@ func (l *Logout) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	switch option {
 	case "sessions_api":
 		return switchArg(d, &l.SessionsAPI)
+	case "sessions_page":
+		return checkedArg(d, &l.SessionsPage, validateSessionsPage)
 	case "app_first":
 		return switchArg(d, &l.AppFirst)
 	case "app_timeout":
@@ -100,7 +103,7 @@ func (l *Logout) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		}
 		return nil
 	default:
-		return d.Errf("unknown option %q of logout: want sessions_api, app_first, app_timeout, keep_response, return_url, query, logout_on, strip_cookies or clear_site_data", option)
+		return d.Errf("unknown option %q of logout: want sessions_api, sessions_page, app_first, app_timeout, keep_response, return_url, query, logout_on, strip_cookies or clear_site_data", option)
 	}
 }
 

@@ -180,14 +180,16 @@ func TestDocumentedTestsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := documents(t)["docs/ory-compatibility.md"]
-	names := testName.FindAllStringSubmatch(text, -1)
-	if len(names) == 0 {
-		t.Fatal("docs/ory-compatibility.md names no test")
-	}
-	for _, name := range names {
-		if !bytes.Contains(tests.Bytes(), []byte("func "+name[1]+"(")) {
-			t.Errorf("there is no test %s", name[1])
+	all := documents(t)
+	for _, document := range []string{"docs/ory-compatibility.md", "docs/security.md"} {
+		names := testName.FindAllStringSubmatch(all[document], -1)
+		if len(names) == 0 {
+			t.Errorf("%s names no test", document)
+		}
+		for _, name := range names {
+			if !bytes.Contains(tests.Bytes(), []byte("func "+name[1]+"(")) {
+				t.Errorf("%s: there is no test %s", document, name[1])
+			}
 		}
 	}
 }

@@ -42,6 +42,9 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
 		g.app.dropForeignCookies(h, r)
+		if previous.session != nil && g.NoStore != nil && *g.NoStore {
+			noStore(h, status)
+		}
 		if g.IssueOnHeader == "" {
 			return false
 		}

@@ -129,8 +129,16 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 }
 
+// listedSession is a session in the list of a person's sessions.
+type listedSession struct {
+	*Session
+	// lastUsed is the last use that is known of. It means something with
+	// idle_timeout only: without it, uses are not noted.
+	lastUsed time.Time
+}
+
 // sessionsOf lists the live sessions of a person, newest first.
-func (a *App) sessionsOf(ctx context.Context, identity string) ([]*Session, error) {
+func (a *App) sessionsOf(ctx context.Context, identity string) ([]listedSession, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -139,26 +147,31 @@ func (a *App) sessionsOf(ctx context.Context, identity string) ([]*Session, erro
 	if err != nil {
 		return nil, err
 	}
-	sessions := make([]*Session, 0, len(keys))
+	sessions := make([]listedSession, 0, len(keys))
 	for _, key := range keys {
-		found, err := a.lookupKey(ctx, key.Key)
+		found, err := a.peek(ctx, key.Key)
 		if err != nil {
 			return nil, err
 		}
 		if found.session != nil {
-			sessions = append(sessions, found.session)
+			sessions = append(sessions, listedSession{found.session, found.lastUsed})
 		}
 	}
-	slices.SortFunc(sessions, func(x, y *Session) int {
+	slices.SortFunc(sessions, func(x, y listedSession) int {
 		return cmp.Or(y.IssuedAt.Compare(x.IssuedAt), strings.Compare(x.ID, y.ID))
 	})
 	return sessions, nil
 }
 
+// maxRevokePasses bounds how often the index is read again for sessions that
+// were made meanwhile. Whoever signs in without end is not waited for.
+const maxRevokePasses = 5
+
 // revokeKeys ends the sessions of a person that are listed in the index and
 // returns how many really ended. It goes by the index and not by the sessions:
 // one that is just being made is listed first, gets its tombstone here, and
-// never comes to life.
+// never comes to life. Then it reads the index again, until nothing is new in
+// it: one that was made meanwhile ends, too.
 func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bool) (int, error) {
 	store, err := a.openStore()
 	if err != nil {
@@ -166,15 +179,26 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
-	keys, err := store.Keys(ctx, identity)
-	if err != nil {
-		return 0, err
+	count, done := 0, make(map[Key]bool)
+	for range maxRevokePasses {
+		keys, err := store.Keys(ctx, identity)
+		if err != nil {
+			return count, err
+		}
+		keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return done[key.Key] || !pick(key.Key) })
+		if len(keys) == 0 {
+			break
+		}
+		now := a.now()
+		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
+		for _, key := range keys {
+			a.forget(key.Key, now, err)
+			done[key.Key] = true
+		}
+		count += ended
+		if err != nil {
+			return count, err
+		}
 	}
-	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !pick(key.Key) })
-	now := a.now()
-	count, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
-	for _, key := range keys {
-		a.forget(key.Key, now, err)
-	}
-	return count, err
+	return count, nil
 }

@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,6 +35,10 @@ type Logout struct {
 	// belong to the app, and of /sessions only whoami is served. Default: true.
 	SessionsAPI *bool `json:"sessions_api,omitempty"`
 
+	// SessionsPage is the path of a page on which people see where they are
+	// signed in, and sign out there, such as /account/sessions. Default: none.
+	SessionsPage string `json:"sessions_page,omitempty"`
+
 	AppLogout
 
 	app *App
@@ -53,10 +58,21 @@ func (l *Logout) Provision(ctx caddy.Context) error {
 	return l.AppLogout.provision()
 }
 
+// Validate implements caddy.Validator.
+func (l *Logout) Validate() error {
+	if err := validateSessionsPage(l.SessionsPage); err != nil {
+		return fmt.Errorf("logout: sessions_page: %w", err)
+	}
+	return l.AppLogout.Validate()
+}
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if serve := l.route(ownPath(r, l.app.Prefix)); serve != nil {
 		return serve(w, r)
+	}
+	if l.SessionsPage != "" && ownPath(r, "") == l.SessionsPage {
+		return l.sessionsPage(w, r)
 	}
 	if l.isAppLogout(r) {
 		return l.appLogout(w, r, next)
@@ -89,6 +105,8 @@ func (l *Logout) route(path string) serveFunc {
 		return l.submit
 	case "/self-service/logout/api":
 		return l.endByToken
+	case "/self-service/logout/done":
+		return l.app.serveDone
 	case errorsPath:
 		return l.app.serveError
 	case "/sessions/whoami":

@@ -5,7 +5,6 @@ package caddylogout
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 )
@@ -82,23 +81,4 @@ func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credenti
 		return nil, bodyError(err)
 	}
 	return appendCredential(nil, body.SessionToken, SourceHeader), nil
-}
-
-// bodyError says what is wrong with a body without quoting it, or Go.
-func bodyError(err error) *apiError {
-	var tooLarge *http.MaxBytesError
-	var wrongType *json.UnmarshalTypeError
-	reason := "Unable to decode JSON payload: it is not valid JSON."
-	switch {
-	case errors.As(err, &tooLarge):
-		return newError(http.StatusRequestEntityTooLarge, "request_body_too_large",
-			"The body of this request is larger than 64 KiB.", msgBadRequest)
-	case errors.As(err, &wrongType) && wrongType.Field == "":
-		reason = "Unable to decode JSON payload: want an object."
-	case errors.As(err, &wrongType):
-		reason = "Unable to decode JSON payload: a field has the wrong type."
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		reason = "Unable to decode JSON payload: it ends too early."
-	}
-	return newError(http.StatusBadRequest, "request_body_invalid", reason, msgBadRequest)
 }

@@ -18,9 +18,14 @@ const logoutTokenPurpose = "caddy-logout logout token v1"
 // cannot know it. The credential does not follow from it, so it may stand in a
 // link; it is of no use without the credential.
 func logoutToken(c Credential) string {
+	return logoutTokenPrefix + tokenFor(c, logoutTokenPurpose)
+}
+
+// tokenFor computes the token of a credential for one purpose.
+func tokenFor(c Credential, purpose string) string {
 	mac := hmac.New(sha256.New, []byte(c.value))
-	mac.Write([]byte(logoutTokenPurpose))
-	return logoutTokenPrefix + tokenEncoding.EncodeToString(mac.Sum(nil)[:20])
+	mac.Write([]byte(purpose))
+	return tokenEncoding.EncodeToString(mac.Sum(nil)[:20])
 }
 
 // logoutTokenMatches compares in constant time.

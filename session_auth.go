@@ -48,6 +48,11 @@ type SessionAuth struct {
 	// set. Default: off.
 	IssueOnHeader string `json:"issue_on_header,omitempty"`
 
+	// NoStore keeps browsers from keeping the app's pages: HTML in answer to a
+	// request with a live session gets Cache-Control: no-store, so that after
+	// signing out the back button shows none of it. Default: false.
+	NoStore *bool `json:"no_store,omitempty"`
+
 	// KeepStreams lets what is being served go on when its session ends.
 	// Default: false, and WebSockets, server-sent events and downloads of a
 	// session are closed within a second of its end, whoever ended it.

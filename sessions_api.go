@@ -94,7 +94,7 @@ func (l *Logout) listSessions(w http.ResponseWriter, r *http.Request) error {
 		if current && !all {
 			continue
 		}
-		wire := sessionJSON(s, base)
+		wire := sessionJSON(s.Session, base)
 		wire.Current = current
 		list = append(list, wire)
 	}

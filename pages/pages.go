@@ -49,6 +49,7 @@ var (
 	unauthorizedPage = parse("unauthorized")
 	pendingPage      = parse("pending")
 	confirmPage      = parse("confirm")
+	sessionsPage     = parse("sessions")
 )
 
 func parse(name string) *template.Template {

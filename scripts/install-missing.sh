@@ -12,6 +12,7 @@ needs=(
   cc:gcc
   node:nodejs
   npm:npm
+  chromium:chromium
 )
 
 packages=()

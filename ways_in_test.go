@@ -1,0 +1,61 @@
+// This file tests cookies that a sibling host tosses in, and names of hosts that
+// a client makes up.
+
+package caddylogout
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// On HTTPS the browser's secret is in a __Host- cookie, which no sibling host can
+// set: what it tosses in under the plain name is not looked at.
+func TestTossedBrowserCookie(t *testing.T) {
+	a := newTestApp(t, func(a *App) { a.BaseURL = "https://app.example" })
+	tossed, own := strings.Repeat("a", browserSecretLength), strings.Repeat("b", browserSecretLength)
+	plain := a.browserCookieName(false) + "=" + tossed
+	r := newRequest(t, http.MethodGet, "https://app.example/", "Cookie: "+plain)
+	if got := a.presentBrowserCookie(r); got != "" {
+		t.Errorf("the tossed cookie counts: %q", got)
+	}
+	r = newRequest(t, http.MethodGet, "https://app.example/", "Cookie: "+plain+"; "+a.browserCookieName(true)+"="+own)
+	if got := a.presentBrowserCookie(r); got != own {
+		t.Errorf("got %q, want the browser's own", got)
+	}
+}
+
+// Whatever host a client makes up, the logout URL holds it or not as base_url
+// says, and it can be sent to no host but that.
+func TestMadeUpHost(t *testing.T) {
+	for name, test := range map[string]struct {
+		base, host, forwarded string
+		wantURL               string
+		returnTo              string
+		allowed               bool
+	}{
+		"base_url, other host":            {"https://app.example", "evil.example", "", "https://app.example/", "https://evil.example/x", false},
+		"base_url, own return URL":        {"https://app.example", "evil.example", "", "https://app.example/", "https://app.example/x", true},
+		"no base_url, the host that asks": {"", "app.example", "", "http://app.example/", "http://app.example/x", true},
+		"no base_url, X-Forwarded-Host":   {"", "app.example", "evil.example", "http://app.example/", "http://evil.example/x", false},
+		"no base_url, another host":       {"", "app.example", "", "http://app.example/", "http://evil.example/x", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newTestApp(t, func(a *App) { a.BaseURL = test.base })
+			c, _ := a.signIn(t, "alice", "")
+			headers := []string{sessionCookieLine(c), "Accept: application/json"}
+			if test.forwarded != "" {
+				headers = append(headers, "X-Forwarded-Host: "+test.forwarded)
+			}
+			w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, "http://"+test.host+"/self-service/logout/browser", headers...), nil)
+			if !strings.Contains(w.Body.String(), `"logout_url":"`+test.wantURL) {
+				t.Errorf("got %s", w.Body)
+			}
+			w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet,
+				"http://"+test.host+"/self-service/logout/browser?return_to="+test.returnTo, headers...), nil)
+			if allowed := w.Code == http.StatusOK; allowed != test.allowed {
+				t.Errorf("return_to %s: %d %s", test.returnTo, w.Code, w.Body)
+			}
+		})
+	}
+}
