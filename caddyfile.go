@@ -50,15 +50,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option, "allowed_return_urls"); err != nil {
-			return err
-		}
-		if err := a.unmarshalOption(d, option); err != nil {
-			return err
-		}
+	if err := eachOption(d, a.unmarshalOption, "allowed_return_urls"); err != nil {
+		return err
 	}
 	if a.DurableLogout != nil && !a.storeCanBeAway() {
 		return d.Errf("%w", errDurableEmbedded)
@@ -181,31 +174,8 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option); err != nil {
-			return err
-		}
-		var err error
-		switch option {
-		case "domain":
-			err = stringArg(d, &c.Domain)
-		case "path":
-			err = stringArg(d, &c.Path)
-		case "same_site":
-			err = stringArg(d, &c.SameSite)
-			c.SameSite = strings.ToLower(c.SameSite)
-		case "secure":
-			err = switchArg(d, &c.Secure)
-		case "persistent":
-			err = switchArg(d, &c.Persistent)
-		default:
-			err = d.Errf("unknown option %q of cookie: want domain, path, same_site, secure or persistent", option)
-		}
-		if err != nil {
-			return err
-		}
+	if err := eachOption(d, c.unmarshalOption); err != nil {
+		return err
 	}
 	if c.Name == "" {
 		c.Name = defaultCookieName
@@ -214,6 +184,25 @@ func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("cookie: %w", err)
 	}
 	return nil
+}
+
+func (c *Cookie) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+	switch option {
+	case "domain":
+		return stringArg(d, &c.Domain)
+	case "path":
+		return stringArg(d, &c.Path)
+	case "same_site":
+		err := stringArg(d, &c.SameSite)
+		c.SameSite = strings.ToLower(c.SameSite)
+		return err
+	case "secure":
+		return switchArg(d, &c.Secure)
+	case "persistent":
+		return switchArg(d, &c.Persistent)
+	default:
+		return d.Errf("unknown option %q of cookie: want domain, path, same_site, secure or persistent", option)
+	}
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler:
@@ -232,15 +221,8 @@ func (g *SessionAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option, "header"); err != nil {
-			return err
-		}
-		if err := g.unmarshalOption(d, option); err != nil {
-			return err
-		}
+	if err := eachOption(d, g.unmarshalOption, "header"); err != nil {
+		return err
 	}
 	if g.Optional && g.LoginURL != "" {
 		return d.Err("session_auth: optional and login_url contradict each other: who may pass is not sent to sign in")

@@ -10,18 +10,22 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// seenOptions finds options that are given twice, where the second would
-// silently win.
-type seenOptions map[string]bool
-
-func (s seenOptions) once(d *caddyfile.Dispenser, option string, repeatable ...string) error {
-	if slices.Contains(repeatable, option) {
-		return nil
+// eachOption calls read for each option of a block. One that is given twice is an
+// error, as the second would silently win, unless it is repeatable.
+func eachOption(
+	d *caddyfile.Dispenser, read func(d *caddyfile.Dispenser, option string) error, repeatable ...string,
+) error {
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if seen[option] && !slices.Contains(repeatable, option) {
+			return d.Errf("%s is given twice", option)
+		}
+		seen[option] = true
+		if err := read(d, option); err != nil {
+			return err
+		}
 	}
-	if s[option] {
-		return d.Errf("%s is given twice", option)
-	}
-	s[option] = true
 	return nil
 }
 

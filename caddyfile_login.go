@@ -28,31 +28,30 @@ func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option); err != nil {
-			return err
-		}
-		var err error
-		switch option {
-		case "accounts":
-			if err = stringArg(d, &l.Accounts); err == nil && l.Accounts == "" {
-				err = d.Err("accounts: want the name of a file")
-			}
-		case "default_return_url":
-			err = checkedArg(d, &l.DefaultReturnURL, validateDefaultReturnURL)
-		default:
-			err = d.Errf("unknown option %q of login: want accounts or default_return_url", option)
-		}
-		if err != nil {
-			return err
-		}
+	if err := eachOption(d, l.unmarshalOption); err != nil {
+		return err
 	}
 	if l.Accounts == "" {
 		return d.Err("login: want accounts <file>")
 	}
 	return nil
+}
+
+func (l *Login) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+	switch option {
+	case "accounts":
+		if err := stringArg(d, &l.Accounts); err != nil {
+			return err
+		}
+		if l.Accounts == "" {
+			return d.Err("accounts: want the name of a file")
+		}
+		return nil
+	case "default_return_url":
+		return checkedArg(d, &l.DefaultReturnURL, validateDefaultReturnURL)
+	default:
+		return d.Errf("unknown option %q of login: want accounts or default_return_url", option)
+	}
 }
 
 // Interface guard.

@@ -56,15 +56,8 @@ func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		l.Paths = append(l.Paths, d.Val())
 	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option, "query", "logout_on", "strip_cookies"); err != nil {
-			return err
-		}
-		if err := l.unmarshalOption(d, option); err != nil {
-			return err
-		}
+	if err := eachOption(d, l.unmarshalOption, "query", "logout_on", "strip_cookies"); err != nil {
+		return err
 	}
 	if err := l.validate(); err != nil {
 		return d.Errf("logout: %w", err)

@@ -65,30 +65,30 @@ func (n *NearCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(seenOptions)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := seen.once(d, option); err != nil {
-			return err
-		}
-		var err error
-		switch option {
-		case "entries":
-			err = n.unmarshalEntries(d)
-		case "max_stale":
-			err = durationArg(d, &n.MaxStale, false)
-		default:
-			err = d.Errf("unknown option %q of near_cache: want entries or max_stale", option)
-		}
-		if err != nil {
-			return err
-		}
-		if err := n.validate(); err != nil {
-			return d.Errf("near_cache: %w", err)
-		}
+	if err := eachOption(d, n.unmarshalOption); err != nil {
+		return err
 	}
-	if !n.Off && len(seen) == 0 {
+	if *n == (NearCache{}) {
 		return d.Err("near_cache: want off or a block; it is on by itself")
+	}
+	return nil
+}
+
+func (n *NearCache) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+	var err error
+	switch option {
+	case "entries":
+		err = n.unmarshalEntries(d)
+	case "max_stale":
+		err = durationArg(d, &n.MaxStale, false)
+	default:
+		err = d.Errf("unknown option %q of near_cache: want entries or max_stale", option)
+	}
+	if err != nil {
+		return err
+	}
+	if err := n.validate(); err != nil {
+		return d.Errf("near_cache: %w", err)
 	}
 	return nil
 }
