@@ -264,10 +264,8 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	if _, err := a.openStore(); err != nil {
-		return err
-	}
-	return a.startJournal()
+	_, err := a.openStore()
+	return err
 }
 
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
@@ -292,6 +290,11 @@ func (a *App) takeStore() (Store, error) {
 	pooled := value.(*pooledStore)
 	a.streams = pooled.streams
 	if err := a.takeCache(pooled.reports); err != nil {
+		return nil, err
+	}
+	// With the store, not after it: other apps may serve before this one has
+	// started, and what is pending has to be refused from the first request on.
+	if err := a.startJournal(); err != nil {
 		return nil, err
 	}
 	return pooled.Store, nil

@@ -71,12 +71,12 @@ func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
 type noteUse = func(ctx context.Context, store Store, known *cached, now time.Time)
 
 func (a *App) ask(ctx context.Context, key Key, note noteUse) (lookupResult, error) {
-	if a.isPending(key) {
-		return lookupResult{pending: true}, nil
-	}
 	store, err := a.openStore()
 	if err != nil {
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if a.isPending(key) {
+		return lookupResult{pending: true}, nil
 	}
 	now, changes := a.now(), a.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,7 +38,7 @@ var journals = caddy.NewUsagePool()
 // durable is the part of the app that has a journal.
 type durable struct {
 	file     string
-	journal  *journal
+	journal  atomic.Pointer[journal] // set with the store; a scrape may come before
 	replayer *replayer
 }
 
@@ -84,17 +85,20 @@ func (a *App) startJournal() error {
 	if err != nil {
 		return err
 	}
-	a.durable.journal, a.durable.replayer = value.(*journal), &replayer{a.replayLogout}
-	a.durable.journal.use(a.durable.replayer)
+	j := value.(*journal)
+	a.durable.replayer = &replayer{a.replayLogout}
+	j.use(a.durable.replayer)
+	a.durable.journal.Store(j)
 	return nil
 }
 
 // stopJournal gives the journal back, late as the store.
 func (a *App) stopJournal() {
-	if a.durable.journal == nil {
+	j := a.durable.journal.Load()
+	if j == nil {
 		return
 	}
-	a.durable.journal.drop(a.durable.replayer)
+	j.drop(a.durable.replayer)
 	file, logger := a.durable.file, a.logger
 	time.AfterFunc(storeLinger, func() {
 		if _, err := journals.Delete(file); err != nil {
@@ -112,7 +116,7 @@ func (a *App) registerPending(registry *prometheus.Registry) error {
 		Name:      "pending_logouts",
 		Help:      "Number of logouts that wait in the journal for the session store to come back.",
 	}, func() float64 {
-		if j := a.durable.journal; j != nil {
+		if j := a.durable.journal.Load(); j != nil {
 			return float64(j.count.Load())
 		}
 		return 0
@@ -121,7 +125,8 @@ func (a *App) registerPending(registry *prometheus.Registry) error {
 
 // isPending reports whether the logout of a key waits for the store.
 func (a *App) isPending(key Key) bool {
-	return a.durable.journal != nil && a.durable.journal.has(key)
+	j := a.durable.journal.Load()
+	return j != nil && j.has(key)
 }
 
 // errLogoutPending says that a logout was noted and is not done yet.
@@ -131,11 +136,12 @@ var errLogoutPending = errors.New("logout is pending")
 // a journal. It returns errLogoutPending when the note is on disk, and the error
 // that it was given in all other cases.
 func (a *App) postpone(r *http.Request, c Credential, outage error) error {
-	if a.durable.journal == nil || !errors.Is(outage, ErrUnavailable) {
+	j := a.durable.journal.Load()
+	if j == nil || !errors.Is(outage, ErrUnavailable) {
 		return outage
 	}
 	key := a.format.Key(c)
-	if err := a.durable.journal.add(key, a.now()); err != nil {
+	if err := j.add(key, a.now()); err != nil {
 		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
 		return outage
 	}

@@ -18,8 +18,9 @@ func (a *testApp) withJournal(t *testing.T, file string) *journal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.durable.journal, a.durable.replayer = j, &replayer{a.replayLogout}
+	a.durable.replayer = &replayer{a.replayLogout}
 	j.use(a.durable.replayer)
+	a.durable.journal.Store(j)
 	return j
 }
 
@@ -107,7 +108,7 @@ func TestDurableLogoutOutlivesTheProcess(t *testing.T) {
 	bringBack()
 	wait(t, "replay", func() bool { return j.count.Load() == 0 })
 	closeJournal(t, j)
-	a.durable.journal = nil
+	a.durable.journal.Store(nil)
 	if a.alive(t, c) {
 		t.Error("the session is live")
 	}

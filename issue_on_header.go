@@ -91,6 +91,7 @@ func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *au
 	}
 	if old := previous.session; old != nil {
 		if _, err := a.revoke(r.Context(), old); err != nil {
+			a.discard(r.Context(), s)
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // replayWindow is how long after a logout the same logout is answered as the
@@ -108,8 +110,17 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	return ended, err
 }
 
+// discard ends a session that was just made and that nobody gets: without its
+// cookie it would only stand in the person's list.
+func (a *App) discard(ctx context.Context, s *Session) {
+	if _, err := a.revoke(ctx, s); err != nil {
+		a.logger.Warn("ending a session that nobody got failed", zap.String("session", s.Key.Short()), zap.Error(err))
+	}
+}
+
 // forget takes a key out of the near cache, and ends what is being served for
-// it, before anyone is told that it is revoked. After an error it may or may not be: the store is to be asked.
+// it, before anyone is told that it is revoked. After an error it may or may not
+// be: the store is to be asked.
 func (a *App) forget(key Key, revokedAt time.Time, err error) {
 	if err != nil {
 		a.cache.Changed(key)

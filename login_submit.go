@@ -240,11 +240,7 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 	}
 	if !f.api {
 		if err := l.endPrevious(r); err != nil {
-			// Without the cookie nobody has this session; it would only stand in
-			// the person's list.
-			if _, err := a.revoke(context.WithoutCancel(r.Context()), s); err != nil {
-				l.logger.Warn("ending a session that nobody got failed", zap.String("session", s.Key.Short()), zap.Error(err))
-			}
+			a.discard(r.Context(), s)
 			return l.refuse(w, r, f, err)
 		}
 	}

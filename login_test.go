@@ -5,6 +5,7 @@ package caddylogout
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,6 +187,15 @@ func (c *loginClient) do(method, target, body string, headers ...string) *loginA
 		req.Header.Set(name, value)
 	}
 	res, err := c.http.Do(req)
+	// While Caddy changes its listeners, the kernel resets connections that the
+	// old one has not accepted: nobody has seen such a request, so it is sent again.
+	for range 5 {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+		req.Body = io.NopCloser(strings.NewReader(body))
+		res, err = c.http.Do(req)
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -139,16 +139,7 @@ func TestScriptAPI(t *testing.T) {
 // TestScriptQuickstart runs the same against the example that newcomers start
 // with.
 func TestScriptQuickstart(t *testing.T) {
-	example := filepath.Join("..", "caddyfile-examples", "quickstart.Caddyfile")
-	content, err := os.ReadFile(example)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := filepath.Abs("..") // where make run starts it
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, serverOptions{caddyfile: string(content), cwd: root, env: []string{"APP_PORT=" + freePort(t)}})
+	s := startQuickstart(t)
 	script(t, append(os.Environ(),
 		"CADDY_LOGOUT_URL="+s.URL(""), "CADDY_LOGOUT_ACCOUNT=demo", "CADDY_LOGOUT_PASSWORD=demo-password"))
 }

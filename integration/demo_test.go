@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -64,15 +62,7 @@ func (v visitor) find(page, pattern string) string {
 }
 
 func TestDemo(t *testing.T) {
-	example, err := os.ReadFile(filepath.Join("..", "caddyfile-examples", "quickstart.Caddyfile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, serverOptions{caddyfile: string(example), cwd: root, env: []string{"APP_PORT=" + freePort(t)}})
+	s := startQuickstart(t)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

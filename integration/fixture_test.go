@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -229,4 +231,19 @@ func decode(t testing.TB, body string, v any) {
 	if err := json.Unmarshal([]byte(body), v); err != nil {
 		t.Fatalf("body %q: %v", body, err)
 	}
+}
+
+// startQuickstart runs the example that newcomers start with, where make run
+// starts it, on other ports.
+func startQuickstart(t *testing.T) *caddyServer {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile(filepath.Join(root, "caddyfile-examples", "quickstart.Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, serverOptions{caddyfile: string(example), cwd: root, env: []string{"APP_PORT=" + freePort(t)}})
 }

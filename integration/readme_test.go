@@ -20,15 +20,7 @@ func TestReadmeTranscript(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("%d blocks of commands, want the two to start with and the transcript", len(blocks))
 	}
-	example, err := os.ReadFile(filepath.Join("..", "caddyfile-examples", "quickstart.Caddyfile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, serverOptions{caddyfile: string(example), cwd: root, env: []string{"APP_PORT=" + freePort(t)}})
+	s := startQuickstart(t)
 	transcript := strings.ReplaceAll(blocks[1][1], "http://localhost:8080", s.URL(""))
 	out, err := exec.CommandContext(t.Context(), "bash", "-c", transcript).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "demo\nsession_inactive" {

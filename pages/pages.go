@@ -45,7 +45,6 @@ const noForms = "; form-action 'none'"
 var (
 	loginPage        = parse("login")
 	errorPage        = parse("error")
-	signedOutPage    = parse("signed_out")
 	unauthorizedPage = parse("unauthorized")
 	pendingPage      = parse("pending")
 	confirmPage      = parse("confirm")
@@ -124,26 +123,6 @@ func title(status int) string {
 	default:
 		return "Something went wrong"
 	}
-}
-
-// Unavailable answers 503: who someone is cannot be found out right now. The
-// Retry-After header is the caller's.
-func Unavailable(w http.ResponseWriter, r *http.Request) error {
-	return Error(w, r, http.StatusServiceUnavailable, ErrorData{
-		ID:     "session_store_unavailable",
-		Reason: "We cannot check your session right now. You are not signed out: please try again in a few seconds.",
-	})
-}
-
-// SignedOutData is what the goodbye page shows.
-type SignedOutData struct {
-	// LoginURL leads back to sign-in; empty: no link.
-	LoginURL string
-}
-
-// SignedOut answers with the goodbye page.
-func SignedOut(w http.ResponseWriter, r *http.Request, data SignedOutData) error {
-	return render(w, r, http.StatusOK, signedOutPage, data, policy+noForms, "no-referrer")
 }
 
 // PendingData is what the page of a logout that waits for the store shows.

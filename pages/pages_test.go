@@ -37,12 +37,11 @@ var rendered = map[string]func(http.ResponseWriter, *http.Request) error{
 	"error with a title": func(w http.ResponseWriter, r *http.Request) error {
 		return Error(w, r, http.StatusInternalServerError, ErrorData{Title: hostile, Message: hostile})
 	},
-	"unavailable": Unavailable,
 	"confirm": func(w http.ResponseWriter, r *http.Request) error {
 		return Confirm(w, r, ConfirmData{Action: "/logout?x=" + hostile, Token: hostile, Method: hostile, Home: "javascript:alert(1)"})
 	},
-	"signed out": func(w http.ResponseWriter, r *http.Request) error {
-		return SignedOut(w, r, SignedOutData{LoginURL: "/login?return_to=" + hostile})
+	"pending": func(w http.ResponseWriter, r *http.Request) error {
+		return Pending(w, r, PendingData{Home: "javascript:alert(1)//" + hostile})
 	},
 	"sessions": func(w http.ResponseWriter, r *http.Request) error {
 		return Sessions(w, r, SessionsData{
