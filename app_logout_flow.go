@@ -79,7 +79,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	}
 	token := ""
 	if res.session != nil {
-		token = logoutToken(res.credential)
+		token = res.logoutToken()
 	}
 	if wantsJSON(r) {
 		refusal := errCSRF("This request would sign somebody out, and it did not come from a page of this site.")

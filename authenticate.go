@@ -28,6 +28,10 @@ type authResult struct {
 	deadCookie bool
 	// changes is what streams wants to know of the time of the look-up.
 	changes uint64
+	// known is what this server keeps of the session.
+	known *cached
+	// stream is the request itself, while it is being served for the session.
+	stream *stream
 }
 
 // String hides what must not be printed: request variables can be.
@@ -48,6 +52,7 @@ type lookupResult struct {
 	pending   bool      // its logout waits for the store
 	lastUsed  time.Time // of a live session, as far as this server knows
 	changes   uint64    // what was reported of the key before it was looked up
+	known     *cached   // of a live session
 }
 
 // lookup asks the near cache, else the store in one round trip, about one
@@ -141,7 +146,7 @@ func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Ti
 	if a.IdleTimeout > 0 {
 		note(ctx, store, known, now)
 	}
-	return lookupResult{session: s, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
+	return lookupResult{session: s, known: known, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
 
 // idle reports whether a session was not used for longer than idle_timeout.
@@ -193,7 +198,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			continue
 		}
 		if found.session != nil {
-			res.session, res.credential, res.changes = found.session, c, found.changes
+			res.session, res.credential, res.changes, res.known = found.session, c, found.changes, found.known
 			break
 		}
 	}

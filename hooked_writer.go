@@ -4,7 +4,9 @@
 package caddylogout
 
 import (
+	"context"
 	"io"
+	"math"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,14 +21,27 @@ type headerHook func(w http.ResponseWriter, status int) (answered bool)
 // hookedWriter is a response writer with a [headerHook]. It stays one that can flush,
 // hijack and copy from a file.
 type hookedWriter struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	hook     headerHook
 	wrote    bool
 	dropBody bool
+	// until ends the body when it is done, nil for never.
+	until context.Context
+	// brokeOff says that it did, and that what was sent is not whole.
+	brokeOff bool
 }
 
 func hookResponse(w http.ResponseWriter, hook headerHook) *hookedWriter {
-	return &hookedWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
+	return &hookedWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
+}
+
+// over reports whether nothing more may be sent.
+func (x *hookedWriter) over() bool {
+	if x.until == nil || x.until.Err() == nil {
+		return false
+	}
+	x.brokeOff = true
+	return true
 }
 
 // informational reports whether a response is followed by another one. After
@@ -41,12 +56,12 @@ func (x *hookedWriter) WriteHeader(status int) {
 		return
 	}
 	if informational(status) {
-		x.hook(x.ResponseWriterWrapper, status)
+		x.hook(&x.ResponseWriterWrapper, status)
 		x.ResponseWriterWrapper.WriteHeader(status)
 		return
 	}
 	x.wrote = true
-	if x.dropBody = x.hook(x.ResponseWriterWrapper, status); !x.dropBody {
+	if x.dropBody = x.hook(&x.ResponseWriterWrapper, status); !x.dropBody {
 		x.ResponseWriterWrapper.WriteHeader(status)
 	}
 }
@@ -65,23 +80,51 @@ func (x *hookedWriter) Write(data []byte) (int, error) {
 	if x.dropBody {
 		return len(data), nil
 	}
+	if x.over() {
+		return 0, context.Cause(x.until)
+	}
 	return x.ResponseWriterWrapper.Write(data)
 }
 
-// ReadFrom keeps a copy to the writer from going past Write.
+// copyAtOnce is how much of a copy goes on without a look at until, in bytes: as
+// much as a slow client may still get of a file after its session has ended.
+const copyAtOnce = 64 << 10
+
+// ReadFrom keeps a copy to the writer from going past Write. It hands on what a
+// kernel can copy by itself: a file, or a part of one.
 func (x *hookedWriter) ReadFrom(src io.Reader) (int64, error) {
 	x.finish()
 	if x.dropBody {
 		return io.Copy(io.Discard, src)
 	}
-	return x.ResponseWriterWrapper.ReadFrom(src)
+	if x.until == nil {
+		return x.ResponseWriterWrapper.ReadFrom(src)
+	}
+	part, ok := src.(*io.LimitedReader)
+	if !ok {
+		part = &io.LimitedReader{R: src, N: math.MaxInt64}
+	}
+	var copied int64
+	for part.N > 0 {
+		if x.over() {
+			return copied, context.Cause(x.until)
+		}
+		most := min(part.N, copyAtOnce)
+		n, err := x.ResponseWriterWrapper.ReadFrom(&io.LimitedReader{R: part.R, N: most})
+		copied += n
+		part.N -= n
+		if err != nil || n < most {
+			return copied, err
+		}
+	}
+	return copied, nil
 }
 
 // FlushError implements what http.ResponseController looks for: a flush sends
 // the header too, which must not go out unwatched.
 func (x *hookedWriter) FlushError() error {
 	x.finish()
-	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
+	return http.NewResponseController(&x.ResponseWriterWrapper).Flush()
 }
 
 // discarder is a response writer that keeps the header of a response and nothing

@@ -88,7 +88,7 @@ func cutElements(lines []string, separator byte, cut func(element string) bool) 
 // cutFromLine does it for one line. What is left of it is empty if it holds no
 // element any more.
 func cutFromLine(line string, separator byte, cut func(element string) bool) (string, bool) {
-	var out []byte
+	var out strings.Builder
 	changed := false
 	for start := 0; start <= len(line); {
 		end := strings.IndexByte(line[start:], separator)
@@ -101,21 +101,26 @@ func cutFromLine(line string, separator byte, cut func(element string) bool) (st
 		case cut(element):
 			if !changed {
 				changed = true
-				out = append(make([]byte, 0, len(line)), line[:max(start-1, 0)]...)
+				if start > 0 {
+					out.Grow(len(line))
+					out.WriteString(line[:start-1])
+				}
 			}
 		case !changed:
-		case len(out) == 0:
+		case out.Len() == 0:
 			// It is the first one now: the space behind the separator goes with it.
-			out = append(out, strings.TrimLeft(element, " \t")...)
+			out.Grow(len(line) - start)
+			out.WriteString(strings.TrimLeft(element, " \t"))
 		default:
-			out = append(append(out, separator), element...)
+			out.WriteByte(separator)
+			out.WriteString(element)
 		}
 		start = end + 1
 	}
 	if !changed {
 		return line, false
 	}
-	rest := string(out)
+	rest := out.String()
 	if strings.Trim(rest, " \t"+string(separator)) == "" {
 		return "", true
 	}

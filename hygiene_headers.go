@@ -10,12 +10,13 @@ import "net/http"
 type headerSet struct {
 	// folded holds the names as foldHeader writes them.
 	folded map[string]struct{}
-	// longest is the length of the longest of them in bytes.
-	longest int
+	// lengths has a bit for the length of each of them in bytes, the last one for
+	// all that are longer: most names of a request are not looked at any further.
+	lengths uint64
 }
 
 // maxHeaderName bounds what is folded on the stack, in bytes. A longer name is
-// folded on the heap, and only if the set holds one as long.
+// folded on the heap, and only if the set holds a long one.
 const maxHeaderName = 128
 
 // newHeaderSet makes a set of the names.
@@ -23,14 +24,14 @@ func newHeaderSet(names ...string) *headerSet {
 	s := &headerSet{folded: make(map[string]struct{}, len(names))}
 	for _, name := range names {
 		s.folded[string(foldHeader(nil, name))] = struct{}{}
-		s.longest = max(s.longest, len(name))
+		s.lengths |= 1 << min(len(name), 63)
 	}
 	return s
 }
 
 // contains reports whether the set holds name, in whatever spelling.
 func (s *headerSet) contains(name string) bool {
-	if len(name) > s.longest {
+	if s.lengths&(1<<min(len(name), 63)) == 0 {
 		return false
 	}
 	var b [maxHeaderName]byte

@@ -38,7 +38,7 @@ func (q *issueRequest) session(method string) (newSession, error) {
 // watchResponse returns a writer that keeps the app from setting or clearing our
 // cookies, also in a response that was in flight when the person was logged out,
 // and that watches for the header of a sign-in.
-func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) http.ResponseWriter {
+func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *hookedWriter {
 	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
 		g.app.dropForeignCookies(h, r)

@@ -154,7 +154,7 @@ func (l *Logout) createURL(w http.ResponseWriter, r *http.Request) error {
 			return a.fail(w, r, errReturnURL(raw, err))
 		}
 	}
-	token := logoutToken(res.credential)
+	token := res.logoutToken()
 	return writeJSON(w, http.StatusOK, struct {
 		URL   string `json:"logout_url"`
 		Token string `json:"logout_token"`
@@ -163,11 +163,16 @@ func (l *Logout) createURL(w http.ResponseWriter, r *http.Request) error {
 
 // logoutURL is the address that ends the session of a logout token.
 func (a *App) logoutURL(r *http.Request, token, returnTo string) string {
-	query := "token=" + token // letters, digits and _
+	query := "token="
 	if returnTo != "" {
 		query = "return_to=" + url.QueryEscape(returnTo) + "&" + query
 	}
-	return a.baseURL(r) + a.Prefix + "/self-service/logout?" + query
+	base, host := a.BaseURL, ""
+	if base == "" {
+		base, host = requestSite(r)
+		base += "://"
+	}
+	return base + host + a.Prefix + "/self-service/logout?" + query + token // letters, digits and _
 }
 
 // submit follows a logout URL: check the token, the session and the return URL,

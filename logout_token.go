@@ -21,6 +21,17 @@ func logoutToken(c Credential) string {
 	return logoutTokenPrefix + tokenFor(c, logoutTokenPurpose)
 }
 
+// logoutToken returns the logout token of the credential of a live session. It is
+// computed once for as long as the session is in memory.
+func (res *authResult) logoutToken() string {
+	if token := res.known.logoutToken.Load(); token != nil {
+		return *token
+	}
+	token := logoutToken(res.credential)
+	res.known.logoutToken.Store(&token)
+	return token
+}
+
 // tokenFor computes the token of a credential for one purpose.
 func tokenFor(c Credential, purpose string) string {
 	mac := hmac.New(sha256.New, []byte(c.value))

@@ -83,6 +83,9 @@ type cached struct {
 	// lastUsed is the sign-in or the last use that was noted, in milliseconds
 	// since 1970. It is not watched: other servers may know of a later one.
 	lastUsed atomic.Int64
+	// logoutToken is that of the credential whose key this is, once somebody
+	// wanted it.
+	logoutToken atomic.Pointer[string]
 }
 
 // CacheStats says how the near cache does.

@@ -15,6 +15,9 @@ import (
 // userPlaceholder is the prefix under which Caddy keeps who a user is.
 const userPlaceholder = "http.auth.user."
 
+// logoutURLPlaceholder is the URL that ends the session of the request.
+const logoutURLPlaceholder = "session.logout_url"
+
 // setPlaceholders makes these placeholders known for the rest of the request:
 // {http.auth.user.id}, {http.auth.user.<trait>} (nested traits with dots),
 // {session.id}, {session.expires_at} and {session.logout_url}. All but the
@@ -28,8 +31,8 @@ func setPlaceholders(repl *caddy.Replacer, a *App, r *http.Request, res *authRes
 			return s.ID, true
 		case "session.expires_at":
 			return s.ExpiresAt.UTC().Format(time.RFC3339), true
-		case "session.logout_url":
-			return a.logoutURL(r, logoutToken(res.credential), ""), true
+		case logoutURLPlaceholder:
+			return a.logoutURL(r, res.logoutToken(), ""), true
 		}
 		trait, ok := strings.CutPrefix(key, userPlaceholder)
 		if !ok {

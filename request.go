@@ -59,10 +59,16 @@ func (a *App) baseURL(r *http.Request) string {
 	return requestOrigin(r)
 }
 
-// requestOrigin returns the scheme, host and port that the browser asked. What a
-// proxy says of it counts only when Caddy trusts that proxy.
+// requestOrigin returns the scheme, host and port that the browser asked.
 func requestOrigin(r *http.Request) string {
-	scheme, host := "http", r.Host
+	scheme, host := requestSite(r)
+	return scheme + "://" + host
+}
+
+// requestSite returns the same in two parts. What a proxy says of it counts only
+// when Caddy trusts that proxy.
+func requestSite(r *http.Request) (scheme, host string) {
+	scheme, host = "http", r.Host
 	if r.TLS != nil {
 		scheme = "https"
 	}
@@ -74,7 +80,7 @@ func requestOrigin(r *http.Request) string {
 			host = forwarded
 		}
 	}
-	return scheme + "://" + host
+	return scheme, host
 }
 
 // checkReturnURL returns the URL to send the browser to for a return_to, empty

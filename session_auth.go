@@ -58,11 +58,15 @@ type SessionAuth struct {
 	// session are closed within a second of its end, whoever ended it.
 	KeepStreams bool `json:"keep_streams,omitempty"`
 
-	app        *App
-	logger     *zap.Logger
-	own        *headerSet // the names that only we may set
-	credential *headerSet // the names that carry our credential
+	app    *App
+	logger *zap.Logger
+	told   []toldHeader
+	own    *headerSet // the names that only we may set
+	strip  *headerSet // those, and the names that carry our credential
 }
+
+// toldHeader is one of Headers.
+type toldHeader struct{ name, template string }
 
 // defaultHeaders is what an app is told unless it is configured otherwise.
 func defaultHeaders() map[string]string {
@@ -95,8 +99,18 @@ func (g *SessionAuth) prepare() {
 	if g.IssueOnHeader != "" {
 		names = append(names, g.IssueOnHeader)
 	}
-	g.own = newHeaderSet(names...)
-	g.credential = newHeaderSet(sessionTokenHeader)
+	g.own, g.strip = newHeaderSet(names...), newHeaderSet(names...)
+	if g.stripsCredentials() {
+		g.strip = newHeaderSet(append(names, sessionTokenHeader)...)
+	}
+	g.told = nil
+	for name, template := range g.Headers {
+		g.told = append(g.told, toldHeader{http.CanonicalHeaderKey(name), template})
+	}
+}
+
+func (g *SessionAuth) stripsCredentials() bool {
+	return g.StripCredentials == nil || *g.StripCredentials
 }
 
 // Validate implements caddy.Validator.
@@ -138,20 +152,27 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 		return g.refuse(w, r)
 	}
 	g.clean(r, res)
-	if res.session != nil {
-		repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-		setPlaceholders(repl, g.app, r, res)
-		g.tell(r, repl)
-	} else {
+	if res.session == nil {
 		g.app.clearIfDead(w, r, res)
+		return next.ServeHTTP(g.watchResponse(w, r, res), r)
 	}
-	w = g.watchResponse(w, r, res)
-	if res.session != nil && !g.KeepStreams && g.app.streams != nil {
-		var st *stream
-		r, st = g.app.streams.open(r, res.session, res.changes)
-		defer g.app.streams.close(st)
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	setPlaceholders(repl, g.app, r, res)
+	g.tell(r, repl, res)
+	x := g.watchResponse(w, r, res)
+	if g.KeepStreams || g.app.streams == nil || res.stream != nil {
+		return next.ServeHTTP(x, r)
 	}
-	return next.ServeHTTP(w, r)
+	r, st := g.app.streams.open(r, res)
+	defer g.app.streams.close(st)
+	x.until = r.Context()
+	err = next.ServeHTTP(x, r)
+	if x.brokeOff {
+		// Some handlers do not say that a body was not sent to its end. The client
+		// must not take what it has for the whole (RFC 9112, section 8).
+		panic(http.ErrAbortHandler)
+	}
+	return err
 }
 
 // clean takes out of the request what the app must not get from a client: the
@@ -160,12 +181,11 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 // that binds this browser to its forms. An error page of the app needs that
 // secret, to ask for the error on behalf of the browser.
 func (g *SessionAuth) clean(r *http.Request, res *authResult) {
-	g.own.deleteFrom(r.Header)
+	g.strip.deleteFrom(r.Header)
 	g.own.cutConnection(r.Header)
-	if g.StripCredentials != nil && !*g.StripCredentials {
+	if !g.stripsCredentials() {
 		return
 	}
-	g.credential.deleteFrom(r.Header)
 	cutCookies(r.Header, func(name string) bool {
 		return name == g.app.Cookie.Name || g.app.isBrowserCookie(name) && !g.app.isErrorPage(r)
 	})
@@ -197,17 +217,27 @@ func cutBearer(h http.Header, res *authResult) {
 
 // tell sets the configured headers. A value that cannot be a header's (a trait
 // may hold anything) is left out rather than repaired.
-func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer) {
-	for name, template := range g.Headers {
-		value := repl.ReplaceAll(template, "")
+func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *authResult) {
+	values := make([]string, len(g.told)) // for all of them at once
+	for i, header := range g.told {
+		var value string
+		switch header.template {
+		case "{" + userPlaceholder + "id}":
+			value = res.session.Identity
+		case "{" + logoutURLPlaceholder + "}":
+			value = g.app.logoutURL(r, res.logoutToken(), "")
+		default:
+			value = repl.ReplaceAll(header.template, "")
+		}
 		if value == "" {
 			continue
 		}
 		if !httpguts.ValidHeaderFieldValue(value) {
-			g.logger.Warn("header left out: its value has control characters", zap.String("header", name))
+			g.logger.Warn("header left out: its value has control characters", zap.String("header", header.name))
 			continue
 		}
-		r.Header.Set(name, value)
+		values[i] = value
+		r.Header[header.name] = values[i : i+1 : i+1]
 	}
 }
 

@@ -96,16 +96,15 @@ func (s *streams) changesOf(key Key) uint64 {
 	return s.stripes[key[0]].changes.Load()
 }
 
-// streamVar is the request variable that holds the request's own stream.
-const streamVar = "sessions.stream"
-
 // open registers a request of a session, and returns it with a context that is
-// done when the session ends: a proxy then closes both of its connections. (To
-// set a write deadline from here would be a race with Caddy's own.) close has to be called when it has been served.
-func (s *streams) open(r *http.Request, session *Session, changes uint64) (*http.Request, *stream) {
+// done when the session ends: a proxy then closes both of its connections, and
+// the writer of the gate takes nothing more. (To set a write deadline from here
+// would be a race with Caddy's own.) close has to be called when it has been served.
+func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
+	session, changes := res.session, res.changes
 	st := &stream{key: session.Key, cancel: cancel}
-	caddyhttp.SetVar(ctx, streamVar, st)
+	res.stream = st
 	stripe := &s.stripes[session.Key[0]]
 	stripe.mu.Lock()
 	open := stripe.sessions[session.Key]
@@ -147,8 +146,8 @@ func (s *streams) spare(ctx context.Context, key Key) {
 	if s == nil {
 		return
 	}
-	if st, ok := caddyhttp.GetVar(ctx, streamVar).(*stream); ok && st.key == key {
-		s.unregister(st)
+	if res, ok := caddyhttp.GetVar(ctx, authVar).(*authResult); ok && res.stream != nil && res.stream.key == key {
+		s.unregister(res.stream)
 	}
 }
 

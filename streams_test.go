@@ -205,7 +205,7 @@ func TestStreamsRegisterTooLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Changed(session.Key)
-	r, st := s.open(newRequest(t, http.MethodGet, "/"), found.session, found.changes)
+	r, st := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: found.session, changes: found.changes})
 	defer s.close(st)
 	select {
 	case <-r.Context().Done():
@@ -221,7 +221,7 @@ func TestStreamsForget(t *testing.T) {
 	_, session := a.signIn(t, "alice", "")
 	var open []*stream
 	for range 3 {
-		_, st := s.open(newRequest(t, http.MethodGet, "/"), session, s.changesOf(session.Key))
+		_, st := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: session, changes: s.changesOf(session.Key)})
 		open = append(open, st)
 	}
 	for _, i := range []int{1, 0, 2} {
@@ -247,7 +247,7 @@ func TestManyStreams(t *testing.T) {
 	_, session := a.signIn(t, "alice", "")
 	contexts := make([]context.Context, 0, many)
 	for range many {
-		r, _ := s.open(newRequest(t, http.MethodGet, "/"), session, s.changesOf(session.Key))
+		r, _ := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: session, changes: s.changesOf(session.Key)})
 		contexts = append(contexts, r.Context())
 	}
 	if cut := s.cut(session.Key); cut != many {

@@ -1,0 +1,77 @@
+// This file measures the gate as a whole: what a request that passes costs
+// besides the proxy behind it.
+
+package caddylogout
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// BenchmarkGate is a request with a session that the near cache knows. What
+// Caddy makes of each request before any handler sees it is measured alone, to be
+// subtracted.
+func BenchmarkGate(b *testing.B) {
+	store := openRedisForBench(b, redistest.Start(b).Addr())
+	cache := watchForBench(b, store)
+	a := &App{
+		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
+		Cookie: Cookie{Name: defaultCookieName}, cache: cache,
+		format:    nativeFormat{cookieName: defaultCookieName},
+		openStore: func() (Store, error) { return store, nil },
+	}
+	a.streams = newStreams(store, time.Now)
+	defer a.streams.Close()
+	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header()["Content-Type"] = []string{"text/plain"}
+		_, err := io.WriteString(w, "hello")
+		return err
+	})
+	header := http.Header{
+		"User-Agent":      {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		"Accept":          {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
+		"Accept-Encoding": {"gzip, deflate, br, zstd"},
+		"Accept-Language": {"en-US,en;q=0.5"},
+		"Cookie":          {"theme=dark; " + defaultCookieName + "=" + c.value},
+		"Sec-Fetch-Dest":  {"document"},
+		"Sec-Fetch-Mode":  {"navigate"},
+		"Sec-Fetch-Site":  {"same-origin"},
+	}
+	server := new(caddyhttp.Server)
+	serve := func(b *testing.B, handler caddyhttp.MiddlewareHandler) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r := httptest.NewRequest(http.MethodGet, "/a/page?of=it", http.NoBody).WithContext(b.Context())
+			r.Header = header.Clone()
+			w := httptest.NewRecorder()
+			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, server)
+			if err := handler.ServeHTTP(w, r, answer); err != nil || w.Code != http.StatusOK {
+				b.Fatal(w.Code, err)
+			}
+		}
+	}
+	b.Run("without", func(b *testing.B) { serve(b, passOn{}) })
+	gate := &SessionAuth{app: a, logger: zap.NewNop()}
+	gate.prepare()
+	b.Run("with", func(b *testing.B) { serve(b, gate) })
+}
+
+// passOn is no gate.
+type passOn struct{}
+
+func (passOn) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(w, r)
+}
