@@ -24,8 +24,8 @@ func every(ctx context.Context, pause time.Duration, do func() error) error {
 	}
 }
 
-// reloads reloads one Caddy after the other, each once in its time.
-func (s *soak) reloads(ctx context.Context) error {
+// reloadAll reloads one Caddy after the other, each once in its time.
+func (s *soak) reloadAll(ctx context.Context) error {
 	next := 0
 	return every(ctx, s.plan.reload/time.Duration(len(s.nodes)), func() error {
 		n := s.nodes[next]
@@ -34,11 +34,7 @@ func (s *soak) reloads(ctx context.Context) error {
 		if life%2 == 0 {
 			return nil
 		}
-		err := n.reload(ctx)
-		switch {
-		case ctx.Err() != nil || n.life.Load() != life:
-			return nil
-		case err != nil:
+		if err := n.reload(ctx); err != nil && ctx.Err() == nil && n.life.Load() == life {
 			s.complain(&s.counts.failedLoad, "%v", err)
 		}
 		s.counts.reloads.Add(1)
@@ -76,9 +72,9 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// kills kills one Caddy after the other and starts it again. For the most part of
+// killAll kills one Caddy after the other and starts it again. For the most part of
 // the run none is killed, so that what grows has time to show.
-func (s *soak) kills(ctx context.Context) error {
+func (s *soak) killAll(ctx context.Context) error {
 	next := 0
 	one := func() error {
 		n := s.nodes[len(s.nodes)-1-next%len(s.nodes)]

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,7 +45,7 @@ func (s *soak) doSomething(ctx context.Context) {
 		s.signIn(ctx, g, s.somebody(), false)
 	case dice < 180:
 		if one := g.pick(canEnd); one != nil {
-			s.signOut(ctx, g, one)
+			s.signOutSeen(ctx, g, one)
 		}
 	case dice < 184:
 		s.endOthers(ctx, g, true)
@@ -167,10 +168,8 @@ func cookiesOf(a answer) string {
 
 // want complains about an answer that is neither 503 nor what it should be.
 func (s *soak) want(n *node, what string, a answer, statuses ...int) bool {
-	for _, status := range statuses {
-		if a.status == status {
-			return true
-		}
+	if slices.Contains(statuses, a.status) {
+		return true
 	}
 	if a.status != http.StatusServiceUnavailable {
 		s.complain(&s.counts.strange, "%s on %s: %d with error id %q", what, n.name, a.status, a.header.Get("Ory-Error-Id"))
@@ -180,7 +179,7 @@ func (s *soak) want(n *node, what string, a answer, statuses ...int) bool {
 
 // check asks a server about a session, through the gate or by whoami, by cookie
 // or by token.
-func (s *soak) check(ctx context.Context, n *node, one *session) verdict {
+func (s *soak) check(ctx context.Context, n *node, one *session) {
 	q := question{before: one.stands(), on: n, quiet: n.group.quiet(), settled: s.plan.settled}
 	path := "/app/page"
 	if rand.IntN(4) == 0 {
@@ -188,7 +187,7 @@ func (s *soak) check(ctx context.Context, n *node, one *session) verdict {
 	}
 	a, err := s.call(ctx, n, http.MethodGet, path, "", acceptJSON, one.asHeader())
 	if err != nil {
-		return open
+		return
 	}
 	q.sent, q.answered, q.status, q.after = a.sent, a.answered, a.status, one.stands()
 	found := one.judge(q)
@@ -198,7 +197,6 @@ func (s *soak) check(ctx context.Context, n *node, one *session) verdict {
 	}
 	s.counts.checks.Add(1)
 	s.note(found, n, one, q)
-	return found
 }
 
 // note counts what an answer meant.
@@ -233,6 +231,21 @@ func (s *session) asHeader() string {
 		return "X-Session-Token: " + s.credential
 	}
 	return "Authorization: Bearer " + s.credential
+}
+
+// signOutSeen ends a session that every server has in its memory, and asks all of
+// them about it at once, and again as soon as none may accept it.
+func (s *soak) signOutSeen(ctx context.Context, g *group, one *session) {
+	ask := func() {
+		for _, n := range g.nodes {
+			s.check(ctx, n, one)
+		}
+	}
+	ask()
+	s.signOut(ctx, g, one)
+	ask()
+	wait(ctx, lagBound+50*time.Millisecond)
+	ask()
 }
 
 // signOut ends a session in one of the ways there are.

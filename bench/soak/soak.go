@@ -157,7 +157,7 @@ func (s *soak) soak(ctx context.Context) error {
 	during, stop := context.WithTimeout(ctx, s.o.last)
 	defer stop()
 	broken := make(chan error, 1) // what goes on in a run that cannot
-	for _, work := range []func(context.Context) error{s.reloads, s.redisAway, s.kills, s.watchMemory} {
+	for _, work := range []func(context.Context) error{s.reloadAll, s.redisAway, s.killAll, s.watchMemory} {
 		s.wg.Go(func() {
 			if err := work(during); err != nil {
 				select {
