@@ -49,9 +49,18 @@ type answer struct {
 // configuration: the kernel hands them to the listener that is closed.
 const maxTries = 8
 
-// call sends a request until something answers. Where a status came, there is no
-// second try.
+// call sends a request until something answers, and complains if nothing does.
 func (s *soak) call(ctx context.Context, n *node, method, path, body string, header ...string) (answer, error) {
+	a, err := s.send(ctx, n, method, path, body, header...)
+	if err != nil && !errors.Is(err, errGone) && ctx.Err() == nil {
+		s.complain(&s.counts.unanswered, "%s %s on %s: %v", method, cleanPath(path), n.name, err)
+	}
+	return a, err
+}
+
+// send sends a request until something answers. Where a status came, there is no
+// second try.
+func (s *soak) send(ctx context.Context, n *node, method, path, body string, header ...string) (answer, error) {
 	life := n.life.Load()
 	var last error
 	for try := range maxTries {
@@ -81,7 +90,6 @@ func (s *soak) call(ctx context.Context, n *node, method, path, body string, hea
 	if n.life.Load() != life {
 		return answer{}, errGone
 	}
-	s.complain(&s.counts.unanswered, "%s %s on %s: %v", method, cleanPath(path), n.name, last)
 	return answer{}, last
 }
 

@@ -34,7 +34,7 @@ func (s *soak) reloadAll(ctx context.Context) error {
 		if life%2 == 0 {
 			return nil
 		}
-		if err := n.reload(ctx); err != nil && ctx.Err() == nil && n.life.Load() == life {
+		if err := n.reload(ctx); err != nil && n.life.Load() == life {
 			s.complain(&s.counts.failedLoad, "%v", err)
 		}
 		s.counts.reloads.Add(1)

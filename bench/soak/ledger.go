@@ -140,6 +140,11 @@ func (s *session) judge(q question) verdict {
 			return right
 		}
 		return open
+	case 499:
+		// It was being served when its session ended.
+		if q.after.state != alive || !q.answered.Before(s.expiresFrom.Add(-clockSlack)) {
+			return open
+		}
 	}
 	return strange
 }

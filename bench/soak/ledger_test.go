@@ -43,6 +43,8 @@ func TestJudge(t *testing.T) {
 		{"pending there, accepted here, long quiet", is(pending, 0, there), is(pending, 0, there), time.Minute, time.Minute, 200, accepted},
 		{"pending and refused", is(pending, 0, there), is(pending, 0, there), time.Second, 0, 401, right},
 		{"an outage", is(alive, 0, nil), is(alive, 0, nil), time.Minute, 0, 503, away},
+		{"cut, as it ended", is(alive, 0, nil), is(unclear, time.Minute, nil), time.Minute, 0, 499, open},
+		{"cut, and alive", is(alive, 0, nil), is(alive, 0, nil), time.Minute, 0, 499, strange},
 		{"anything else", is(alive, 0, nil), is(alive, 0, nil), time.Minute, 0, 500, strange},
 	}
 	for _, test := range tests {

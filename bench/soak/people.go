@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -185,8 +186,12 @@ func (s *soak) check(ctx context.Context, n *node, one *session) {
 	if rand.IntN(4) == 0 {
 		path = "/sessions/whoami"
 	}
-	a, err := s.call(ctx, n, http.MethodGet, path, "", acceptJSON, one.asHeader())
+	a, err := s.send(ctx, n, http.MethodGet, path, "", acceptJSON, one.asHeader())
 	if err != nil {
+		// One that is being served ends with its session.
+		if one.stands().state == alive && !errors.Is(err, errGone) && ctx.Err() == nil {
+			s.complain(&s.counts.unanswered, "check on %s: %v", n.name, err)
+		}
 		return
 	}
 	q.sent, q.answered, q.status, q.after = a.sent, a.answered, a.status, one.stands()

@@ -157,7 +157,8 @@ func (n *node) reload(ctx context.Context) error {
 	if err := n.write(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	// One that has begun is not cut short by the end of the run.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, n.caddy, "reload", "--adapter", "caddyfile", "--config", n.caddyfile(), "--address", n.admin)
 	cmd.Env, cmd.Dir = n.environ(), n.dir
