@@ -49,6 +49,10 @@ type App struct {
 	// written at most once per tenth of it. Default: off.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
+	// MaxSessions is how many sessions a person has at most, from 1 to 10,000;
+	// 0 is no bound. When a sign-in makes one more, the oldest end. Default: 100.
+	MaxSessions *int `json:"max_sessions,omitempty"`
+
 	// BaseURL is the scheme, host and port that browsers use, for example
 	// https://app.example.com. Default: those of each request, as far as Caddy
 	// trusts them. Placeholders are expanded at start.
@@ -131,6 +135,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Lifespan == 0 {
 		a.Lifespan = caddy.Duration(defaultLifespan)
 	}
+	if a.MaxSessions == nil {
+		a.MaxSessions = new(defaultMaxSessions)
+	}
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {
@@ -208,6 +215,9 @@ func (a *App) Validate() error {
 		if err := option.check(option.value); err != nil {
 			return fmt.Errorf("sessions: %s: %w", option.name, err)
 		}
+	}
+	if err := validateMaxSessions(a.MaxSessions); err != nil {
+		return fmt.Errorf("sessions: max_sessions: %w", err)
 	}
 	if err := a.Cookie.validate(); err != nil {
 		return fmt.Errorf("sessions: cookie: %w", err)
