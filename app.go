@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 // Defaults of the sessions app.
@@ -93,6 +94,7 @@ type App struct {
 	durable    durable
 	format     nativeFormat
 	returnURLs *returnURLs
+	keptErrors *rate.Limiter
 	clock      func() time.Time
 	logger     *zap.Logger
 }
@@ -138,6 +140,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.MaxSessions == nil {
 		a.MaxSessions = new(defaultMaxSessions)
 	}
+	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {
