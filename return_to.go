@@ -21,7 +21,37 @@ var (
 	errReturnURLMalformed = errors.New("return URL is malformed")
 	// errReturnURLForbidden says that it leads to where nobody allowed it to lead.
 	errReturnURLForbidden = errors.New("return URL is not allowed")
+
+	errReturnURLLength     = fmt.Errorf("%w: too long", errReturnURLMalformed)
+	errReturnURLCharacters = fmt.Errorf("%w: characters", errReturnURLMalformed)
+	errReturnURLScheme     = fmt.Errorf("%w: scheme", errReturnURLMalformed)
+	errReturnURLAuthority  = fmt.Errorf("%w: authority", errReturnURLMalformed)
 )
+
+// returnURLRules are the rules that refuse, by the names under which they are
+// counted. What none of them names is ruleAmbiguous: not a URL, or two.
+var returnURLRules = []struct {
+	name string
+	err  error
+}{
+	{"not_allowed", errReturnURLForbidden},
+	{"length", errReturnURLLength},
+	{"characters", errReturnURLCharacters},
+	{"scheme", errReturnURLScheme},
+	{"authority", errReturnURLAuthority},
+}
+
+const ruleAmbiguous = "ambiguous"
+
+// returnURLRule names the rule that refused.
+func returnURLRule(err error) string {
+	for _, rule := range returnURLRules {
+		if errors.Is(err, rule.err) {
+			return rule.name
+		}
+	}
+	return ruleAmbiguous
+}
 
 // maxReturnURL bounds a return URL in bytes, before and after normalisation, so
 // that what was accepted once is accepted again when it comes back in the query
@@ -162,13 +192,19 @@ func ambiguousPath(path string) bool {
 // nil, and refuses what a browser would take but another reader would take for
 // something else: control characters, backslashes, user info, https:host.
 func parseReturnURL(raw string, base *whatwg.Url) (*whatwg.Url, error) {
-	if raw == "" || len(raw) > maxReturnURL || !utf8.ValidString(raw) ||
+	if len(raw) > maxReturnURL {
+		return nil, errReturnURLLength
+	}
+	if raw == "" || !utf8.ValidString(raw) ||
 		strings.Contains(raw, `\`) || strings.ContainsFunc(raw, unicode.IsControl) ||
 		strings.TrimSpace(raw) != raw {
-		return nil, errReturnURLMalformed
+		return nil, errReturnURLCharacters
 	}
 	authority, relative, ok := splitAuthority(raw)
-	if !ok || (relative && base == nil) {
+	if !ok {
+		return nil, errReturnURLScheme
+	}
+	if relative && base == nil {
 		return nil, errReturnURLMalformed
 	}
 	var parsed *whatwg.Url
@@ -182,7 +218,7 @@ func parseReturnURL(raw string, base *whatwg.Url) (*whatwg.Url, error) {
 		return nil, errReturnURLMalformed
 	}
 	if !relative && !plainAuthority(authority, parsed) {
-		return nil, errReturnURLMalformed
+		return nil, errReturnURLAuthority
 	}
 	return parsed, nil
 }

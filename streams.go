@@ -66,6 +66,7 @@ type stream struct {
 	session    *openSession
 	prev, next *stream
 	cancel     context.CancelCauseFunc
+	cut        *streamCut // set when it is cut
 }
 
 // newStreams starts to look after the requests for the sessions of a store.
@@ -124,6 +125,7 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 func (s *streams) close(st *stream) {
 	s.unregister(st)
 	st.cancel(nil)
+	st.cut.ended(s.now)
 }
 
 func (s *streams) unregister(st *stream) {
@@ -171,8 +173,9 @@ func (o *openSession) remove(st *stream) {
 	st.session, st.prev, st.next = nil, nil, nil
 }
 
-// cut ends all requests of a session, and reports how many.
-func (s *streams) cut(key Key) int {
+// cut ends all requests of a session that was revoked at the given time, zero if
+// it was not, and reports how many.
+func (s *streams) cut(key Key, revokedAt time.Time) int {
 	if s == nil {
 		return 0
 	}
@@ -185,10 +188,11 @@ func (s *streams) cut(key Key) int {
 		return 0
 	}
 	delete(stripe.sessions, key)
-	count := 0
+	count, all := 0, &streamCut{revokedAt: revokedAt}
 	for open.first != nil {
 		st := open.first
 		open.remove(st)
+		st.cut = all.add()
 		st.cancel(errSessionEnded)
 		count++
 	}
@@ -290,18 +294,18 @@ func (s *streams) check(tick bool) {
 			}
 			stripe.mu.Unlock()
 			for _, key := range expired {
-				s.cut(key)
+				s.cut(key, time.Time{})
 			}
 		}
 	}
 	for key := range dirty {
-		ended, err := s.ended(key)
+		ended, revokedAt, err := s.ended(key)
 		if err != nil {
 			break // an outage is not a logout: they go on, and are looked up again
 		}
 		delete(dirty, key)
 		if ended {
-			s.cut(key)
+			s.cut(key, revokedAt)
 		}
 	}
 	s.mu.Lock()
@@ -309,15 +313,15 @@ func (s *streams) check(tick bool) {
 	s.mu.Unlock()
 }
 
-// ended asks the store whether a session is over.
-func (s *streams) ended(key Key) (bool, error) {
+// ended asks the store whether a session is over, and since when if it was revoked.
+func (s *streams) ended(key Key) (over bool, revokedAt time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
 	defer cancel()
 	record, err := s.store.Get(ctx, key)
 	if err != nil {
-		return false, err
+		return false, time.Time{}, err
 	}
-	return record.Value == nil || !record.RevokedAt.IsZero(), nil
+	return record.Value == nil || !record.RevokedAt.IsZero(), record.RevokedAt, nil
 }
 
 // Interface guard.
