@@ -66,7 +66,7 @@ var (
 		bySessions: {outcomeRevoked, outcomeRefused, outcomeUnavailable},
 		byPage:     {outcomeRevoked, outcomeRefused, outcomeUnavailable},
 		bySignIn:   {outcomeRevoked, outcomeUnavailable},
-		byJournal:  {outcomeRevoked},
+		byJournal:  {outcomeRevoked, outcomeRepeated},
 		byAdmin:    {outcomeRevoked, outcomeUnavailable},
 	}
 	signInSeries = map[string][]string{

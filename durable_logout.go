@@ -165,7 +165,11 @@ func (a *App) replayLogout(key Key) error {
 	}
 	// No session, or one that is dead: during the outage anybody could name any
 	// credential, and one that names nothing leaves nothing behind.
-	if record.Value == nil || !record.RevokedAt.IsZero() {
+	if !record.RevokedAt.IsZero() {
+		a.audit(nil, auditEntry{event: eventLogoutRepeated, trigger: byJournal, outcome: outcomeRepeated, session: key.Short()})
+		return nil
+	}
+	if record.Value == nil {
 		return nil
 	}
 	s, err := a.format.Decode(key, record.Value)

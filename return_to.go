@@ -214,11 +214,14 @@ func parseReturnURL(raw string, base *whatwg.Url) (*whatwg.Url, error) {
 	} else {
 		parsed, err = whatwg.Parse(raw)
 	}
-	if err != nil || !unambiguous(parsed) {
+	if err != nil {
 		return nil, errReturnURLMalformed
 	}
 	if !relative && !plainAuthority(authority, parsed) {
 		return nil, errReturnURLAuthority
+	}
+	if !unambiguous(parsed) {
+		return nil, errReturnURLMalformed
 	}
 	return parsed, nil
 }
