@@ -24,11 +24,20 @@ func (c *streamCut) add() *streamCut {
 	return c
 }
 
-// ended counts one request out. The revocation may be by another server's clock,
-// which may be ahead of ours. A nil cut is that of a request that ended by itself.
+// ended counts one request out, and notes how long the last one went on. A nil
+// cut is that of a request that ended by itself.
 func (c *streamCut) ended(now func() time.Time) {
-	if c == nil || c.left.Add(-1) > 0 || c.revokedAt.Unix() <= 0 {
-		return
+	if took, last := c.last(now); last {
+		meters.cutSeconds.Observe(took.Seconds())
 	}
-	meters.cutSeconds.Observe(max(0, now().Sub(c.revokedAt)).Seconds())
+}
+
+// last reports whether this was the last request of a session that was revoked,
+// and how long ago. The revocation may be by another server's clock, which may be
+// ahead of ours.
+func (c *streamCut) last(now func() time.Time) (took time.Duration, last bool) {
+	if c == nil || c.left.Add(-1) > 0 || c.revokedAt.Unix() <= 0 {
+		return 0, false
+	}
+	return max(0, now().Sub(c.revokedAt)), true
 }

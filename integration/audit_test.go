@@ -65,7 +65,7 @@ func (r *recorder) Handle(_ context.Context, e caddy.Event) error {
 }
 
 var (
-	_ caddyevents.Handler   = (*recorder)(nil)
+	_ caddyevents.Handler         = (*recorder)(nil)
 	_ caddyfiletokens.Unmarshaler = (*recorder)(nil)
 )
 
