@@ -142,10 +142,10 @@ func (p *person) signOut(token string) {
 	var made struct {
 		URL string `json:"logout_url"`
 	}
-	switch rand.IntN(10) {
+	switch rand.IntN(40) {
 	case 0:
 		p.call(http.MethodDelete, p.site+"/sessions?all=true", token, nil, nil)
-	case 1, 2, 3:
+	case 1, 2, 3, 4, 5, 6, 7, 8, 9, 10:
 		p.call(http.MethodDelete, p.site+"/self-service/logout/api", "", map[string]string{"session_token": token}, nil)
 	default:
 		p.call(http.MethodGet, p.site+"/self-service/logout/browser", token, nil, &made)
