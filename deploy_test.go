@@ -274,6 +274,11 @@ func TestCompose(t *testing.T) {
 	}
 	wantLoads(t, "caddyfile-examples/sidecar.Caddyfile", read(t, "caddyfile-examples/sidecar.Caddyfile"),
 		"{$ACCOUNTS:caddyfile-examples/accounts.txt}", sidecar.Environment)
+	for variable := range variables(read(t, "caddyfile-examples/sidecar.Caddyfile")) {
+		if !strings.Contains(read(t, "docs/sidecar.md"), "| `"+variable+"` |") {
+			t.Errorf("docs/sidecar.md does not say what %s is", variable)
+		}
+	}
 }
 
 func TestKubernetes(t *testing.T) {

@@ -58,7 +58,11 @@ IMAGE=caddy-logout:one scripts/image.sh --stand-in >"$work/build-one.log" 2>&1 |
   fail "it does not build in another folder"
 layers() { buildah inspect --type image "caddy-logout:$1" | jq -c .Docker.rootfs.diff_ids; }
 [[ $(layers one) == "$(layers two)" ]] || fail "two builds, two images: $(layers one) and $(layers two)"
-echo "image: built in two folders, the layers are the same: $(layers one)"
+echo "image: built from two folders, the layers are the same: $(layers one)"
+
+# In the image's own build the source is always in the same place.
+flags=$(sed -nE 's/^ENV .*GOFLAGS="([^"]*)"$/\1/p' Dockerfile)
+CGO_ENABLED=0 GOFLAGS=$flags go -C "$elsewhere" build -ldflags '-w -s -buildid=' -o "$work/caddy" ./cmd/caddy
 
 config=$(buildah inspect --type image caddy-logout:one | jq .Docker.config)
 jq -e '.User == "65532:65532" and .Volumes == {"/data": {}} and .ExposedPorts == {"8080/tcp": {}}
@@ -70,6 +74,7 @@ while IFS= read -r word; do command+=("$word"); done < <(jq -r '(.Entrypoint + .
 
 container=$(buildah from caddy-logout:one)
 root=$(buildah mount "$container")
+cmp "$root/usr/bin/caddy" "$work/caddy" || fail "built in another folder, another binary"
 writable=$(cd "$root" && find . -mindepth 1 \( -uid 65532 -o -perm /022 \) | sort)
 [[ $writable == ./data ]] || fail "writable for the user: $writable"
 [[ -z $(find "$root" -perm /6000) ]] || fail "setuid: $(find "$root" -perm /6000)"
