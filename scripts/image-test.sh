@@ -196,12 +196,12 @@ want "whose process" 65532 "$(stat -c %u "/proc/$first")"
 want "the root" ro, "$(awk '$5 == "/" { print substr($6, 1, 3) }' "/proc/$first/mountinfo")"
 # What is left of the killed one is in the way of nobody.
 kill -KILL "$first"
-wait "$first" || true
+wait "$first" 2>/dev/null || true
 on_read_only_root "${command[@]}" >"$work/read-only.log" 2>&1 &
 pids+=($!)
 signs_in_and_out on_read_only_root
 kill "$redis_pid"
-wait "$redis_pid" || true
+wait "$redis_pid" 2>/dev/null || true
 ! (on_read_only_root /usr/bin/caddy sessions ready) >/dev/null 2>&1 || fail "ready without Redis"
 (on_read_only_root /usr/bin/caddy sessions ready --live) >/dev/null || fail "without Redis it is dead"
 start_redis
