@@ -35,6 +35,29 @@ func newExampleRedis(t *testing.T) *redistest.Server {
 	return redistest.Start(t, append([]string{"--user"}, exampleUser...)...)
 }
 
+// patientTransport does what people do who are told "back in a moment": they try
+// again. It is for servers that take over from each other, which on a busy machine
+// they may do at any time.
+type patientTransport struct{}
+
+func (patientTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	for deadline := time.Now().Add(startTimeout); ; <-time.After(pollInterval) {
+		again := r.Clone(r.Context())
+		if r.GetBody != nil {
+			body, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			again.Body = body
+		}
+		resp, err := http.DefaultTransport.RoundTrip(again)
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return resp, err
+		}
+		_ = resp.Body.Close()
+	}
+}
+
 func testRedisExample(t *testing.T) {
 	redis := newExampleRedis(t)
 	example := exampleServer{
@@ -124,9 +147,19 @@ func outlives(t *testing.T, s *caddyServer, master, replica *redistest.Server) {
 	t.Helper()
 	tokens := make([]string, 12)
 	for i := range tokens {
-		var got issued
-		decode(t, call(t, http.MethodPost, s.AdminURL("/sessions"), `{"identity":"demo"}`).body, &got)
-		tokens[i] = got.Token
+		eventually(t, "a session", func() bool {
+			a := call(t, http.MethodPost, s.AdminURL("/sessions"), `{"identity":"demo"}`)
+			if a.status != http.StatusCreated {
+				return false
+			}
+			var got issued
+			decode(t, a.body, &got)
+			tokens[i] = got.Token
+			return true
+		})
+	}
+	if strings.Contains(replica.CLI(t, "INFO", "replication"), "role:master") {
+		master, replica = replica, master // so it has taken over already
 	}
 	// What the replica has not heard of yet would be lost with the master.
 	written := offset(t, master, "master_repl_offset")
@@ -175,6 +208,7 @@ func testSentinelExample(t *testing.T) {
 		env: []string{"REDIS_PASSWORD=" + examplePassword, "SENTINEL_PASSWORD=of-the-watcher"},
 	}.start(t)
 	v := exampleVisitor(t, s)
+	v.client.Transport = patientTransport{}
 	v.comesAndGoes(v.base + "/page")
 	outlives(t, s, watched.Master, watched.Replica)
 	v.comesAndGoes(v.base + "/page")
@@ -193,6 +227,7 @@ func testClusterExample(t *testing.T) {
 		env: []string{"REDIS_PASSWORD=" + examplePassword, "REDIS_CERTIFICATES=" + certificates(t, authority.CA, authority)},
 	}.start(t)
 	v := exampleVisitor(t, s)
+	v.client.Transport = patientTransport{}
 	v.comesAndGoes(v.base + "/page")
 	outlives(t, s, cluster.Nodes[0], cluster.Nodes[3])
 	v.comesAndGoes(v.base + "/page")

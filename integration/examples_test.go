@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +58,9 @@ var demoAccount = sync.OnceValue(func() string {
 	return "demo:" + string(hash) + "\n"
 })
 
+// timeoutLine says how long Redis may take.
+var timeoutLine = regexp.MustCompile(`(?m)^\t\t\ttimeout .*\n`)
+
 // prepare lays out an example on a port of its own. Besides addresses it changes
 // what is about time, and no test of an example is: how long Redis may take is
 // not how long it takes on a machine that tests race on.
@@ -73,8 +77,8 @@ func (e exampleServer) prepare(t *testing.T) *caddyServer {
 		text = strings.ReplaceAll(text, "caddyfile-examples/accounts.txt", "{$DIR}/accounts.txt")
 		text = strings.ReplaceAll(text, "{$ACCOUNTS:{$DIR}/accounts.txt}", "{$DIR}/accounts.txt")
 	}
-	text = strings.ReplaceAll(text, "\t\t\ttimeout 250ms\n", "")
-	text = strings.ReplaceAll(text, "\t\t\tpassword {env.REDIS_PASSWORD}\n", "\t\t\tpassword {env.REDIS_PASSWORD}\n\t\t\ttimeout 10s\n")
+	text = timeoutLine.ReplaceAllString(text, "")
+	text = strings.ReplaceAll(text, "\t\t\tpassword {env.REDIS_PASSWORD}\n", "\t\t\tpassword {env.REDIS_PASSWORD}\n\t\t\ttimeout 10s\n\t\t\tdial_timeout 10s\n")
 	// Tests listen on loopback, and leave no authority behind that is trusted.
 	options := "{\n\tdefault_bind 127.0.0.1\n\tskip_install_trust\n"
 	if before, after, found := strings.Cut(text, "\n{\n"); found {

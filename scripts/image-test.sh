@@ -85,11 +85,11 @@ size=$(du -sm "$root" | cut -f 1)
 scripts/sbom.sh --check "$root/usr/bin/caddy" "$root/usr/share/sbom/caddy-logout.cdx.json"
 echo "image: $size MB, one program, nothing but /data to write to"
 
-# Ports below those that the system hands out by itself.
-free_port() {
+# Ports below those that the system hands out by itself, each from its own range.
+free_port() { # <first>
   local port
   while true; do
-    port=$((20000 + RANDOM % 12000))
+    port=$(($1 + RANDOM % 4000))
     if ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
       echo "$port"
       return
@@ -105,7 +105,7 @@ eventually() { # <what> <command…>
   done
 }
 
-redis_port=$(free_port) app_port=$(free_port) port=$(free_port)
+redis_port=$(free_port 20000) app_port=$(free_port 24000) port=$(free_port 28000)
 password=$RANDOM$RANDOM$RANDOM
 redis() { REDISCLI_AUTH=$password redis-cli -p "$redis_port" "$@"; }
 start_redis() {
@@ -128,10 +128,13 @@ HOME=$work/tmp setpriv --reuid=65532 --regid=65532 --clear-groups \
 pids+=($!)
 eventually "the app" curl -fs "http://127.0.0.1:$app_port/"
 
-environment=("REDIS_ADDRESS=127.0.0.1:$redis_port" "REDIS_PASSWORD=$password" "UPSTREAM=127.0.0.1:$app_port" "PORT=$port"
+environment=(
+  "REDIS_ADDRESS=127.0.0.1:$redis_port" "REDIS_PASSWORD=$password" REDIS_TIMEOUT=10s # on a busy machine
+  "UPSTREAM=127.0.0.1:$app_port" "PORT=$port"
   # Whoever deploys it says from where it can be reached; a test, from here alone.
   # The Caddyfile has no variable for that, but a variable can be two lines.
-  "LOGOUT_PATHS=/logout"$'\n'"bind 127.0.0.1")
+  "LOGOUT_PATHS=/logout"$'\n'"bind 127.0.0.1"
+)
 
 # The two ways to run a command of the image. Neither needs a container runtime,
 # and both share the network with this machine, as containers of a pod share one.
