@@ -72,6 +72,8 @@ var (
 	// link is where a link or a picture leads, in Markdown or in HTML.
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)|<(?:a|img|source)[^>]* (?:href|src|srcset)="([^"]+)"`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+	// inlineCode is code in a line of text.
+	inlineCode = regexp.MustCompile("`[^`\n]+`")
 )
 
 // anchors returns the names of the headings of a document, as they are written
@@ -97,7 +99,8 @@ func anchors(text string) map[string]bool {
 // links returns where a document leads, without the blocks of code.
 func links(text string) []string {
 	var found []string
-	for _, match := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+	text = inlineCode.ReplaceAllString(fence.ReplaceAllString(text, ""), "")
+	for _, match := range link.FindAllStringSubmatch(text, -1) {
 		found = append(found, match[1]+match[2])
 	}
 	return found
@@ -162,12 +165,16 @@ var wholeCaddyfile = regexp.MustCompile(`^(#[^\n]*\n|\s)*(\{|\(|(https?://|local
 // a configuration is loaded: the one of the examples stands in for it.
 var accountsOption = regexp.MustCompile(`(?m)^(\s*accounts) \S+$`)
 
+// secretFile is a placeholder for the content of a file, which is not there.
+var secretFile = regexp.MustCompile(`\{file\.[^}]+\}`)
+
 func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "from the environment")
 	checked := 0
 	for name, text := range documents(t) {
 		for _, block := range blocks(text, "caddyfile") {
 			checked++
+			block = secretFile.ReplaceAllString(block, "{env.REDIS_PASSWORD}")
 			block = accountsOption.ReplaceAllString(block, "${1} caddyfile-examples/accounts.txt")
 			if !wholeCaddyfile.MatchString(block) {
 				block = ":0 {\n" + block + "}\n"

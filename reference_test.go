@@ -60,23 +60,31 @@ var unknownOption = regexp.MustCompile(`^unknown option %q of (.+): want (.+)$`)
 func parsedOptions(t *testing.T) map[string][]string {
 	t.Helper()
 	options := make(map[string][]string)
-	for _, text := range parserTexts(t) {
-		if match := unknownOption.FindStringSubmatch(text); match != nil {
-			options[match[1]] = strings.Split(strings.ReplaceAll(match[2], " or ", ", "), ", ")
+	inspectCode(t, func(node ast.Node) {
+		expr, ok := node.(ast.Expr)
+		if !ok {
+			return
 		}
-	}
+		text, _ := constantText(expr)
+		match := unknownOption.FindStringSubmatch(text)
+		if match == nil {
+			return
+		}
+		// Of a text in parts the whole comes first.
+		if list := strings.Split(strings.ReplaceAll(match[2], " or ", ", "), ", "); len(list) > len(options[match[1]]) {
+			options[match[1]] = list
+		}
+	})
 	return options
 }
 
-// parserTexts returns every text in the code of this package, those that are put
-// together with + as one.
-func parserTexts(t *testing.T) []string {
+// inspectCode calls look with each node of the code of this package.
+func inspectCode(t *testing.T, look func(node ast.Node)) {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var texts []string
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -86,20 +94,13 @@ func parserTexts(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		ast.Inspect(file, func(node ast.Node) bool {
-			expr, ok := node.(ast.Expr)
-			if !ok {
-				return true
-			}
-			text, ok := constantText(expr)
-			if ok {
-				texts = append(texts, text)
-			}
-			return !ok
+			look(node)
+			return true
 		})
 	}
-	return texts
 }
 
+// constantText returns a text, also one that is put together with +.
 func constantText(expr ast.Expr) (string, bool) {
 	switch e := expr.(type) {
 	case *ast.BasicLit:
@@ -392,36 +393,84 @@ func TestReferenceLogs(t *testing.T) {
 // above.
 func logMessages(t *testing.T) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	messages := make(map[string]bool)
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
+	inspectCode(t, func(node ast.Node) {
+		call, ok := node.(*ast.CallExpr)
+		if !ok || len(call.Args) == 0 {
+			return
+		}
+		method, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || !slices.Contains([]string{"Info", "Warn", "Error"}, method.Sel.Name) {
+			return
+		}
+		if text, ok := constantText(call.Args[0]); ok {
+			messages[text] = true
+		}
+	})
+	return messages
+}
+
+// TestTroubleshooting holds the log lines that the page on troubleshooting names,
+// the first of each cell, against those that there are.
+func TestTroubleshooting(t *testing.T) {
+	written, named, column := logMessages(t), 0, -1
+	for line := range strings.Lines(documents(t)["docs/how-to/troubleshoot.md"]) {
+		cells := strings.Split(line, "|")
+		if i := slices.Index(cells, " in the log "); i >= 0 {
+			column = i
+		}
+		if column < 0 || column >= len(cells) || !strings.HasPrefix(line, "|") {
+			if !strings.HasPrefix(line, "|") {
+				column = -1 // the table is over
+			}
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
+		for _, span := range codeSpan.FindAllStringSubmatch(cells[column], 1) {
+			if named++; !written[span[1]] {
+				t.Errorf("nothing writes %q to the log", span[1])
+			}
 		}
-		ast.Inspect(file, func(node ast.Node) bool {
-			call, ok := node.(*ast.CallExpr)
-			if !ok || len(call.Args) == 0 {
-				return true
-			}
-			method, ok := call.Fun.(*ast.SelectorExpr)
-			if !ok {
-				return true
-			}
-			switch method.Sel.Name {
-			case "Info", "Warn", "Error":
-				if text, ok := constantText(call.Args[0]); ok {
-					messages[text] = true
-				}
-			}
-			return true
-		})
 	}
-	return messages
+	if named < 15 {
+		t.Errorf("%d log lines are named: too few", named)
+	}
+}
+
+// TestReferenceErrors holds the table of errors against the code.
+func TestReferenceErrors(t *testing.T) {
+	table := sections(referenceText(t))["Errors"]
+	documented := make(map[string]bool)
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) == 5 {
+			for _, span := range codeSpan.FindAllStringSubmatch(cells[2], -1) {
+				documented[span[1]] = true
+			}
+		}
+	}
+	ids := make(map[string]bool)
+	inspectCode(t, func(node ast.Node) {
+		call, ok := node.(*ast.CallExpr)
+		if !ok || len(call.Args) < 2 {
+			return
+		}
+		if name, ok := call.Fun.(*ast.Ident); !ok || name.Name != "newError" {
+			return
+		}
+		if id, ok := constantText(call.Args[1]); ok && id != "stub_error" {
+			ids[id] = true
+		}
+	})
+	if len(ids) < 20 {
+		t.Fatalf("only %d errors were found in the code", len(ids))
+	}
+	for id := range ids {
+		if !documented[id] {
+			t.Errorf("%s: the table of errors lacks %s", referenceFile, id)
+		}
+	}
+	for id := range documented {
+		if id != "" && !ids[id] {
+			t.Errorf("%s: no answer has the error %s", referenceFile, id)
+		}
+	}
 }
