@@ -27,11 +27,6 @@ const (
 // maxLifespan bounds a session's life, so that no sum of times overflows.
 const maxLifespan = 10 * 365 * 24 * time.Hour
 
-// storeLinger is how long a store that the new configuration no longer uses
-// stays open. Caddy cleans up while requests of the old configuration are still
-// being served; they find their store open.
-const storeLinger = time.Minute
-
 // App is the sessions app: where sessions are kept, how their cookie looks, how
 // long they live, and where a browser may be sent afterwards. All sites of a
 // Caddy instance share it, and its store lives through reloads.
@@ -92,6 +87,7 @@ type App struct {
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
 
 	durable    durable
+	accounts   []string // of all login handlers; see lasting
 	format     nativeFormat
 	returnURLs *returnURLs
 	keptErrors *rate.Limiter
@@ -277,8 +273,11 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	_, err := a.openStore()
-	return err
+	if _, err := a.openStore(); err != nil {
+		return err
+	}
+	a.warnOfChanges(running.use(a, a.lasting()))
+	return nil
 }
 
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
@@ -317,15 +316,17 @@ func (a *App) takeStore() (Store, error) {
 // Provision, and while requests of this configuration are still being served:
 // so it gives back only what this instance took, and late.
 func (a *App) Cleanup() error {
+	running.drop(a)
 	a.stopJournal()
 	a.storeMu.Lock()
-	defer a.storeMu.Unlock()
-	if !a.tookStore {
+	took, giveBackCache := a.tookStore, a.giveBackCache()
+	a.tookStore = false
+	a.storeMu.Unlock()
+	if !took {
 		return nil
 	}
-	a.tookStore = false
-	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
-	time.AfterFunc(storeLinger, func() {
+	key, logger := a.storeModule.PoolKey(), a.logger
+	linger.later(func() {
 		giveBackCache() // it subscribes to the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
