@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 // Defaults of the sessions app.
@@ -43,6 +44,10 @@ type App struct {
 	// IdleTimeout ends a session that was not used for this long. A use is
 	// written at most once per tenth of it. Default: off.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// MaxSessions is how many sessions a person has at most, from 1 to 10,000;
+	// 0 is no bound. When a sign-in makes one more, the oldest end. Default: 100.
+	MaxSessions *int `json:"max_sessions,omitempty"`
 
 	// BaseURL is the scheme, host and port that browsers use, for example
 	// https://app.example.com. Default: those of each request, as far as Caddy
@@ -85,6 +90,7 @@ type App struct {
 	accounts   []string // of all login handlers; see lasting
 	format     nativeFormat
 	returnURLs *returnURLs
+	keptErrors *rate.Limiter
 	clock      func() time.Time
 	logger     *zap.Logger
 }
@@ -127,6 +133,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Lifespan == 0 {
 		a.Lifespan = caddy.Duration(defaultLifespan)
 	}
+	if a.MaxSessions == nil {
+		a.MaxSessions = new(defaultMaxSessions)
+	}
+	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {
@@ -204,6 +214,9 @@ func (a *App) Validate() error {
 		if err := option.check(option.value); err != nil {
 			return fmt.Errorf("sessions: %s: %w", option.name, err)
 		}
+	}
+	if err := validateMaxSessions(a.MaxSessions); err != nil {
+		return fmt.Errorf("sessions: max_sessions: %w", err)
 	}
 	if err := a.Cookie.validate(); err != nil {
 		return fmt.Errorf("sessions: cookie: %w", err)
