@@ -45,7 +45,7 @@ func found(t *testing.T, name, pattern string) []string {
 // words reads a list as the Dockerfile writes it: ["a", "b"].
 func words(list string) []string {
 	var all []string
-	for _, word := range strings.Split(list, ",") {
+	for word := range strings.SplitSeq(list, ",") {
 		all = append(all, strings.Trim(word, ` "`))
 	}
 	return all

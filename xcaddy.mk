@@ -36,7 +36,7 @@ RACE_COUNT ?= 5
 .PHONY: help build run test race lint bench soak fuzz examples image image-test sbom
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' xcaddy.mk
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' xcaddy.mk
 
 build: ## build bin/caddy: Caddy with this module in it
 ifneq ($(shell command -v xcaddy 2>/dev/null),)

@@ -254,12 +254,12 @@ func testBearerExample(t *testing.T) {
 		` + commands
 	cmd := tool(t, "bash curl jq", "bash", "-c", script)
 	cmd.Env, cmd.Dir = s.env, s.cwd
-	var statuses string
+	var statuses []string
 	for _, status := range want {
-		statuses += status[1] + "\n"
+		statuses = append(statuses, status[1])
 	}
-	if got := run(t, cmd); got != statuses {
-		t.Errorf("the commands print\n%swant\n%s", got, statuses)
+	if got := strings.Fields(run(t, cmd)); !slices.Equal(got, statuses) {
+		t.Errorf("the commands print %q, want %q", got, statuses)
 	}
 	// A person's way to a token.
 	var flow loginFlow
