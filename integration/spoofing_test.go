@@ -20,12 +20,12 @@ import (
 // aliases are names that some server takes for name. All hand on the case and
 // the underscores, PHP folds dots, and lighttpd all that is not alphanumeric.
 func aliases(name string) []string {
+	with := func(s string) string { return strings.ReplaceAll(name, "-", s) }
 	upper, lower := strings.ToUpper(name), strings.ToLower(name)
-	names := []string{name, lower, upper}
-	for _, with := range []string{"_", ".", "!", "~"} {
-		names = append(names, strings.ReplaceAll(name, "-", with), strings.ReplaceAll(lower, "-", with))
+	return []string{
+		name, lower, upper, with("_"), strings.ToLower(with("_")), with("."), with("!"), with("~"),
+		strings.Replace(upper, "-", "_", 1), strings.Replace(lower, "-", ".", 1),
 	}
-	return append(names, strings.Replace(upper, "-", "_", 1), strings.Replace(lower, "-", ".", 1), "x_"+lower[2:])
 }
 
 // sendRaw sends a request and returns the status of the answer.
@@ -128,7 +128,7 @@ func TestSpoofedHeaders(t *testing.T) {
 	})
 	token := signIn(t, s)
 	// What has to arrive besides: cookies and credentials of the app's own.
-	own := []string{"Cookie: theme=dark", "Authorization: Basic eDp5", "X-Other: 1"}
+	own := []string{"Cookie: theme=dark", "Authorization: Basic eDp5", "Other: 1"}
 	for _, who := range []string{"anonymous", "signed in"} {
 		own := slices.Clone(own)
 		if who == "signed in" {
@@ -147,7 +147,7 @@ func TestSpoofedHeaders(t *testing.T) {
 					if len(messages) != 1 {
 						t.Fatalf("%s: %d requests reached the app", p.name, len(messages))
 					}
-					checkIdentity(t, p.name, messages[0], who == "signed in", s, token)
+					checkIdentity(t, p.name, messages[0], who == "signed in", token)
 					sum := messages[0].values("X-Sum")
 					if wanted := slices.Contains(p.sent, "X-Sum: 1") || slices.Contains(p.sent, "x-sum: 1"); wanted != (len(sum) == 1) {
 						t.Errorf("%s: of the trailer that is the app's own came %q", p.name, sum)
@@ -158,7 +158,7 @@ func TestSpoofedHeaders(t *testing.T) {
 	}
 	for _, name := range []string{"X-User-Id", "connection", "transfer-encoding"} {
 		c := dialHTTP2(t, s)
-		err := c.headers(true, false, append(http2Head("GET", s), name+": x-user-id")...)
+		err := c.headers(true, false, append(http2Head("GET"), name+": x-user-id")...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,6 +167,40 @@ func TestSpoofedHeaders(t *testing.T) {
 		}
 		if messages := app.take(); len(messages) != 0 {
 			t.Errorf("HTTP/2 with %s: %q reached the app", name, messages[0].raw)
+		}
+	}
+}
+
+// TestSpoofedHeadersThatCaddyAllows is for an app whose headers have underscores
+// and dots: Caddy, which drops such names otherwise, is told to hand them on.
+func TestSpoofedHeadersThatCaddyAllows(t *testing.T) {
+	t.Parallel()
+	app := newRawApp(t)
+	s := start(t, serverOptions{
+		caddyfile: strings.Replace(caddyfile(embeddedStore, "handle /open/* {\n session_auth {\n optional\n }\n reverse_proxy "+app.addr+"\n }"),
+			"{\n", "{\n\tservers {\n\t\texpected_underscore_headers x_*\n\t\texpected_dot_headers x.*\n\t}\n", 1),
+		files: map[string]string{"accounts.txt": accountsFile()},
+	})
+	token := signIn(t, s)
+	for _, signedIn := range []bool{false, true} {
+		own := []string{"Cookie: theme=dark", "Authorization: Basic eDp5", "Other: 1", "x_mine: 1", "x.mine: 1"}
+		if signedIn {
+			own = append(own, "Cookie: "+cookieName+"="+token)
+		}
+		for _, name := range []string{"X-User-Id", "X-Logout-Url"} {
+			for _, alias := range aliases(name) {
+				if status := sendRaw(t, s, http1(spoof{header: []string{alias + ": spoofed", "Connection: " + alias}}, own)); status != http.StatusOK {
+					t.Errorf("%s: status %d", alias, status)
+				}
+				messages := app.take()
+				if len(messages) != 1 {
+					t.Fatalf("%s: %d requests reached the app", alias, len(messages))
+				}
+				checkIdentity(t, alias, messages[0], signedIn, token)
+				if mine := messages[0].values("x-mine"); len(mine) != 2 {
+					t.Errorf("%s: of the app's own headers came %q", alias, mine)
+				}
+			}
 		}
 	}
 }
@@ -182,7 +216,7 @@ func http1(p spoof, own []string) string {
 	return method + " /open/x HTTP/1.1\r\nHost: app.example\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
 
-func http2Head(method string, s *caddyServer) []string {
+func http2Head(method string) []string {
 	return []string{":method: " + method, ":scheme: http", ":path: /open/x", ":authority: app.example"}
 }
 
@@ -194,7 +228,7 @@ func sendHTTP2(t *testing.T, s *caddyServer, p spoof, own []string) int {
 	if len(p.sent) > 0 {
 		method = "POST"
 	}
-	lines := http2Head(method, s)
+	lines := http2Head(method)
 	for _, line := range own {
 		lines = append(lines, lowerName(line))
 	}
@@ -224,7 +258,7 @@ func sendHTTP2(t *testing.T, s *caddyServer, p spoof, own []string) int {
 
 // checkIdentity checks that a request says about its sender what the gate said,
 // nothing else, and nothing that can be used.
-func checkIdentity(t *testing.T, name string, m message, signedIn bool, s *caddyServer, token string) {
+func checkIdentity(t *testing.T, name string, m message, signedIn bool, token string) {
 	t.Helper()
 	if m.problem != nil || m.cut {
 		t.Errorf("%s: cut short: %v, %v:\n%s", name, m.cut, m.problem, m.raw)
@@ -241,7 +275,7 @@ func checkIdentity(t *testing.T, name string, m message, signedIn bool, s *caddy
 	case signedIn && (!slices.Equal(users, []string{account}) || len(urls) != 1 || !strings.HasPrefix(urls[0], "http://app.example/self-service/logout?token=")):
 		t.Errorf("%s: the app was told %q and %q, want %s:\n%s", name, users, urls, account, m.raw)
 	}
-	for _, want := range []string{"Cookie: theme=dark", "Authorization: Basic eDp5", "X-Other: 1"} {
+	for _, want := range []string{"Cookie: theme=dark", "Authorization: Basic eDp5", "Other: 1"} {
 		if !slices.Contains(m.fields, want) {
 			t.Errorf("%s: %s did not reach the app:\n%s", name, want, m.raw)
 		}
