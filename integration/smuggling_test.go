@@ -203,13 +203,11 @@ func TestSmugglingHTTP2(t *testing.T) {
 		lines  []string
 		body   string
 		passes bool
-		either bool // the reset races with what is a request in itself
 	}{
 		{name: "nothing strange", body: "ab", passes: passes},
 		{name: "a length that is right", lines: []string{"content-length: 2"}, body: "ab", passes: passes},
 		{name: "a length that is too short", lines: []string{"content-length: 2"}, body: "ab" + smuggled, passes: refused},
 		{name: "a length that is too long", lines: []string{"content-length: 200"}, body: "ab", passes: refused},
-		{name: "a length of nothing before a body", lines: []string{"content-length: 0"}, body: smuggled, either: true},
 		{name: "two lengths", lines: []string{"content-length: 2", "content-length: 70"}, body: "ab", passes: passes},
 		{name: "transfer-encoding", lines: []string{"transfer-encoding: chunked"}, body: "0\r\n\r\n" + smuggled, passes: refused},
 		{name: "transfer_encoding", lines: []string{"transfer_encoding: chunked"}, body: "ab", passes: passes},
@@ -264,8 +262,6 @@ func TestSmugglingHTTP2(t *testing.T) {
 				}
 				least, most := 0, 0
 				switch {
-				case test.either:
-					most = 1
 				case test.passes:
 					least, most = 1, 1
 					if status != "200" {
