@@ -119,6 +119,7 @@ func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request 
 	}
 	caddyhttp.SetVar(r.Context(), appLogoutVar, true)
 	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return !harmless(name) })
+	r.Trailer = nil // some read them as headers
 	return r
 }
 
@@ -128,7 +129,7 @@ var harmlessHeaders = newHeaderSet("Accept", "Accept-Encoding", "Accept-Language
 	"X-Csrf-Token", "X-Csrftoken", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Requested-With", "X-Xsrf-Token")
 
 func harmless(name string) bool {
-	return !strings.ContainsAny(name, "_.") && harmlessHeaders.contains(name)
+	return !foldable(name) && harmlessHeaders.contains(name)
 }
 
 // cloneHeader copies a header, but not its lines, which we never change in place.

@@ -152,7 +152,9 @@ func TestAppLogoutPaths(t *testing.T) {
 	for target, want := range map[string]bool{
 		"/logout": true, "/logout?x=y": true, "//logout": true, "/x/../logout": true, "/./logout": true, "/%6cogout": true,
 		"/x%2f..%2flogout": true, "/x/%2e%2e/logout": true, "/account/signout": true, "/account/signout/now": true, "/account/signouts": true,
-		"/Logout": false, "/logout/": false, "/logout/x": false, "/x/logout": false, "/logout;x": false, "/logouts": false,
+		"/Logout": false, "/logout/": false, "/logout/.": true, "/x/logout": false, "/logout;x": false, "/logouts": false,
+		"//x//..//logout": true, "/logout%2f": false, "/%2flogout": true, "/LOGOUT": false, "/account/Signout": false,
+		`/x\..\logout`: false, "/x/..%5clogout": false, "/logout%5c": false, "/logout%3bx": false, "/;x/logout": false, "/logout%20": false,
 		"/logout%00": false, "/account": false, "/": false, "/%256cogout": false,
 		"/index.php?action=logout&nonce=1": true, "/index.php?nonce=&action=logout": true, "/index.php?action=x&action=logout&nonce=1": true,
 		"/index.php?%61ction=logout&nonce=1": true, "/index.php?action=logout": false, "/index.php?action=Logout&nonce=1": false,

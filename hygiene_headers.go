@@ -6,7 +6,7 @@ import "net/http"
 
 // headerSet is a set of header names in which those are one that a backend may
 // fold into one: CGI, WSGI and PHP hand X-User-Id, x_user_id and X.User.Id to an
-// app under the same name. It is immutable once made.
+// app under the same name, and lighttpd X!User!Id as well. It is immutable once made.
 type headerSet struct {
 	// folded holds the names as foldHeader writes them.
 	folded map[string]struct{}
@@ -39,20 +39,34 @@ func (s *headerSet) contains(name string) bool {
 	return found
 }
 
-// foldHeader appends name to dst in lower case with a hyphen for every
-// underscore and dot.
+// foldHeader appends name to dst in lower case with a hyphen for all that is
+// neither a letter nor a digit.
 func foldHeader(dst []byte, name string) []byte {
 	for i := range len(name) {
 		c := name[i]
 		switch {
 		case 'A' <= c && c <= 'Z':
 			c += 'a' - 'A'
-		case c == '_' || c == '.':
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		default:
 			c = '-'
 		}
 		dst = append(dst, c)
 	}
 	return dst
+}
+
+// foldable reports whether a backend may fold name into one with hyphens that it
+// is not.
+func foldable(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // deleteFrom deletes the names from h in all spellings. It is for requests of

@@ -104,6 +104,26 @@ func TestHeaderSet(t *testing.T) {
 	}
 }
 
+// All that a header name may hold and that is not alphanumeric counts as a hyphen.
+func TestHeaderSetFoldsAll(t *testing.T) {
+	set := newHeaderSet("X-User-Id", "X_Logout.Url")
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		h := http.Header{strings.ReplaceAll("X-User-Id", "-", string(c)): {"1"}, strings.ReplaceAll("X-Logout-Url", "-", string(c)): {"2"}}
+		if set.deleteFrom(h); len(h) != 0 {
+			t.Errorf("%c: left: %v", c, h)
+		}
+	}
+	h := http.Header{"X0User0Id": {"1"}, "XAUserAId": {"2"}, "XzUserzId": {"3"}}
+	if set.deleteFrom(h); len(h) != 3 {
+		t.Errorf("left: %v", h)
+	}
+	for name, want := range map[string]bool{"X-User-Id": false, "Dnt": false, "A1": false, "": false, "X_User-Id": true, "X-User!": true} {
+		if got := foldable(name); got != want {
+			t.Errorf("foldable(%q) = %t", name, got)
+		}
+	}
+}
+
 func TestCutConnection(t *testing.T) {
 	set := newHeaderSet("X-User-Id")
 	for _, test := range []struct {

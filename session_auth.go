@@ -179,13 +179,14 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 }
 
 // clean takes out of the request what the app must not get from a client: the
-// headers that only we set, in every spelling, their names in Connection (a
-// proxy deletes what is named there, after us), our credential, and the secret
-// that binds this browser to its forms. An error page of the app needs that
-// secret, to ask for the error on behalf of the browser.
+// headers that only we set, in every spelling and behind the body too, their
+// names in Connection (a proxy deletes what is named there, after us), our
+// credential, and the secret that binds this browser to its forms. An error page
+// of the app needs that secret, to ask for the error on behalf of the browser.
 func (g *SessionAuth) clean(r *http.Request, res *authResult) {
 	g.strip.deleteFrom(r.Header)
 	g.own.cutConnection(r.Header)
+	g.strip.cutTrailers(r)
 	if !g.stripsCredentials() {
 		return
 	}

@@ -60,6 +60,8 @@ func run(ctx context.Context, args []string) error {
 			return upstreamMain(ctx, args[1:])
 		case "checker":
 			return checkerMain(ctx, args[1:])
+		case "events":
+			return eventsMain(ctx, args[1:])
 		}
 	}
 	var o options
@@ -69,7 +71,7 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.pairs, "pairs", 5, "pairs of measurements a row")
 	flags.DurationVar(&o.each, "time", 1500*time.Millisecond, "how long one measurement takes")
 	flags.BoolVar(&o.million, "million", false, "grow the store to 10⁶ sessions too")
-	flags.StringVar(&o.only, "only", "", "sections, with commas between: check,proxy,flows,lag,growth (default all)")
+	flags.StringVar(&o.only, "only", "", "sections, with commas between: check,proxy,flows,lag,streams,growth (default all)")
 	flags.StringVar(&o.against, "against", "", "measure only the gate, against this other Caddy")
 	flags.StringVar(&o.profile, "profile", "", "measure nothing: write a CPU profile of the gate to this file")
 	flags.IntVar(&o.connections, "connections", 64, "how many connections there are for -profile")
@@ -105,6 +107,7 @@ func measure(ctx context.Context, o *options, args []string) error {
 		{"proxy", b.benchProxy},
 		{"flows", b.benchFlows},
 		{"lag", b.benchLag},
+		{"streams", b.benchStreams},
 		{"growth", b.benchGrowth},
 	}
 	for _, section := range sections {

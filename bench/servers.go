@@ -209,11 +209,14 @@ func checkerMain(ctx context.Context, args []string) error {
 }
 
 func serve(ctx context.Context, addr string, handle http.HandlerFunc) error {
+	return serveOn(ctx, addr, &http.Server{Handler: handle, ReadHeaderTimeout: time.Minute})
+}
+
+func serveOn(ctx context.Context, addr string, server *http.Server) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handle, ReadHeaderTimeout: time.Minute}
 	go func() {
 		<-ctx.Done()
 		_ = server.Close()

@@ -4,14 +4,15 @@ package integration_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -264,16 +265,21 @@ func writeFile(t testing.TB, name, content string) {
 // two servers before the first has bound it.
 var taken sync.Map
 
-// freePort returns a loopback port that nothing listens on.
+// freePort returns a loopback port that nothing listens on. It is below those
+// that a system gives to whoever asks for any: another program could get one of
+// them before the server under test has bound it.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		port := strconv.Itoa(10_000 + rand.IntN(22_000))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
 		if err != nil {
-			t.Fatal(err)
+			if t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+			continue // somebody has it
 		}
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err := errors.Join(err, l.Close()); err != nil {
+		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if _, twice := taken.LoadOrStore(port, true); !twice {

@@ -111,6 +111,12 @@ http://:{$OTHER_PORT} {
 		{"/x/..%2fapp/page", gated, gated},
 		{"/%61pp/page", gated, gated},
 		{"/app%2fpage", gated, gated},
+		{"/%2fapp/page", gated, gated},
+		{"/app/./page", gated, gated},
+		{"/app/%2e%2e/app/page", gated, gated},
+		{"/app/page/", gated, gated},
+		{"/app/;x/page", gated, gated},
+		{"/app/%5cpage", gated, gated},
 		{"/APP/page", gated, gated},
 		{"/App/Page", gated, gated},
 		{"/app/page?x=/public/", gated, gated},
@@ -124,8 +130,15 @@ http://:{$OTHER_PORT} {
 		{"/app;x=y/page", reached, gated},
 		{"/;x/app/page", reached, gated},
 		{`/x\..\app/page`, reached, gated},
+		{"/app%3bx=y/page", reached, gated},
+		{"/app%5cpage", reached, gated},
+		{"/app.", reached, gated},
+		{"/%2561pp/page", reached, gated}, // decoded twice
 		// Here only the app can help: do not let it serve such paths.
 		{"/public/..;/app/page", reached, reached},
+		{`/public/..\app/page`, reached, reached},
+		{"/public/..%5capp/page", reached, reached},
+		{"/public/%252e%252e/app/page", reached, reached},
 		{"/public", reached, reached},
 		{"/public/page", reached, reached},
 	} {

@@ -1,0 +1,241 @@
+// This file measures many open streams: what they cost while nothing happens, and
+// how soon they are closed when their session ends on another server.
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// openStreams is how many streams are open at once.
+const openStreams = 10_000
+
+// event is the first that a stream brings, and the last.
+const event = "data: first\n\n"
+
+// eventsMain is an app whose streams last. It speaks HTTP/2, so that a Caddy with
+// ten thousand clients needs few more connections.
+func eventsMain(ctx context.Context, args []string) error {
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true) // whoever waits until it listens
+	server.Protocols.SetUnencryptedHTTP2(true)
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, event)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	return serveOn(ctx, args[0], server)
+}
+
+// benchStreams opens the streams with streams keep and with streams close, and
+// ends the latter: those of one session by a logout, those of as many sessions of
+// one person by ending them all.
+func (b *bench) benchStreams(ctx context.Context, out *report) error {
+	app, err := b.role(ctx, "events")
+	if err != nil {
+		return err
+	}
+	defer b.stop(app)
+	gate := b.gate("")
+	gate[1] = "logout\nsession_auth /kept {\nstreams keep\n}\nsession_auth /cut\nreverse_proxy h2c://" + app.addr + "\n"
+	here, err := b.startCaddy(ctx, gate)
+	if err != nil {
+		return err
+	}
+	defer b.stop(here.process)
+	there, err := b.startCaddy(ctx, gate)
+	if err != nil {
+		return err
+	}
+	defer b.stop(there.process)
+	one, err := b.fill(ctx, 1, "")
+	if err != nil {
+		return err
+	}
+	many, err := b.fill(ctx, openStreams, "streams-"+newSession("").key[:8])
+	if err != nil {
+		return err
+	}
+	out.heading("Open streams")
+	table := out.table(strconv.Itoa(openStreams)+" server-sent event streams", "goroutines of Caddy each", "heap each, bytes", "all closed after")
+	for _, row := range []struct {
+		name, path string
+		sessions   []session
+		end        func(c *connection) error
+	}{
+		{"of one session, `streams keep`", "/kept", one, nil},
+		{"of one session, ended by a logout on another server", "/cut", one, func(c *connection) error {
+			return flows["api"].run(c, one[0].credential)
+		}},
+		{"of as many sessions of one person, all ended on another server", "/cut", many, func(c *connection) error {
+			return c.ask(200, "DELETE /sessions?all=true"+get+"X-Session-Token: "+many[0].credential+"\r\n\r\n")
+		}},
+	} {
+		m, err := measureStreams(ctx, here, there, row.path, row.sessions, row.end)
+		if err != nil {
+			return fmt.Errorf("%s: %w", row.name, err)
+		}
+		closed := "they go on"
+		if row.end != nil {
+			closed = m.closed.Round(time.Millisecond).String()
+		}
+		table.row(row.name, hundredths(m.goroutines), rounded(m.heap), closed)
+	}
+	out.end(table)
+	out.text("The time is from before the request that ends the sessions to the end of the last stream, " +
+		"read by a client on the same machine.")
+	return nil
+}
+
+// streamsCost is what was measured of them; the first two are of each.
+type streamsCost struct {
+	goroutines, heap float64
+	closed           time.Duration
+}
+
+func measureStreams(ctx context.Context, here, there *caddyServer, path string, sessions []session, end func(*connection) error) (m streamsCost, err error) {
+	idle, err := goroutines(ctx, here)
+	if err != nil {
+		return m, err
+	}
+	empty, err := heap(ctx, here)
+	if err != nil {
+		return m, err
+	}
+	s := &streamClients{}
+	defer s.close()
+	if err := s.open(ctx, here.addr, path, sessions); err != nil {
+		return m, err
+	}
+	busy, err := goroutines(ctx, here)
+	if err != nil {
+		return m, err
+	}
+	full, err := heap(ctx, here)
+	if err != nil {
+		return m, err
+	}
+	m.goroutines, m.heap = float64(busy-idle)/openStreams, float64(full-empty)/openStreams
+	if end == nil {
+		return m, nil
+	}
+	c, err := dial(ctx, there.addr)
+	if err != nil {
+		return m, err
+	}
+	defer c.Close()
+	since := time.Now()
+	if err := end(c); err != nil {
+		return m, err
+	}
+	all := make(chan struct{})
+	go func() {
+		s.reading.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+		m.closed = time.Since(since)
+		return m, nil
+	case <-ctx.Done():
+		return m, ctx.Err()
+	case <-time.After(time.Minute):
+		return m, errors.New("some streams are still open after a minute")
+	}
+}
+
+// streamClients are as many clients, with a connection each.
+type streamClients struct {
+	mu      sync.Mutex
+	conns   []*connection
+	reading sync.WaitGroup
+}
+
+// open opens all streams, a few at a time, and waits for the first event of each.
+func (s *streamClients) open(ctx context.Context, addr, path string, sessions []session) error {
+	const atOnce = 32
+	results := make(chan error, atOnce)
+	for i := range atOnce {
+		go func() {
+			var err error
+			for n := i; n < openStreams && err == nil; n += atOnce {
+				err = s.openOne(ctx, addr, path, sessions[n%len(sessions)].credential)
+				for tries := 0; errors.Is(err, errUnavailable) && tries < 20; tries++ {
+					time.Sleep(100 * time.Millisecond) // a busy machine: Redis did not answer in time
+					err = s.openOne(ctx, addr, path, sessions[n%len(sessions)].credential)
+				}
+			}
+			results <- err
+		}()
+	}
+	var all error
+	for range atOnce {
+		all = errors.Join(all, <-results)
+	}
+	return all
+}
+
+func (s *streamClients) openOne(ctx context.Context, addr, path, credential string) error {
+	conn, err := dial(ctx, addr)
+	if err != nil {
+		return fmt.Errorf("%w (is ulimit -n above %d?)", err, openStreams)
+	}
+	conn.r = bufio.NewReaderSize(conn, 512) // there are many
+	s.mu.Lock()
+	s.conns = append(s.conns, conn)
+	s.mu.Unlock()
+	if _, err := io.WriteString(conn, "GET "+path+get+"X-Session-Token: "+credential+"\r\n\r\n"); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(conn.r, nil)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return errors.Join(errUnavailable, conn.Close())
+	}
+	first := make([]byte, len(event))
+	if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != event {
+		return errors.Join(fmt.Errorf("status %d instead of a stream", resp.StatusCode), err, resp.Body.Close())
+	}
+	s.reading.Go(func() { _, _ = io.Copy(io.Discard, resp.Body) })
+	return nil
+}
+
+// close ends them as their clients do, and waits for the end.
+func (s *streamClients) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Close()
+	}
+	s.reading.Wait()
+}
+
+// goroutines returns how many a Caddy has.
+func goroutines(ctx context.Context, server *caddyServer) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.admin+"/debug/pprof/goroutine?debug=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "goroutine profile: total ")))
+}
