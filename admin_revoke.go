@@ -1,0 +1,118 @@
+// This file ends sessions on the admin endpoint: one, all of a person, and those
+// of everybody.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// adminCount is the answer to a revocation of many: how many sessions really
+// ended.
+type adminCount struct {
+	Count int `json:"count"`
+	// Done and Error end an answer that tells of progress: one of the two.
+	Done  bool   `json:"done,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// revokeOne ends the session that is named.
+func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	key, identity, err := s.named(app, r)
+	if err != nil {
+		return s.fail(w, err)
+	}
+	count, err := app.revokeKeys(r.Context(), identity, func(other Key) bool { return other == key })
+	if err != nil {
+		return s.fail(w, err)
+	}
+	if count == 0 {
+		return errNoSuchSession
+	}
+	s.logger.Info("session revoked", zap.String("session", key.Short()), zap.String("identity", identity), zap.String("flow", "admin"))
+	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}
+
+// revokeMany ends all sessions of a person, or, with all=true, of everybody. An
+// identity that is empty, because a variable of a script is, ends nobody's.
+func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	query, err := adminQuery(r, "identity", "all")
+	if err != nil {
+		return err
+	}
+	switch all := query.Get("all"); {
+	case query.Has("all") && query.Has("identity"):
+		return adminError(http.StatusBadRequest, "want identity or all, not both")
+	case query.Has("all") && all != "true":
+		return adminError(http.StatusBadRequest, "all: want true, which ends the sessions of everybody")
+	case query.Has("all"):
+		return s.revokeAll(w, r, app)
+	}
+	identity, err := wantIdentity(query)
+	if err != nil {
+		return err
+	}
+	count, err := app.revokeKeys(r.Context(), identity, func(Key) bool { return true })
+	if count > 0 || err == nil {
+		s.logger.Info("sessions revoked", zap.String("identity", identity), zap.Int("count", count), zap.String("flow", "admin"))
+	}
+	if err != nil {
+		return s.fail(w, err)
+	}
+	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}
+
+// progressEvery is how often progress is told.
+const progressEvery = 250 * time.Millisecond
+
+// ndjson is the type of an answer that tells of progress: a line of JSON for each
+// step, the last of which says done or error.
+const ndjson = "application/x-ndjson"
+
+// revokeAll ends the sessions of everybody. Who accepts it is told how far it is.
+func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *App) error {
+	stream := strings.Contains(r.Header.Get("Accept"), ndjson)
+	last, told := time.Now(), false
+	tell := func(adminCount) {}
+	if stream {
+		w.Header().Set("Content-Type", ndjson)
+		out := json.NewEncoder(w)
+		// Whether anybody still listens changes nothing.
+		tell = func(line adminCount) {
+			told = true
+			_ = out.Encode(line)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+	count, err := app.revokeEverybody(r.Context(), func(count int) {
+		if now := time.Now(); now.Sub(last) >= progressEvery {
+			last = now
+			tell(adminCount{Count: count})
+		}
+	})
+	s.logger.Warn("sessions of everybody revoked", zap.Int("count", count), zap.Error(err), zap.String("flow", "admin"))
+	switch {
+	case err != nil && told:
+		tell(adminCount{Count: count, Error: err.Error()})
+		return nil
+	case err != nil:
+		return s.fail(w, err)
+	case stream:
+		tell(adminCount{Count: count, Done: true})
+		return nil
+	}
+	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}
