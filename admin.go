@@ -119,6 +119,10 @@ func activeApp() (*App, error) {
 // fail answers an error of the app. That the store is away is never an answer
 // about sessions. What its error says holds no key and nothing of a client.
 func (s *AdminSessions) fail(w http.ResponseWriter, err error) error {
+	if errors.Is(err, errNoSuchSession) {
+		w.Header().Set("Ory-Error-Id", noSuchSessionID)
+		return adminError(http.StatusNotFound, err.Error())
+	}
 	if !errors.Is(err, ErrUnavailable) {
 		return err
 	}

@@ -35,6 +35,6 @@ func (s *AdminSessions) lift(w http.ResponseWriter, r *http.Request) error {
 		lifted += value.(pooledAttempts).Lift(account, address)
 		return true
 	})
-	s.logger.Info("blocks lifted", zap.Bool("account", account != ""), zap.String("address", address), zap.Int("count", lifted))
+	s.logger.Info("blocks lifted", zap.String("account", account), zap.String("address", address), zap.Int("count", lifted))
 	return writeJSON(w, http.StatusOK, map[string]int{"lifted": lifted})
 }

@@ -106,7 +106,7 @@ func (s *AdminSessions) show(w http.ResponseWriter, r *http.Request) error {
 		return s.fail(w, err)
 	}
 	if found.session == nil {
-		return errNoSuchSession
+		return s.fail(w, errNoSuchSession)
 	}
 	return writeJSON(w, http.StatusOK, app.adminJSON(found))
 }
@@ -122,7 +122,11 @@ func (a *App) adminJSON(found lookupResult) adminSession {
 
 // errNoSuchSession says that the store was asked and the person has no such
 // session: it has ended, or it never was.
-var errNoSuchSession = adminError(http.StatusNotFound, "this person has no live session of that id")
+var errNoSuchSession = errors.New("this person has no live session of that id")
+
+// noSuchSessionID goes with it in the header Ory-Error-Id, so that who asks can
+// tell it from a path or a configuration that is not there.
+const noSuchSessionID = "session_not_found"
 
 // named finds the key of the session that a request names.
 func (s *AdminSessions) named(app *App, r *http.Request) (Key, string, error) {

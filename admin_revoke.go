@@ -36,7 +36,7 @@ func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error 
 		return s.fail(w, err)
 	}
 	if count == 0 {
-		return errNoSuchSession
+		return s.fail(w, errNoSuchSession)
 	}
 	s.logger.Info("session revoked", zap.String("session", key.Short()), zap.String("identity", identity), zap.String("flow", "admin"))
 	return writeJSON(w, http.StatusOK, adminCount{Count: count})
