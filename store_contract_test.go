@@ -84,6 +84,7 @@ func testStore(t *testing.T, open func(t *testing.T, now func() time.Time) Store
 		{"index", contractIndex},
 		{"index of odd identities", contractIdentities},
 		{"walk", contractWalk},
+		{"bound", contractBound},
 		{"expired is gone", contractExpired},
 		{"touch", contractTouch},
 		{"touch revives nothing", contractTouchRevives},
