@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // adminCount is the answer to a revocation of many: how many sessions really
@@ -31,14 +29,19 @@ func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return s.fail(w, err)
 	}
+	r, end := startLogout(r)
+	defer end()
+	e := auditEntry{event: eventRevoked, trigger: byAdmin, outcome: outcomeRevoked, session: key.Short(), identity: identity}
 	count, err := app.revokeKeys(r.Context(), identity, func(other Key) bool { return other == key })
 	if err != nil {
+		e.event = eventLogoutRefused
+		app.audit(r, e.failed(err))
 		return s.fail(w, err)
 	}
 	if count == 0 {
 		return s.fail(w, errNoSuchSession)
 	}
-	s.logger.Info("session revoked", zap.String("session", key.Short()), zap.String("identity", identity), zap.String("flow", "admin"))
+	app.audit(r, e)
 	return writeJSON(w, http.StatusOK, adminCount{Count: count})
 }
 
@@ -65,14 +68,27 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	count, err := app.revokeKeys(r.Context(), identity, func(Key) bool { return true })
-	if count > 0 || err == nil {
-		s.logger.Info("sessions revoked", zap.String("identity", identity), zap.Int("count", count), zap.String("flow", "admin"))
-	}
+	r, end := startLogout(r)
+	defer end()
+	e := auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked, identity: identity}
+	count, err := app.revokeKeys(r.Context(), identity, func(key Key) bool {
+		e.add(key)
+		return true
+	})
+	auditMany(app, r, e, count, err)
 	if err != nil {
 		return s.fail(w, err)
 	}
 	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}
+
+// auditMany tells of the end of many sessions, also if some were not ended.
+func auditMany(app *App, r *http.Request, e auditEntry, count int, err error) {
+	if err != nil {
+		e = e.failed(err)
+	}
+	e.count = count
+	app.audit(r, e)
 }
 
 // progressEvery is how often progress is told.
@@ -97,13 +113,15 @@ func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *A
 			_ = http.NewResponseController(w).Flush()
 		}
 	}
+	r, end := startLogout(r)
+	defer end()
 	count, err := app.revokeEverybody(r.Context(), func(count int) {
 		if now := time.Now(); now.Sub(last) >= progressEvery {
 			last = now
 			tell(adminCount{Count: count})
 		}
 	})
-	s.logger.Warn("sessions of everybody revoked", zap.Int("count", count), zap.Error(err), zap.String("flow", "admin"))
+	auditMany(app, r, auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked}, count, err)
 	switch {
 	case err != nil && told:
 		tell(adminCount{Count: count, Error: err.Error()})

@@ -32,6 +32,8 @@ type adminStatistics struct {
 type cacheStatistics struct {
 	Armed   bool   `json:"armed"`
 	Entries int    `json:"entries"`
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
 	Reads   uint64 `json:"reads"`
 	Joined  uint64 `json:"joined"`
 }
@@ -72,7 +74,10 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 	out.OpenRequests = a.streams.count()
 	if a.cache != nil {
 		stats := a.cache.Stats()
-		out.NearCache = &cacheStatistics{Armed: stats.Armed, Entries: stats.Entries, Reads: stats.Reads, Joined: stats.Joined}
+		out.NearCache = &cacheStatistics{
+			Armed: stats.Armed, Entries: stats.Entries,
+			Hits: stats.Hits, Misses: stats.Misses, Reads: stats.Reads, Joined: stats.Joined,
+		}
 	}
 	if j := a.durable.journal.Load(); j != nil {
 		out.PendingLogouts = int(j.count.Load())

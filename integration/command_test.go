@@ -63,7 +63,7 @@ const (
 )
 
 func TestCommands(t *testing.T) {
-	onBothStores(t, func(t *testing.T, store string) {
+	onBothPatiently(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		admin := []string{"--address", "{admin}", "--identity", "alice"}
 		with := func(args ...string) []string { return append(args, admin...) }
@@ -116,7 +116,7 @@ func TestCommands(t *testing.T) {
 
 func TestCommandExitCodes(t *testing.T) {
 	redis := redistest.Start(t)
-	s := startWith(t, redisStore(redis))
+	s := startWith(t, patientRedis(redis))
 	_, id := issueFor(t, s, "alice")
 	// The address may come from a configuration.
 	s.wantRan(exitOK, id, "list", "--identity", "alice", "--config", s.configFile(), "--adapter", "caddyfile")

@@ -13,6 +13,7 @@ needs=(
   node:nodejs
   npm:npm
   chromium:chromium
+  promtool:prometheus
 )
 
 packages=()
