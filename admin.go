@@ -1,4 +1,5 @@
-// This file serves sessions on Caddy's admin endpoint.
+// This file serves sessions on Caddy's admin endpoint: which paths there are, and
+// how sessions are made there.
 
 package caddylogout
 
@@ -6,21 +7,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 )
 
-// AdminSessions is the part of Caddy's admin endpoint that makes sessions:
+// AdminSessions is the part of Caddy's admin endpoint that manages sessions:
 //
-//	POST /sessions  {"identity":"alice","traits":{…},"lifespan":"1h"}
+//	GET    /sessions?identity=…       lists the sessions of a person
+//	POST   /sessions                  makes one, and answers its token this once
+//	DELETE /sessions?identity=…       ends all of a person, ?all=true everybody's
+//	GET    /sessions/{id}?identity=…  shows one
+//	DELETE /sessions/{id}?identity=…  ends one
+//	DELETE /sessions/blocks           lifts blocks of failed tries to sign in
+//	GET    /sessions/statistics       says how this node does
+//	GET    /sessions/readiness        whether the store can be asked
+//	GET    /sessions/liveness         that Caddy answers
 //
-// answers 201 with {"session_token":"…","session":{…}}. The token is shown this
-// once. Who may reach the admin endpoint may sign in as anybody: it is for
-// loopback or a Unix socket, as Caddy's default has it. GET /sessions/readiness
-// and GET /sessions/liveness answer 200 {"status":"ready"} and {"status":"alive"},
-// or 503 when the store cannot be asked.
+// Who may reach the admin endpoint may sign in as anybody: it is for loopback or
+// a Unix socket, as Caddy's default has it. The answers are described in
+// docs/openapi.yaml.
 type AdminSessions struct {
 	logger *zap.Logger
 }
@@ -39,24 +49,94 @@ func (s *AdminSessions) Provision(ctx caddy.Context) error {
 
 // Routes implements caddy.AdminRouter.
 func (s *AdminSessions) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{
-		{Pattern: "/sessions", Handler: caddy.AdminHandlerFunc(s.serve)},
-		{Pattern: "/sessions/readiness", Handler: caddy.AdminHandlerFunc(s.readiness)},
-		{Pattern: "/sessions/liveness", Handler: caddy.AdminHandlerFunc(s.liveness)},
+	routes := make([]caddy.AdminRoute, 0, len(adminRoutes)+1)
+	for _, route := range adminRoutes {
+		routes = append(routes, caddy.AdminRoute{Pattern: route.pattern, Handler: caddy.AdminHandlerFunc(route.methods.serve(s))})
+	}
+	// What is below /sessions and none of ours: in JSON, too.
+	return append(routes, caddy.AdminRoute{Pattern: "/sessions/", Handler: caddy.AdminHandlerFunc(s.unknown)})
+}
+
+// adminMethods are what serves the methods of one path. HEAD is served as GET.
+type adminMethods map[string]func(*AdminSessions, http.ResponseWriter, *http.Request) error
+
+// adminRoutes are the paths, as patterns of [http.ServeMux].
+var adminRoutes = []struct {
+	pattern string
+	methods adminMethods
+}{
+	{"/sessions", adminMethods{
+		http.MethodGet:    (*AdminSessions).list,
+		http.MethodPost:   (*AdminSessions).issue,
+		http.MethodDelete: (*AdminSessions).revokeMany,
+	}},
+	{"/sessions/{id}", adminMethods{
+		http.MethodGet:    (*AdminSessions).show,
+		http.MethodDelete: (*AdminSessions).revokeOne,
+	}},
+	{"/sessions/blocks", adminMethods{http.MethodDelete: (*AdminSessions).lift}},
+	{"/sessions/statistics", adminMethods{http.MethodGet: (*AdminSessions).statistics}},
+	{"/sessions/readiness", adminMethods{http.MethodGet: (*AdminSessions).readiness}},
+	{"/sessions/liveness", adminMethods{http.MethodGet: (*AdminSessions).liveness}},
+}
+
+// serve returns what serves a path: its methods, and 405 for all others.
+func (m adminMethods) serve(s *AdminSessions) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		prepare(w.Header())
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if serve := m[method]; serve != nil {
+			return serve(s, w, r)
+		}
+		allowed := slices.Collect(maps.Keys(m))
+		if m[http.MethodGet] != nil {
+			allowed = append(allowed, http.MethodHead)
+		}
+		slices.Sort(allowed)
+		allow := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", allow)
+		return adminError(http.StatusMethodNotAllowed, "want "+allow)
 	}
 }
 
-func (s *AdminSessions) serve(w http.ResponseWriter, r *http.Request) error {
+func (*AdminSessions) unknown(w http.ResponseWriter, _ *http.Request) error {
 	prepare(w.Header())
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return adminError(http.StatusMethodNotAllowed, "want POST")
-	}
+	return adminError(http.StatusNotFound, "there is no such path")
+}
+
+// activeApp returns the sessions app of the running configuration.
+func activeApp() (*App, error) {
 	loaded, err := caddy.ActiveContext().AppIfConfigured("sessions")
 	if err != nil {
-		return adminError(http.StatusNotFound, "the running configuration has no sessions")
+		return nil, adminError(http.StatusNotFound, "the running configuration has no sessions")
 	}
-	app := loaded.(*App)
+	return loaded.(*App), nil
+}
+
+// fail answers an error of the app. That the store is away is never an answer
+// about sessions. What its error says holds no key and nothing of a client.
+func (s *AdminSessions) fail(w http.ResponseWriter, err error) error {
+	if errors.Is(err, errNoSuchSession) {
+		w.Header().Set("Ory-Error-Id", noSuchSessionID)
+		return adminError(http.StatusNotFound, err.Error())
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
+	return adminError(http.StatusServiceUnavailable, "the session store cannot be asked: "+err.Error())
+}
+
+// issue makes a session: {"identity":"alice","traits":{…},"lifespan":"1h"}
+// is answered 201 with {"session_token":"…","session":{…}}.
+func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
 	var q issueRequest
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength))
 	decoder.DisallowUnknownFields()

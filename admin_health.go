@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 )
 
@@ -19,16 +18,13 @@ const readyWithin = time.Second
 // while it cannot: with that, a load balancer can send requests elsewhere. It
 // answers at once when the store is known to be away.
 func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error {
-	if err := wantGet(w, r); err != nil {
-		return err
-	}
-	loaded, err := caddy.ActiveContext().AppIfConfigured("sessions")
+	app, err := activeApp()
 	if err != nil {
-		return adminError(http.StatusNotFound, "the running configuration has no sessions")
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
-	if err := loaded.(*App).ready(ctx); err != nil {
+	if err := app.ready(ctx); err != nil {
 		// Not an error of this request, and asked every few seconds: no error in
 		// the log for each.
 		s.logger.Debug("not ready", zap.Error(err))
@@ -40,20 +36,8 @@ func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error 
 
 // liveness answers 200 as long as Caddy answers: to start it anew would not bring
 // a store back.
-func (s *AdminSessions) liveness(w http.ResponseWriter, r *http.Request) error {
-	if err := wantGet(w, r); err != nil {
-		return err
-	}
+func (s *AdminSessions) liveness(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
-}
-
-func wantGet(w http.ResponseWriter, r *http.Request) error {
-	prepare(w.Header())
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		return adminError(http.StatusMethodNotAllowed, "want GET")
-	}
-	return nil
 }
 
 // ready asks the store whether it is there.

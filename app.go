@@ -83,6 +83,7 @@ type App struct {
 	storeModule StoreModule
 	cache       *nearCache // nil: none; set with the store
 	streams     *streams   // set with the store
+	reports     *reports   // set with the store
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
@@ -309,7 +310,7 @@ func (a *App) takeStore() (Store, error) {
 	}
 	a.tookStore = true
 	pooled := value.(*pooledStore)
-	a.streams = pooled.streams
+	a.streams, a.reports = pooled.streams, pooled.reports
 	if err := a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}

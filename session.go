@@ -185,6 +185,16 @@ type Store interface {
 	// order. A key that is listed may be gone.
 	Keys(ctx context.Context, identity string) ([]IndexedKey, error)
 
+	// WalkIdentities calls found with the identities that have an index, some at
+	// a time, and ends with the error that found returns. What is there from the
+	// beginning to the end is found, perhaps more than once; of what comes or
+	// goes meanwhile nothing is promised. It takes as long as the store is large.
+	WalkIdentities(ctx context.Context, found func(identities []string) error) error
+
+	// WalkKeys does the same with the keys of all sessions, also of those that
+	// are in no index, because somebody else wrote them.
+	WalkKeys(ctx context.Context, found func(keys []Key) error) error
+
 	// PutError keeps value under id until the given time.
 	PutError(ctx context.Context, id string, value []byte, until time.Time) error
 

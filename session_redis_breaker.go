@@ -38,6 +38,7 @@ type breakers struct {
 	mu     sync.Mutex // guards closed and probes.Add
 	closed bool
 	probes sync.WaitGroup
+	away   awayServers
 }
 
 func newBreakers(timeout time.Duration) *breakers {
@@ -134,6 +135,7 @@ func (b *breaker) probe() {
 	defer meters.breakersOpen.Dec()
 	since := time.Now()
 	ctx := context.WithValue(b.all.ctx, probing{}, true)
+	defer b.all.away.note(b.server, since)()
 	for {
 		select {
 		case <-ctx.Done():

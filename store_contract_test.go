@@ -83,6 +83,7 @@ func testStore(t *testing.T, open func(t *testing.T, now func() time.Time) Store
 		{"a tombstone ends", contractTombstoneEnds},
 		{"index", contractIndex},
 		{"index of odd identities", contractIdentities},
+		{"walk", contractWalk},
 		{"bound", contractBound},
 		{"expired is gone", contractExpired},
 		{"touch", contractTouch},
@@ -180,8 +181,12 @@ func wantUnavailable(ctx context.Context, t *testing.T, s Store) {
 			_, err := s.RevokeAll(ctx, "alice", []IndexedKey{{key, until}}, time.Now(), until)
 			return err
 		},
-		"touch":     func() error { return s.Touch(ctx, key, time.Now(), until) },
-		"keys":      func() error { _, err := s.Keys(ctx, "alice"); return err },
+		"touch": func() error { return s.Touch(ctx, key, time.Now(), until) },
+		"keys":  func() error { _, err := s.Keys(ctx, "alice"); return err },
+		"walk identities": func() error {
+			return s.WalkIdentities(ctx, func([]string) error { return nil })
+		},
+		"walk keys": func() error { return s.WalkKeys(ctx, func([]Key) error { return nil }) },
 		"put error": func() error { return s.PutError(ctx, "id", nil, until) },
 		"get error": func() error { _, err := s.GetError(ctx, "id"); return err },
 		"ping":      func() error { return s.Ping(ctx) },

@@ -41,7 +41,7 @@ var DefaultLimits = Limits{
 	Address: Limit{Tries: 20, Window: 5 * time.Minute},
 }
 
-// Bounds on memory: 32 Ki counts of each kind take about 5 MiB each at most.
+// Bounds on memory: 32 Ki counts of each kind take about 6 MiB each at most.
 const (
 	maxCounts = 1 << 15
 	// maxKnown bounds the addresses that are remembered as the owner's. Only a
@@ -98,7 +98,8 @@ func (a *Attempts) Begin(account, address string) (wait time.Duration, ok bool) 
 	if wait > 0 {
 		return wait, false
 	}
-	a.pairs.add(pair, a.limits.Pair, now)
+	found := a.pairs.add(pair, a.limits.Pair, now)
+	found.account, found.address = person, from
 	a.accounts.add(person, a.limits.Account, now)
 	a.addresses.add(from, a.limits.Address, now)
 	return 0, true
@@ -174,6 +175,8 @@ type count struct {
 	name  name
 	since time.Time
 	tries int
+	// account and address are what a pair is made of, for [Attempts.Lift].
+	account, address name
 }
 
 func newCounts(limit int) *counts {
@@ -200,7 +203,7 @@ func (c *counts) blocked(n name, limit Limit, now time.Time) time.Duration {
 	return max(0, found.since.Add(limit.Window).Sub(now))
 }
 
-func (c *counts) add(n name, limit Limit, now time.Time) {
+func (c *counts) add(n name, limit Limit, now time.Time) *count {
 	found := c.get(n)
 	if found == nil {
 		if c.recent.Len() >= c.limit {
@@ -213,6 +216,7 @@ func (c *counts) add(n name, limit Limit, now time.Time) {
 		found.since, found.tries = now, 0
 	}
 	found.tries++
+	return found
 }
 
 func (c *counts) takeBack(n name) {

@@ -1,0 +1,270 @@
+// This file lists and shows sessions on the admin endpoint. A session is named by
+// its id, or by the first 8 digits of it, as in the logs; with the identity, it is
+// found in the index, without a look at anybody else's.
+
+package caddylogout
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// adminSession is a session as the admin endpoint shows it.
+type adminSession struct {
+	wireSession
+	// LastUsedAt is the last use that is known of, with idle_timeout only.
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+}
+
+// adminPage is an answer to GET /sessions.
+type adminPage struct {
+	Sessions []adminSession `json:"sessions"`
+	// NextPageToken is the page_token of what follows; empty if nothing does.
+	NextPageToken string `json:"next_page_token,omitempty"`
+}
+
+// list answers the sessions of a person, those that end last first. A page is
+// read from the index as it is then: what is made or ended meanwhile makes no
+// other session come twice or not at all.
+func (s *AdminSessions) list(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	query, err := adminQuery(r, "identity", "page_size", "page_token")
+	if err != nil {
+		return err
+	}
+	identity, err := wantIdentity(query)
+	if err != nil {
+		return err
+	}
+	page, err := parseAdminPage(query)
+	if err != nil {
+		return err
+	}
+	answer, err := app.adminPage(r.Context(), identity, page)
+	if err != nil {
+		return s.fail(w, err)
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) (adminPage, error) {
+	answer := adminPage{Sessions: []adminSession{}}
+	store, err := a.openStore()
+	if err != nil {
+		return answer, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	keys, err := store.Keys(ctx, identity)
+	if err != nil {
+		return answer, err
+	}
+	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !page.before(key) })
+	slices.SortFunc(keys, compareIndexed)
+	if len(keys) > page.size {
+		keys = keys[:page.size]
+		answer.NextPageToken = cursorAt(keys[page.size-1]).String()
+	}
+	for _, key := range keys {
+		found, err := a.peek(ctx, key.Key)
+		if err != nil {
+			return answer, err
+		}
+		if found.session != nil { // an entry of something gone is expected
+			answer.Sessions = append(answer.Sessions, a.adminJSON(found))
+		}
+	}
+	return answer, nil
+}
+
+// show answers one session.
+func (s *AdminSessions) show(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	key, _, err := s.named(app, r)
+	if err != nil {
+		return s.fail(w, err)
+	}
+	found, err := app.peek(r.Context(), key)
+	if err != nil {
+		return s.fail(w, err)
+	}
+	if found.session == nil {
+		return s.fail(w, errNoSuchSession)
+	}
+	return writeJSON(w, http.StatusOK, app.adminJSON(found))
+}
+
+func (a *App) adminJSON(found lookupResult) adminSession {
+	out := adminSession{wireSession: sessionJSON(found.session, a.BaseURL)}
+	if a.IdleTimeout > 0 {
+		used := found.lastUsed.UTC()
+		out.LastUsedAt = &used
+	}
+	return out
+}
+
+// errNoSuchSession says that the store was asked and the person has no such
+// session: it has ended, or it never was.
+var errNoSuchSession = errors.New("this person has no live session of that id")
+
+// noSuchSessionID goes with it in the header Ory-Error-Id, so that who asks can
+// tell it from a path or a configuration that is not there.
+const noSuchSessionID = "session_not_found"
+
+// named finds the key of the session that a request names.
+func (s *AdminSessions) named(app *App, r *http.Request) (Key, string, error) {
+	query, err := adminQuery(r, "identity")
+	if err != nil {
+		return Key{}, "", err
+	}
+	matches, err := parseHandle(r.PathValue("id"))
+	if err != nil {
+		return Key{}, "", err
+	}
+	identity, err := wantIdentity(query)
+	if err != nil {
+		return Key{}, "", err
+	}
+	store, err := app.openStore()
+	if err != nil {
+		return Key{}, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	keys, err := store.Keys(r.Context(), identity)
+	if err != nil {
+		return Key{}, "", err
+	}
+	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !matches(key.Key) })
+	switch len(keys) {
+	case 0:
+		return Key{}, "", errNoSuchSession
+	case 1:
+		return keys[0].Key, identity, nil
+	}
+	return Key{}, "", adminError(http.StatusConflict, "several sessions of this person begin with these digits: give the whole id")
+}
+
+// parseHandle reads the id of a session, or the beginning of one that logs show.
+func parseHandle(handle string) (matches func(Key) bool, err error) {
+	handle = strings.ToLower(handle)
+	if _, err := uuid.Parse(handle); err == nil && len(handle) == 36 {
+		return func(key Key) bool { return key.ID() == handle }, nil
+	}
+	if len(handle) == len(Key{}.Short()) && strings.Trim(handle, "0123456789abcdef") == "" {
+		return func(key Key) bool { return key.Short() == handle }, nil
+	}
+	return nil, adminError(http.StatusBadRequest, "id: want the id of a session, a UUID, or its first 8 digits")
+}
+
+// adminQuery reads the query. A parameter that is not known is an error: a word
+// that is misspelt must not change what is meant.
+func adminQuery(r *http.Request, known ...string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, adminError(http.StatusBadRequest, "the query cannot be read")
+	}
+	for name, values := range query {
+		if !slices.Contains(known, name) {
+			return nil, adminError(http.StatusBadRequest, fmt.Sprintf("unknown parameter %q: want %s", clip(name, 50), strings.Join(known, ", ")))
+		}
+		if len(values) > 1 {
+			return nil, adminError(http.StatusBadRequest, name+" is given twice")
+		}
+	}
+	return query, nil
+}
+
+// wantIdentity returns whose sessions are meant.
+func wantIdentity(query url.Values) (string, error) {
+	identity := query.Get("identity")
+	if identity == "" {
+		return "", adminError(http.StatusBadRequest, "identity: want the id of a person, as in ?identity=alice; sessions are found by it")
+	}
+	n := newSession{identity: identity}
+	if err := n.validate(); err != nil {
+		return "", adminError(http.StatusBadRequest, err.Error())
+	}
+	return identity, nil
+}
+
+// adminCursor is where a page begins, and how many sessions it has.
+type adminCursor struct {
+	after *IndexedKey // nil: at the beginning
+	size  int
+}
+
+// cursorToken is what page_token holds, in base64url: the session before the
+// page, by when it ends and by its id.
+type cursorToken struct {
+	Ends int64  `json:"ends"`
+	Key  []byte `json:"at"`
+}
+
+// idLength is how many bytes of a key are in the id of its session. The token
+// holds no more of it.
+const idLength = 16
+
+func cursorAt(key IndexedKey) cursorToken {
+	return cursorToken{Ends: key.ExpiresAt.UnixMilli(), Key: key.Key[:idLength]}
+}
+
+// String returns the token.
+func (t cursorToken) String() string {
+	text, _ := json.Marshal(t)
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// compareIndexed sorts what ends last first: mostly also the newest.
+func compareIndexed(x, y IndexedKey) int {
+	return cmp.Or(y.ExpiresAt.Compare(x.ExpiresAt), bytes.Compare(x.Key[:idLength], y.Key[:idLength]))
+}
+
+// before reports whether the page begins before a key.
+func (p adminCursor) before(key IndexedKey) bool {
+	return p.after == nil || compareIndexed(*p.after, key) < 0
+}
+
+func parseAdminPage(query url.Values) (adminCursor, error) {
+	page := adminCursor{size: defaultPageSize}
+	if raw := query.Get("page_size"); raw != "" {
+		size, err := strconv.Atoi(raw)
+		if err != nil || size < 1 || size > maxPageSize {
+			return page, adminError(http.StatusBadRequest, fmt.Sprintf("page_size: want 1 to %d", maxPageSize))
+		}
+		page.size = size
+	}
+	raw := query.Get("page_token")
+	if raw == "" {
+		return page, nil
+	}
+	var token cursorToken
+	text, err := base64.RawURLEncoding.DecodeString(raw)
+	if err == nil {
+		err = json.Unmarshal(text, &token)
+	}
+	if err == nil && len(token.Key) != idLength {
+		err = errors.New("not as long as an id")
+	}
+	if err != nil {
+		return page, adminError(http.StatusBadRequest, "page_token: want what next_page_token said")
+	}
+	page.after = &IndexedKey{ExpiresAt: time.UnixMilli(token.Ends).UTC()}
+	copy(page.after.Key[:], token.Key)
+	return page, nil
+}

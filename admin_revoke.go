@@ -1,0 +1,136 @@
+// This file ends sessions on the admin endpoint: one, all of a person, and those
+// of everybody.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// adminCount is the answer to a revocation of many: how many sessions really
+// ended.
+type adminCount struct {
+	Count int `json:"count"`
+	// Done and Error end an answer that tells of progress: one of the two.
+	Done  bool   `json:"done,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// revokeOne ends the session that is named.
+func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	key, identity, err := s.named(app, r)
+	if err != nil {
+		return s.fail(w, err)
+	}
+	r, end := startLogout(r)
+	defer end()
+	e := auditEntry{event: eventRevoked, trigger: byAdmin, outcome: outcomeRevoked, session: key.Short(), identity: identity}
+	count, err := app.revokeKeys(r.Context(), identity, func(other Key) bool { return other == key })
+	if err != nil {
+		e.event = eventLogoutRefused
+		app.audit(r, e.failed(err))
+		return s.fail(w, err)
+	}
+	if count == 0 {
+		return s.fail(w, errNoSuchSession)
+	}
+	app.audit(r, e)
+	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}
+
+// revokeMany ends all sessions of a person, or, with all=true, of everybody. An
+// identity that is empty, because a variable of a script is, ends nobody's.
+func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	query, err := adminQuery(r, "identity", "all")
+	if err != nil {
+		return err
+	}
+	switch all := query.Get("all"); {
+	case query.Has("all") && query.Has("identity"):
+		return adminError(http.StatusBadRequest, "want identity or all, not both")
+	case query.Has("all") && all != "true":
+		return adminError(http.StatusBadRequest, "all: want true, which ends the sessions of everybody")
+	case query.Has("all"):
+		return s.revokeAll(w, r, app)
+	}
+	identity, err := wantIdentity(query)
+	if err != nil {
+		return err
+	}
+	r, end := startLogout(r)
+	defer end()
+	e := auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked, identity: identity}
+	count, err := app.revokeKeys(r.Context(), identity, func(key Key) bool {
+		e.add(key)
+		return true
+	})
+	auditMany(app, r, e, count, err)
+	if err != nil {
+		return s.fail(w, err)
+	}
+	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}
+
+// auditMany tells of the end of many sessions, also if some were not ended.
+func auditMany(app *App, r *http.Request, e auditEntry, count int, err error) {
+	if err != nil {
+		e = e.failed(err)
+	}
+	e.count = count
+	app.audit(r, e)
+}
+
+// progressEvery is how often progress is told.
+const progressEvery = 250 * time.Millisecond
+
+// ndjson is the type of an answer that tells of progress: a line of JSON for each
+// step, the last of which says done or error.
+const ndjson = "application/x-ndjson"
+
+// revokeAll ends the sessions of everybody. Who accepts it is told how far it is.
+func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *App) error {
+	stream := strings.Contains(r.Header.Get("Accept"), ndjson)
+	last, told := time.Now(), false
+	tell := func(adminCount) {}
+	if stream {
+		w.Header().Set("Content-Type", ndjson)
+		out := json.NewEncoder(w)
+		// Whether anybody still listens changes nothing.
+		tell = func(line adminCount) {
+			told = true
+			_ = out.Encode(line)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+	r, end := startLogout(r)
+	defer end()
+	count, err := app.revokeEverybody(r.Context(), func(count int) {
+		if now := time.Now(); now.Sub(last) >= progressEvery {
+			last = now
+			tell(adminCount{Count: count})
+		}
+	})
+	auditMany(app, r, auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked}, count, err)
+	switch {
+	case err != nil && told:
+		tell(adminCount{Count: count, Error: err.Error()})
+		return nil
+	case err != nil:
+		return s.fail(w, err)
+	case stream:
+		tell(adminCount{Count: count, Done: true})
+		return nil
+	}
+	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+}

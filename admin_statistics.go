@@ -1,0 +1,139 @@
+// This file says on Caddy's admin endpoint how this node does.
+
+package caddylogout
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// adminStatistics is the answer to GET /sessions/statistics. All of it is of this
+// process but Sessions and Store.
+type adminStatistics struct {
+	Store storeStatistics `json:"store"`
+	// NearCache is null where there is none.
+	NearCache *cacheStatistics `json:"near_cache"`
+	// Sessions is how many live sessions there are; null where counting them
+	// would be work for a server that others use.
+	Sessions *int `json:"sessions"`
+	// OpenRequests is how many requests are just being served for a session.
+	OpenRequests int `json:"open_requests"`
+	// PendingLogouts is how many logouts wait for the store to come back.
+	PendingLogouts int `json:"pending_logouts"`
+}
+
+// cacheStatistics is [CacheStats] in JSON.
+type cacheStatistics struct {
+	Armed   bool   `json:"armed"`
+	Entries int    `json:"entries"`
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
+	Reads   uint64 `json:"reads"`
+	Joined  uint64 `json:"joined"`
+}
+
+type storeStatistics struct {
+	Module string `json:"module"`
+	Ready  bool   `json:"ready"`
+	// Away are the servers that are not asked until they answer again.
+	Away []awayServer `json:"away"`
+}
+
+// awayServer is a server whose circuit breaker is open.
+type awayServer struct {
+	Server string    `json:"server"`
+	Since  time.Time `json:"since"`
+}
+
+// statistics answers 200 while the store is away, too: that is what it is for.
+func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error {
+	app, err := activeApp()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	return writeJSON(w, http.StatusOK, app.adminStatistics(ctx))
+}
+
+func (a *App) adminStatistics(ctx context.Context) adminStatistics {
+	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []awayServer{}}}
+	if module, ok := a.storeModule.(interface{ CaddyModule() caddy.ModuleInfo }); ok {
+		out.Store.Module = module.CaddyModule().ID.Name()
+	}
+	store, err := a.openStore()
+	if err != nil {
+		return out
+	}
+	out.OpenRequests = a.streams.count()
+	if a.cache != nil {
+		stats := a.cache.Stats()
+		out.NearCache = &cacheStatistics{
+			Armed: stats.Armed, Entries: stats.Entries,
+			Hits: stats.Hits, Misses: stats.Misses, Reads: stats.Reads, Joined: stats.Joined,
+		}
+	}
+	if j := a.durable.journal.Load(); j != nil {
+		out.PendingLogouts = int(j.count.Load())
+	}
+	if a.reports != nil {
+		if store, ok := a.reports.watcher.(*redisStore); ok {
+			out.Store.Away = store.breakers.away.list()
+		}
+	}
+	if _, embedded := a.storeModule.(*EmbeddedStore); embedded {
+		sessions := 0
+		err := store.WalkKeys(ctx, func(keys []Key) error {
+			sessions += len(keys)
+			return nil
+		})
+		if err == nil {
+			out.Sessions = &sessions
+		}
+	}
+	return out
+}
+
+// count returns how many requests are being served for a session.
+func (s *streams) count() int {
+	if s == nil {
+		return 0
+	}
+	count := 0
+	for i := range s.stripes {
+		stripe := &s.stripes[i]
+		stripe.mu.Lock()
+		for _, open := range stripe.sessions {
+			for st := open.first; st != nil; st = st.next {
+				count++
+			}
+		}
+		stripe.mu.Unlock()
+	}
+	return count
+}
+
+// awayServers are the servers whose breaker is open. The zero value is ready.
+type awayServers struct{ since sync.Map } // server → time.Time
+
+// note says that a server is away until the function that it returns is called.
+func (a *awayServers) note(server string, since time.Time) (back func()) {
+	a.since.Store(server, since)
+	return func() { a.since.CompareAndDelete(server, since) }
+}
+
+func (a *awayServers) list() []awayServer {
+	out := []awayServer{}
+	a.since.Range(func(server, since any) bool {
+		out = append(out, awayServer{server.(string), since.(time.Time).UTC()})
+		return true
+	})
+	slices.SortFunc(out, func(x, y awayServer) int { return strings.Compare(x.Server, y.Server) })
+	return out
+}

@@ -1,0 +1,215 @@
+// This file tests the parts of the admin endpoint that need no running Caddy; the
+// rest is tested on one, in integration.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// keyLike returns a key that begins as the id of its session shows.
+func keyLike(begin ...byte) Key {
+	key := newKey()
+	copy(key[:], begin)
+	return key
+}
+
+// put stores a session under a key of the test's choice.
+func (a *testApp) put(t *testing.T, key Key, identity string, ends time.Duration) {
+	t.Helper()
+	now := a.time()
+	s := &Session{Key: key, ID: key.ID(), Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(ends)}
+	value, err := a.format.Encode(s)
+	noError(t, err)
+	store, err := a.openStore()
+	noError(t, err)
+	noError(t, store.Create(t.Context(), key, Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt}))
+}
+
+// statusOf returns the status of an error of the admin endpoint.
+func statusOf(err error) int {
+	if api, ok := errors.AsType[caddy.APIError](err); ok {
+		return api.HTTPStatus
+	}
+	return 0
+}
+
+func TestAdminNames(t *testing.T) {
+	a := newTestApp(t, nil)
+	one, twin, other := keyLike(1, 2, 3, 4, 5), keyLike(1, 2, 3, 4, 6), keyLike(9, 2, 3, 4)
+	for _, key := range []Key{one, twin, other} {
+		a.put(t, key, "alice", time.Hour)
+	}
+	for _, tt := range []struct {
+		handle string
+		want   Key
+		status int
+	}{
+		{one.ID(), one, 0},
+		{twin.ID(), twin, 0},
+		{other.Short(), other, 0},
+		{one.Short(), Key{}, http.StatusConflict},
+		{newKey().ID(), Key{}, 404},
+		{"", Key{}, 400},
+		{"0102030", Key{}, 400},
+		{"0102030g", Key{}, 400},
+		{one.String(), Key{}, 400},
+		{"urn:uuid:" + one.ID(), Key{}, 400},
+		{"{" + one.ID() + "}", Key{}, 400},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/sessions/x?identity=alice", nil)
+		r.SetPathValue("id", tt.handle)
+		key, _, err := new(AdminSessions).named(a.App, r)
+		if err != nil {
+			err = new(AdminSessions).fail(httptest.NewRecorder(), err)
+		}
+		if key != tt.want || statusOf(err) != tt.status {
+			t.Errorf("%q: %v %v, want status %d", tt.handle, key.Short(), err, tt.status)
+		}
+	}
+}
+
+// TestAdminPages pages through sessions that end together and apart, while others
+// come and go.
+func TestAdminPages(t *testing.T) {
+	a := newTestApp(t, nil)
+	var want []Key
+	for i := range 30 {
+		key := newKey()
+		a.put(t, key, "alice", time.Hour+time.Duration(i/10)*time.Minute)
+		want = append(want, key)
+	}
+	var got []string
+	query := url.Values{"page_size": {"4"}}
+	for n := 0; ; n++ {
+		page, err := parseAdminPage(query)
+		noError(t, err)
+		answer, err := a.adminPage(t.Context(), "alice", page)
+		noError(t, err)
+		for i, s := range answer.Sessions {
+			got = append(got, s.ID)
+			if i > 0 && s.ExpiresAt.After(answer.Sessions[i-1].ExpiresAt) {
+				t.Error("what ends last does not come first")
+			}
+		}
+		if answer.NextPageToken == "" {
+			break
+		}
+		query.Set("page_token", answer.NextPageToken)
+		// One that was seen ends, and a new one comes that would have been before.
+		store, err := a.openStore()
+		noError(t, err)
+		key := want[slices.IndexFunc(want, func(key Key) bool { return key.ID() == got[0] })]
+		_, err = store.Revoke(t.Context(), key, "alice", a.time(), a.time().Add(time.Hour))
+		noError(t, err)
+		a.put(t, newKey(), "alice", 3*time.Hour)
+		if n > len(want) {
+			t.Fatal("the pages do not end")
+		}
+	}
+	ids := make([]string, 0, len(want))
+	for _, key := range want {
+		ids = append(ids, key.ID())
+	}
+	slices.Sort(ids)
+	slices.Sort(got)
+	if !slices.Equal(got, ids) {
+		t.Errorf("%d sessions in the pages, want %d, each once", len(got), len(ids))
+	}
+}
+
+// TestRevokeEverybody ends what is in an index and what is not, what cannot be
+// read and what was written back after its end.
+func TestRevokeEverybody(t *testing.T) {
+	a := newTestApp(t, nil)
+	store, err := a.openStore()
+	noError(t, err)
+	for range 3 {
+		a.put(t, newKey(), "alice", time.Hour)
+		a.put(t, newKey(), "bob", time.Hour)
+	}
+	unreadable := newKey()
+	noError(t, store.Create(t.Context(), unreadable, Entry{Identity: "carol", Value: []byte("{}"), ExpiresAt: a.time().Add(time.Hour)}))
+	expired := newKey()
+	a.put(t, expired, "dave", time.Minute)
+	a.advance(2 * time.Minute)
+
+	var told []int
+	count, err := a.revokeEverybody(t.Context(), func(count int) { told = append(told, count) })
+	if err != nil || count != 7 {
+		t.Errorf("%d sessions ended, %v; want 7", count, err)
+	}
+	if !slices.IsSorted(told) || len(told) == 0 || told[len(told)-1] != 7 {
+		t.Errorf("progress %v", told)
+	}
+	noError(t, store.WalkKeys(t.Context(), func(keys []Key) error {
+		t.Errorf("%d sessions are left", len(keys))
+		return nil
+	}))
+	if record, err := store.Get(t.Context(), unreadable); err != nil || record.RevokedAt.IsZero() {
+		t.Errorf("what could not be read has no tombstone: %+v, %v", record, err)
+	}
+	if again, err := a.revokeEverybody(t.Context(), func(int) {}); again != 0 || err != nil {
+		t.Errorf("again: %d, %v", again, err)
+	}
+
+	// It goes on without the client, and an outage is told.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.put(t, newKey(), "alice", time.Hour)
+	if count, err := a.revokeEverybody(gone, func(int) {}); count != 1 || err != nil {
+		t.Errorf("when the client has gone: %d, %v", count, err)
+	}
+	a.openStore = func() (Store, error) { return nil, errors.New("no") }
+	if _, err := a.revokeEverybody(t.Context(), func(int) {}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("without a store: %v", err)
+	}
+}
+
+// TestRevokeEverybodyUnlisted ends a session that is in no index of its person.
+func TestRevokeEverybodyUnlisted(t *testing.T) {
+	a := newTestApp(t, nil)
+	key := newKey()
+	value, err := a.format.Encode(&Session{Key: key, ID: key.ID(), Identity: "alice", IssuedAt: a.time(), ExpiresAt: a.time().Add(time.Hour)})
+	noError(t, err)
+	store, err := a.openStore()
+	noError(t, err)
+	// In the index of somebody else, and not in that of alice.
+	noError(t, store.Create(t.Context(), key, Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
+	if found, err := a.peek(t.Context(), key); err != nil || found.session == nil {
+		t.Fatalf("before: %+v %v", found, err)
+	}
+	count := 0
+	noError(t, a.revokeUnlisted(t.Context(), &count, func(int) {}))
+	if count != 1 {
+		t.Errorf("%d sessions ended, want 1", count)
+	}
+	if found, err := a.peek(t.Context(), key); err != nil || found.session != nil {
+		t.Errorf("after: %+v %v", found, err)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"Firefox on Linux": "Firefox on Linux",
+		"\x1b[31mred":      "\uFFFD[31mred",
+		"a\u009bb":         "a\uFFFDb",
+		"a\u202eb":         "a\uFFFDb",
+		"a\xffb":           "a\uFFFDb",
+		"line\nline":       "line\uFFFDline",
+		"Jürgen 名":         "Jürgen 名",
+	} {
+		if got := printable(in); got != want {
+			t.Errorf("printable(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

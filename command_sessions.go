@@ -1,0 +1,232 @@
+// This file holds the subcommands that list, show, end and make sessions.
+
+package caddylogout
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// printable takes out what a terminal would take for a command: browsers send
+// what they like as their name, and so do login services.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(unicode.ReplacementChar)))
+}
+
+// printTable prints rows under a line of headings.
+func printTable(headings []string, rows [][]string) error {
+	out := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
+	for _, row := range append([][]string{headings}, rows...) {
+		for i := range row {
+			row[i] = printable(row[i])
+		}
+		fmt.Fprintln(out, strings.Join(row, "\t"))
+	}
+	return out.Flush()
+}
+
+// printJSON prints JSON with indentation.
+func printJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, text, "", "  "); err != nil {
+		return err
+	}
+	out.WriteByte('\n')
+	_, err = out.WriteTo(stdout)
+	return err
+}
+
+// shownTime is how a table shows a time.
+func shownTime(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func cmdList(flags caddycmd.Flags) error {
+	c, err := newAdminClient(flags)
+	if err != nil {
+		return err
+	}
+	page, err := c.list(flags.String("identity"))
+	if err != nil {
+		return err
+	}
+	if flags.Bool("json") {
+		return printJSON(map[string]any{"sessions": page.Raw})
+	}
+	if len(page.Sessions) == 0 {
+		_, err := fmt.Fprintln(stderr, "no live sessions")
+		return err
+	}
+	rows := make([][]string, 0, len(page.Sessions))
+	for _, s := range page.Sessions {
+		used := "-"
+		if s.LastUsedAt != nil {
+			used = shownTime(*s.LastUsedAt)
+		}
+		rows = append(rows, []string{s.ID, shownTime(s.IssuedAt), shownTime(s.ExpiresAt), used, s.from(), s.device()})
+	}
+	return printTable([]string{"SESSION", "SIGNED IN", "ENDS", "LAST USED", "FROM", "WITH"}, rows)
+}
+
+func cmdShow(flags caddycmd.Flags) error {
+	c, err := newAdminClient(flags)
+	if err != nil {
+		return err
+	}
+	var s shownSession
+	raw, err := c.get(http.MethodGet, "/sessions/"+url.PathEscape(flags.Arg(0)), url.Values{"identity": {flags.String("identity")}}, nil, &s)
+	if err != nil {
+		return err
+	}
+	if flags.Bool("json") {
+		return printJSON(raw)
+	}
+	rows := [][]string{
+		{"identity", s.Identity.ID},
+		{"traits", string(s.Identity.Traits)},
+		{"method", s.method()},
+		{"signed in", shownTime(s.IssuedAt)},
+		{"authenticated", shownTime(s.AuthenticatedAt)},
+		{"ends", shownTime(s.ExpiresAt)},
+		{"from", s.from()},
+		{"with", s.device()},
+	}
+	if s.LastUsedAt != nil {
+		rows = append(rows, []string{"last used", shownTime(*s.LastUsedAt)})
+	}
+	return printTable([]string{"session", s.ID}, rows)
+}
+
+func cmdRevoke(flags caddycmd.Flags) error {
+	c, err := newAdminClient(flags)
+	if err != nil {
+		return err
+	}
+	all, id := flags.Bool("all"), flags.Arg(0)
+	switch {
+	case all && id != "":
+		return errors.New("--all ends the sessions of everybody: it takes no session")
+	case all && !flags.Bool("yes"):
+		return &commandError{exitRefused, errors.New("--all signs everybody out: say so with --yes")}
+	case all:
+		return c.revokeAll(flags.Bool("json"))
+	}
+	path := "/sessions"
+	if id != "" {
+		path += "/" + url.PathEscape(id)
+	}
+	var answer adminCount
+	if _, err := c.get(http.MethodDelete, path, url.Values{"identity": {flags.String("identity")}}, nil, &answer); err != nil {
+		return err
+	}
+	return printCount(answer.Count, flags.Bool("json"))
+}
+
+func printCount(count int, asJSON bool) error {
+	if asJSON {
+		return printJSON(adminCount{Count: count})
+	}
+	_, err := fmt.Fprintf(stdout, "%d sessions ended\n", count)
+	return err
+}
+
+// revokeAll ends the sessions of everybody, and tells how far that is.
+func (c *adminClient) revokeAll(asJSON bool) error {
+	c.http.Timeout = 0
+	resp, err := c.ask(http.MethodDelete, "/sessions", url.Values{"all": {"true"}}, nil, http.Header{"Accept": {ndjson}})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := json.NewDecoder(resp.Body)
+	var line adminCount
+	for {
+		next := adminCount{}
+		if err := lines.Decode(&next); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the answer ends too early")
+			}
+			return &commandError{exitUnavailable, fmt.Errorf("%d sessions were ended so far, and Caddy may be ending more: %w", line.Count, err)}
+		}
+		switch line = next; {
+		case line.Error != "":
+			return &commandError{exitUnavailable, fmt.Errorf("%d sessions were ended, others were not: %s", line.Count, printable(line.Error))}
+		case line.Done:
+			return printCount(line.Count, asJSON)
+		}
+		fmt.Fprintf(stderr, "%d sessions ended so far\n", line.Count)
+	}
+}
+
+func cmdIssue(flags caddycmd.Flags) error {
+	q := issueRequest{Identity: flags.String("identity"), Lifespan: flags.String("lifespan")}
+	if traits := flags.String("traits"); traits != "" {
+		if !json.Valid([]byte(traits)) {
+			return errors.New("--traits: not valid JSON")
+		}
+		q.Traits = json.RawMessage(traits)
+	}
+	if _, err := q.session("token"); err != nil {
+		return err
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	c, err := newAdminClient(flags)
+	if err != nil {
+		return err
+	}
+	var answer json.RawMessage
+	if _, err := c.get(http.MethodPost, "/sessions", nil, body, &answer); err != nil {
+		return err
+	}
+	return printJSON(answer)
+}
+
+func cmdUnblock(flags caddycmd.Flags) error {
+	c, err := newAdminClient(flags)
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	for parameter, flag := range map[string]string{"account": "account", "address": "client"} {
+		if value := flags.String(flag); value != "" {
+			query.Set(parameter, value)
+		}
+	}
+	var answer struct {
+		Lifted int `json:"lifted"`
+	}
+	if _, err := c.get(http.MethodDelete, "/sessions/blocks", query, nil, &answer); err != nil {
+		return err
+	}
+	if flags.Bool("json") {
+		return printJSON(answer)
+	}
+	_, err = fmt.Fprintf(stdout, "%d blocks lifted\n", answer.Lifted)
+	return err
+}

@@ -1,0 +1,44 @@
+// This file compares docs/openapi.yaml with what the admin endpoint serves. That
+// the answers are as described is tested on a real server, in integration.
+
+package caddylogout
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func TestOpenAPIPaths(t *testing.T) {
+	text, err := os.ReadFile("docs/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var described struct {
+		Paths map[string]map[string]any `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(text, &described); err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for _, route := range adminRoutes {
+		for method := range route.methods {
+			want = append(want, method+" "+route.pattern)
+		}
+	}
+	for path, operations := range described.Paths {
+		for method := range operations {
+			if method != "parameters" {
+				got = append(got, strings.ToUpper(method)+" "+path)
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/openapi.yaml describes\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

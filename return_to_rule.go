@@ -1,0 +1,62 @@
+// This file says by which rule a return URL is accepted or refused, for people
+// who write the list of those that are allowed.
+
+package caddylogout
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// returnURLVerdict is what becomes of a return URL.
+type returnURLVerdict struct {
+	URL string `json:"url"`
+	// Base is the address on which it is asked for.
+	Base     string `json:"base"`
+	Accepted bool   `json:"accepted"`
+	// Rule is what accepts it, or why it is refused.
+	Rule string `json:"rule"`
+	// Location is where the browser goes, if it is accepted.
+	Location string `json:"location,omitempty"`
+}
+
+// explainReturnURL asks [returnURLs.check], and then which of its rules it was.
+func (a *App) explainReturnURL(raw, base string) returnURLVerdict {
+	u := a.returnURLs
+	v := returnURLVerdict{URL: raw, Base: base}
+	location, err := u.check(raw, base)
+	switch {
+	case errors.Is(err, errReturnURLForbidden):
+		v.Rule = "refused: it is on another host, and no entry of allowed_return_urls covers it"
+		return v
+	case err != nil:
+		v.Rule = "refused: not an http or https URL that every browser and server reads alike"
+		return v
+	}
+	v.Accepted, v.Location = true, location
+	own, ownErr := parseReturnURL(base, nil)
+	if ownErr != nil {
+		own = nil
+	}
+	candidate, err := parseReturnURL(location, own)
+	switch {
+	case raw == "":
+		v.Rule = "default_return_url, as none is asked for"
+	case err == nil && sameOrigin(candidate, own):
+		v.Rule = "same scheme, host and port as the request"
+		if strings.TrimSuffix(a.BaseURL, "/") == base {
+			v.Rule = "same scheme, host and port as base_url"
+		}
+	case location == u.fallback:
+		v.Rule = "default_return_url"
+	default:
+		for i := range u.allowed {
+			if err == nil && u.allowed[i].allows(candidate) {
+				v.Rule = fmt.Sprintf("allowed_return_urls, entry %d: %s", i+1, a.AllowedReturnURLs[i])
+				break
+			}
+		}
+	}
+	return v
+}

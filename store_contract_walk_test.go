@@ -1,0 +1,100 @@
+// This file holds the part of the contract that goes through a whole store.
+
+package caddylogout
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// walked returns all that a store finds, once each.
+func (c contract) walked(t *testing.T) (identities []string, keys []Key) {
+	t.Helper()
+	noError(t, c.WalkIdentities(t.Context(), func(some []string) error {
+		identities = append(identities, some...)
+		return nil
+	}))
+	noError(t, c.WalkKeys(t.Context(), func(some []Key) error {
+		keys = append(keys, some...)
+		return nil
+	}))
+	slices.Sort(identities)
+	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(identities), slices.Compact(keys)
+}
+
+func contractWalk(c contract) {
+	t := c.t
+	// Names that are a pattern, or look like a key, and more rows than one step
+	// takes. Other cases may have left some: stores share a server.
+	names := []string{"walk*", "walk[1]", `walk\`, "walk?", "walk {" + newKey().String() + "}", "walk", "wal", "walk\n"}
+	for i := range 40 {
+		names = append(names, fmt.Sprintf("walk-%d", i))
+	}
+	made := make(map[Key]string)
+	for _, name := range names {
+		for range 3 {
+			made[c.create(t, name)] = name
+		}
+	}
+	gone := c.create(t, "walk-gone")
+	_, err := c.Revoke(t.Context(), gone, "walk-gone", c.Now(), c.Now().Add(time.Hour))
+	noError(t, err)
+
+	identities, keys := c.walked(t)
+	for key, name := range made {
+		if !slices.Contains(identities, name) {
+			t.Errorf("identity %q was not found", name)
+		}
+		if !slices.Contains(keys, key) {
+			t.Errorf("a session of %q was not found", name)
+		}
+	}
+	if slices.Contains(keys, gone) || slices.Contains(identities, "walk-gone") {
+		t.Error("what was revoked is found")
+	}
+
+	// What found returns ends the walk; and it may write meanwhile.
+	stop, calls := errors.New("stop"), 0
+	err = c.WalkKeys(t.Context(), func(some []Key) error {
+		calls++
+		noError(t, c.Touch(t.Context(), some[0], c.Now(), c.Now().Add(time.Hour)))
+		return stop
+	})
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("walk that was stopped: %v after %d calls", err, calls)
+	}
+	if err := c.WalkIdentities(t.Context(), func([]string) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("walk that was stopped: %v", err)
+	}
+}
+
+// TestEmbeddedWalkSteps goes through more rows than one step takes.
+func TestEmbeddedWalkSteps(t *testing.T) {
+	clock := newStoreClock()
+	store, err := openEmbedded(t.TempDir()+"/sessions.db", clock.Now)
+	noError(t, err)
+	defer func() { noError(t, store.Close()) }()
+	c := contract{t: t, storeClock: clock, Store: store}
+	// One write for many: each by itself would wait for the disk.
+	const people, each = 3, walkAtOnce
+	done := make(chan error)
+	for i := range people * each {
+		go func() { done <- store.Create(t.Context(), newKey(), c.entry(fmt.Sprint("person ", i%people))) }()
+	}
+	for range people * each {
+		noError(t, <-done)
+	}
+	identities, keys := c.walked(t)
+	if len(identities) != people || len(keys) != people*each {
+		t.Errorf("%d identities and %d keys, want %d and %d", len(identities), len(keys), people, people*each)
+	}
+	clock.Advance(2 * time.Hour)
+	if identities, keys := c.walked(t); len(identities)+len(keys) != 0 {
+		t.Errorf("%d identities and %d keys that have expired are found", len(identities), len(keys))
+	}
+}
