@@ -4,14 +4,15 @@ package integration_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -264,20 +265,22 @@ func writeFile(t testing.TB, name, content string) {
 // two servers before the first has bound it.
 var taken sync.Map
 
-// freePort returns a loopback port that nothing listens on.
+// freePort returns a loopback port that nothing listens on. It is below those that
+// systems give to outgoing connections (from 32768 on, RFC 6335 says 49152): one of
+// these could take the port before its server does.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+		port := strconv.Itoa(20_000 + rand.IntN(12_000)) //nolint:gosec // no secret
+		if _, twice := taken.LoadOrStore(port, true); twice {
+			continue
 		}
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err := errors.Join(err, l.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if _, twice := taken.LoadOrStore(port, true); !twice {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err == nil && l.Close() == nil {
 			return port
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
 		}
 	}
 }
