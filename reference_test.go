@@ -400,10 +400,14 @@ func logMessages(t *testing.T) map[string]bool {
 			return
 		}
 		method, ok := call.Fun.(*ast.SelectorExpr)
-		if !ok || !slices.Contains([]string{"Info", "Warn", "Error"}, method.Sel.Name) {
+		if !ok || !slices.Contains([]string{"Info", "Warn", "Error", "Check"}, method.Sel.Name) {
 			return
 		}
-		if text, ok := constantText(call.Args[0]); ok {
+		message := call.Args[0]
+		if method.Sel.Name == "Check" { // its level comes first
+			message = call.Args[len(call.Args)-1]
+		}
+		if text, ok := constantText(message); ok {
 			messages[text] = true
 		}
 	})
