@@ -265,25 +265,22 @@ func writeFile(t testing.TB, name, content string) {
 // two servers before the first has bound it.
 var taken sync.Map
 
-// freePort returns a loopback port that nothing listens on. It is below those
-// that a system gives to whoever asks for any: another program could get one of
-// them before the server under test has bound it.
+// freePort returns a loopback port that nothing listens on. It is below those that
+// systems give to outgoing connections (from 32768 on, RFC 6335 says 49152): one of
+// these could take the port before its server does.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for {
-		port := strconv.Itoa(10_000 + rand.IntN(22_000))
+		port := strconv.Itoa(10_000 + rand.IntN(22_000)) //nolint:gosec // no secret
+		if _, twice := taken.LoadOrStore(port, true); twice {
+			continue
+		}
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
-		if err != nil {
-			if t.Context().Err() != nil {
-				t.Fatal(err)
-			}
-			continue // somebody has it
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if _, twice := taken.LoadOrStore(port, true); !twice {
+		if err == nil && l.Close() == nil {
 			return port
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
 		}
 	}
 }
