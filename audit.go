@@ -27,16 +27,17 @@ const (
 
 // What asked for a logout.
 const (
-	byBrowser  = "browser"   // a logout URL, followed by a browser
-	byScript   = "ajax"      // a logout URL, followed by a script
-	byAPI      = "api"       // a token, by the API
-	byApp      = "app"       // the app's own logout
-	byResponse = "logout_on" // a response of the app
-	bySessions = "sessions"  // the list of one's sessions, by the API
-	byPage     = "page"      // the page of one's sessions
-	bySignIn   = "sign_in"   // a new sign-in of the same browser
-	byJournal  = "journal"   // a pending logout, now that the store is back
-	byAdmin    = "admin"     // the admin endpoint
+	byBrowser  = "browser"      // a logout URL, followed by a browser
+	byScript   = "ajax"         // a logout URL, followed by a script
+	byAPI      = "api"          // a token, by the API
+	byApp      = "app"          // the app's own logout
+	byResponse = "logout_on"    // a response of the app
+	bySessions = "sessions"     // the list of one's sessions, by the API
+	byPage     = "page"         // the page of one's sessions
+	bySignIn   = "sign_in"      // a new sign-in of the same browser
+	byBound    = "max_sessions" // a sign-in that made one session too many
+	byJournal  = "journal"      // a pending logout, now that the store is back
+	byAdmin    = "admin"        // the admin endpoint
 )
 
 // What asked for a sign-in, besides byApp and byAdmin.
@@ -66,6 +67,7 @@ var (
 		bySessions: {outcomeRevoked, outcomeRefused, outcomeUnavailable},
 		byPage:     {outcomeRevoked, outcomeRefused, outcomeUnavailable},
 		bySignIn:   {outcomeRevoked, outcomeUnavailable},
+		byBound:    {outcomeRevoked},
 		byJournal:  {outcomeRevoked, outcomeRepeated},
 		byAdmin:    {outcomeRevoked, outcomeUnavailable},
 	}

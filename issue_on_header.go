@@ -89,6 +89,9 @@ func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *au
 	}
 	n.device = deviceOf(r)
 	refused.identity = n.identity
+	if previous.session != nil {
+		n.ending = []Key{previous.session.Key}
+	}
 	credential, s, err := a.issue(r.Context(), n)
 	if err != nil {
 		a.audit(r, refused.failed(err))

@@ -252,8 +252,8 @@ func cutScheme(raw string) (scheme, after string, found bool) {
 
 // plainAuthority refuses authorities that readers are known to disagree about:
 // user info, percent-encoding (also that of an IPv6 zone), spaces, brackets
-// anywhere but around an IPv6 address, and numbers that are IPv4 addresses to
-// some only.
+// anywhere but around an IPv6 address, numbers that are IPv4 addresses to some
+// only, and other letters in a name of Punycode.
 func plainAuthority(authority string, parsed *whatwg.Url) bool {
 	if strings.ContainsAny(authority, "@% ") {
 		return false
@@ -264,6 +264,10 @@ func plainAuthority(authority string, parsed *whatwg.Url) bool {
 	}
 	host, _, _ := strings.Cut(authority, ":")
 	if strings.ContainsAny(host, "[]") {
+		return false
+	}
+	// A name that is written in ASCII already, and yet is not: browsers refuse it.
+	if !onlyASCII(host) && strings.Contains(strings.ToLower(host), "xn--") {
 		return false
 	}
 	return !parsed.IsIPv4() || onlyBytes(host, "0123456789abcdefABCDEFxX.")
@@ -306,6 +310,10 @@ func plainHost(host string) bool {
 	}
 	return host != "" && host[0] != '.' && !strings.Contains(host, "..") &&
 		onlyBytes(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.")
+}
+
+func onlyASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
 }
 
 func onlyBytes(s, set string) bool { return strings.Trim(s, set) == "" }

@@ -74,6 +74,12 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	// A tombstone that was written since the first look; one that is written
 	// after this look is followed by a DEL, which is after our SET.
 	revoked := pipe.Get(ctx, s.tombstoneKey(key))
+	var tooMany *redis.StringSliceCmd
+	if e.Bound != nil {
+		// Is there one behind the last that may be? Not ZCARD, which no user of
+		// Redis that was set up by docs/redis.md needed before.
+		tooMany = pipe.ZRange(ctx, s.indexKey(e.Identity), int64(e.Bound.Max), int64(e.Bound.Max))
+	}
 	if err := execPipeline(ctx, "create", pipe); err != nil {
 		return err
 	}
@@ -86,6 +92,9 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	}
 	if isNil(set.Err()) {
 		return ErrExists
+	}
+	if tooMany != nil {
+		e.Bound.Exceeded = len(tooMany.Val()) > 0
 	}
 	return nil
 }
