@@ -35,7 +35,7 @@ const (
 	bySessions = "sessions"     // the list of one's sessions, by the API
 	byPage     = "page"         // the page of one's sessions
 	bySignIn   = "sign_in"      // a new sign-in of the same browser
-	byBound    = "max_sessions" // a sign-in that made one session too many
+	byBound    = "max_sessions" // more sessions than a person may have
 	byJournal  = "journal"      // a pending logout, now that the store is back
 	byAdmin    = "admin"        // the admin endpoint
 )
@@ -67,7 +67,7 @@ var (
 		bySessions: {outcomeRevoked, outcomeRefused, outcomeUnavailable},
 		byPage:     {outcomeRevoked, outcomeRefused, outcomeUnavailable},
 		bySignIn:   {outcomeRevoked, outcomeUnavailable},
-		byBound:    {outcomeRevoked},
+		byBound:    {outcomeRevoked, outcomeUnavailable},
 		byJournal:  {outcomeRevoked, outcomeRepeated},
 		byAdmin:    {outcomeRevoked, outcomeUnavailable},
 	}

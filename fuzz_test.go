@@ -42,7 +42,7 @@ func FuzzLogoutBody(f *testing.F) {
 
 func FuzzCaddyfile(f *testing.F) {
 	for _, block := range []string{
-		"sessions", "sessions {\nlifespan 1h\nidle_timeout off\n}", "sessions {\nstore redis localhost {\ndb 1\ntls {\nca x\n}\n}\n}",
+		"sessions", "sessions {\nlifespan 1h\nidle_timeout off\nmax_sessions 7\n}", "sessions {\nstore redis localhost {\ndb 1\ntls {\nca x\n}\n}\n}",
 		"sessions {\nstore embedded x\ncookie __Host-x {\nsecure\npath /\n}\n}", "sessions {\nallowed_return_urls https://*.example.com {env.X}\n}",
 		"logout {\nsessions_api off\n}", "logout /logout /x* {\napp_first off\nquery /i a=b\nlogout_on {\nstatus 3xx\nheader A b\nlocation /\n}\nstrip_cookies a* {\ndomain b\npath /\n}\nclear_site_data cache\n}",
 		"login {\naccounts x\ndefault_return_url /\n}",

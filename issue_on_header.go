@@ -41,6 +41,13 @@ func (q *issueRequest) session(method string) (newSession, error) {
 func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *hookedWriter {
 	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
+		if previous.stream.wasCut() && !informational(status) {
+			clear(h)
+			if err := g.refuse(w, r); err != nil {
+				g.logger.Error("refusing a session that has ended failed", zap.Error(err))
+			}
+			return true
+		}
 		g.app.dropForeignCookies(h, r)
 		if previous.session != nil && g.NoStore != nil && *g.NoStore {
 			noStore(h, status)
@@ -88,10 +95,10 @@ func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *au
 		return failed
 	}
 	n.device = deviceOf(r)
-	refused.identity = n.identity
 	if previous.session != nil {
 		n.ending = []Key{previous.session.Key}
 	}
+	refused.identity = n.identity
 	credential, s, err := a.issue(r.Context(), n)
 	if err != nil {
 		a.audit(r, refused.failed(err))

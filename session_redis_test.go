@@ -48,7 +48,7 @@ func TestRedisContract(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	testStore(t, func(t *testing.T, now func() time.Time) Store {
 		t.Helper()
-		return openRedis(t, RedisStore{Address: server.Addr()}, now)
+		return openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, now)
 	})
 }
 
@@ -59,7 +59,7 @@ func TestRedisLeastPrivileges(t *testing.T) {
 	server.CLI(t, strings.Fields(strings.ReplaceAll(line, "PASSWORD", "a-password"))...)
 	testStore(t, func(t *testing.T, now func() time.Time) Store {
 		t.Helper()
-		return openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy-logout", Password: "a-password"}, now)
+		return openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy-logout", Password: "a-password", Timeout: patient}, now)
 	})
 	watch(t, server, RedisStore{Username: "caddy-logout", Password: "a-password"}, 0).waitArmed(t, true)
 	// None is there for nothing.

@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -67,6 +68,7 @@ type stream struct {
 	key        Key
 	session    *openSession
 	prev, next *stream
+	ctx        context.Context // of the request
 	cancel     context.CancelCauseFunc
 	cut        *streamCut // set when it is cut
 }
@@ -106,7 +108,7 @@ func (s *streams) changesOf(key Key) uint64 {
 func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	session, changes := res.session, res.changes
-	st := &stream{key: session.Key, cancel: cancel}
+	st := &stream{key: session.Key, ctx: ctx, cancel: cancel}
 	res.stream = st
 	stripe := &s.stripes[session.Key[0]]
 	stripe.mu.Lock()
@@ -128,6 +130,12 @@ func (s *streams) close(st *stream) {
 	s.unregister(st)
 	st.cancel(nil)
 	st.cut.ended(s.now)
+}
+
+// wasCut reports whether the session of the request has ended. What was not
+// answered until then is answered as a request that comes now.
+func (st *stream) wasCut() bool {
+	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), errSessionEnded)
 }
 
 func (s *streams) unregister(st *stream) {

@@ -180,7 +180,7 @@ func (s *soak) want(n *node, what string, a answer, statuses ...int) bool {
 
 // check asks a server about a session, through the gate or by whoami, by cookie
 // or by token.
-func (s *soak) check(ctx context.Context, n *node, one *session) {
+func (s *soak) check(ctx context.Context, n *node, one *session) verdict {
 	q := question{before: one.stands(), on: n, quiet: n.group.quiet(), settled: s.plan.settled}
 	path := "/app/page"
 	if rand.IntN(4) == 0 {
@@ -192,7 +192,7 @@ func (s *soak) check(ctx context.Context, n *node, one *session) {
 		if one.stands().state == alive && !errors.Is(err, errGone) && ctx.Err() == nil {
 			s.complain(&s.counts.unanswered, "check on %s: %v", n.name, err)
 		}
-		return
+		return open
 	}
 	q.sent, q.answered, q.status, q.after = a.sent, a.answered, a.status, one.stands()
 	found := one.judge(q)
@@ -202,6 +202,7 @@ func (s *soak) check(ctx context.Context, n *node, one *session) {
 	}
 	s.counts.checks.Add(1)
 	s.note(found, n, one, q)
+	return found
 }
 
 // note counts what an answer meant.
@@ -277,6 +278,9 @@ func (s *soak) signOut(ctx context.Context, g *group, one *session) {
 	case http.StatusAccepted:
 		one.become(pending, n)
 		s.counts.pending.Add(1)
+		s.mu.Lock()
+		s.pendings = append(s.pendings, owned{one, g})
+		s.mu.Unlock()
 	case http.StatusUnauthorized, http.StatusForbidden:
 		// Of one that was tried before, an earlier try did it.
 		switch {

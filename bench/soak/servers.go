@@ -87,6 +87,7 @@ func (n *node) write() error {
 		protocols h1
 	}
 	sessions {
+		max_sessions off
 		%s
 	}
 }

@@ -24,7 +24,7 @@ type counts struct {
 	lost, accepted, cutAlive, strange, unanswered, leftPending, secrets, panics atomic.Int64
 
 	requests, checks, refused, signIns, signOuts, endedAll  atomic.Int64
-	streams, streamsCut, pending, replayed                  atomic.Int64
+	streams, streamsCut, pending, replayed, pendingExpired  atomic.Int64
 	away, awayInQuiet, again, leftOut                       atomic.Int64
 	reloads, redisKills, redisPauses, nodeKills, failedLoad atomic.Int64
 }
@@ -47,6 +47,13 @@ type soak struct {
 
 	mu         sync.Mutex
 	complaints []string
+	pendings   []owned // logouts that were answered 202, and not seen done yet
+}
+
+// owned is a session with its group.
+type owned struct {
+	*session
+	group *group
 }
 
 // maxComplaints is how many are told in full.
@@ -157,7 +164,7 @@ func (s *soak) soak(ctx context.Context) error {
 	during, stop := context.WithTimeout(ctx, s.o.last)
 	defer stop()
 	broken := make(chan error, 1) // what goes on in a run that cannot
-	for _, work := range []func(context.Context) error{s.reloadAll, s.redisAway, s.killAll, s.watchMemory} {
+	for _, work := range []func(context.Context) error{s.reloadAll, s.redisAway, s.killAll, s.watchMemory, s.watchPending} {
 		s.wg.Go(func() {
 			if err := work(during); err != nil {
 				select {
@@ -202,12 +209,48 @@ func (s *soak) audit(ctx context.Context) error {
 			for _, n := range g.nodes {
 				s.auditOne(ctx, n, one)
 			}
-			if one.stands().state == pending {
-				s.counts.replayed.Add(1)
-			}
 		}
 	}
+	s.confirmPending(ctx, 0)
 	return ctx.Err()
+}
+
+// watchPending looks now and then whether logouts that were noted have been done.
+func (s *soak) watchPending(ctx context.Context) error {
+	return every(ctx, s.plan.sample, func() error {
+		s.confirmPending(ctx, s.plan.settled)
+		return nil
+	})
+}
+
+// confirmPending asks every server about the sessions whose logout was noted, as
+// soon as there has been no trouble for long enough.
+func (s *soak) confirmPending(ctx context.Context, calm time.Duration) {
+	s.mu.Lock()
+	all := s.pendings
+	s.pendings = nil
+	s.mu.Unlock()
+	for _, one := range all {
+		switch {
+		case !time.Now().Before(one.expiresFrom):
+			s.counts.pendingExpired.Add(1)
+		case min(one.group.quiet(), time.Since(one.stands().since)) >= calm && s.refusedByAll(ctx, one):
+			s.counts.replayed.Add(1)
+		default:
+			s.mu.Lock()
+			s.pendings = append(s.pendings, one)
+			s.mu.Unlock()
+		}
+	}
+}
+
+func (s *soak) refusedByAll(ctx context.Context, one owned) bool {
+	for _, n := range one.group.nodes {
+		if s.check(ctx, n, one.session) != right {
+			return false
+		}
+	}
+	return true
 }
 
 // auditOne asks a server about a session until it says yes or no. All is well
