@@ -119,20 +119,21 @@ func (e auditEntry) failed(err error) auditEntry {
 	return e
 }
 
-// add notes the handle of a key, if it goes into the line.
-func (e *auditEntry) add(key Key) {
+// and adds the handle of a key, if it goes into the line.
+func (e auditEntry) and(key Key) auditEntry {
 	if len(e.sessions) < maxAuditHandles {
 		e.sessions = append(e.sessions, key.Short())
 	}
+	return e
 }
 
 // audit writes the line, emits the event and counts. The request says from where
 // it was asked for; it is nil for what nobody asked for just now.
 func (a *App) audit(r *http.Request, e auditEntry) {
-	switch {
-	case e.event == eventIssued || e.event == eventSignInRefused:
+	switch e.event {
+	case eventIssued, eventSignInRefused:
 		meters.signIns.WithLabelValues(e.trigger, e.outcome).Inc()
-	case e.event == eventManyRevoked:
+	case eventManyRevoked:
 		meters.logouts.WithLabelValues(e.trigger, outcomeRevoked).Add(float64(e.count))
 		if e.outcome != outcomeRevoked {
 			meters.logouts.WithLabelValues(e.trigger, e.outcome).Inc()
@@ -158,7 +159,7 @@ func (a *App) audit(r *http.Request, e auditEntry) {
 }
 
 // fields are those of the line. What is empty is left out.
-func (e *auditEntry) fields(ip string) []zap.Field {
+func (e auditEntry) fields(ip string) []zap.Field {
 	fields := []zap.Field{zap.String("event", e.event)}
 	for _, field := range []struct{ name, value string }{
 		{"trigger", e.trigger},
@@ -179,7 +180,7 @@ func (e *auditEntry) fields(ip string) []zap.Field {
 }
 
 // data is the same for the event.
-func (e *auditEntry) data(ip string) map[string]any {
+func (e auditEntry) data(ip string) map[string]any {
 	encoder := zapcore.NewMapObjectEncoder()
 	for _, field := range e.fields(ip)[1:] { // the event has its name
 		field.AddTo(encoder)

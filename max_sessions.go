@@ -66,7 +66,7 @@ func (a *App) unmarshalMaxSessions(d *caddyfile.Dispenser) error {
 func (a *App) keepWithin(ctx context.Context, identity string, ending []Key) {
 	e := auditEntry{event: eventManyRevoked, trigger: byBound, outcome: outcomeRevoked, identity: identity}
 	var err error
-	if e.count, err = a.endOldest(ctx, identity, ending, e.add); err != nil {
+	if e.count, err = a.endOldest(ctx, identity, ending, func(key Key) { e = e.and(key) }); err != nil {
 		e = e.failed(err)
 	}
 	if e.count > 0 || err != nil {

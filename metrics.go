@@ -6,6 +6,7 @@ package caddylogout
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -171,7 +172,7 @@ func (a *App) registerMetrics(ctx caddy.Context) error {
 	}
 	all := meters.all
 	if _, embedded := a.storeModule.(*EmbeddedStore); !embedded && !a.NearCache.Off {
-		all = append(all[:len(all):len(all)], a.cacheCollectors()...)
+		all = append(slices.Clip(all), a.cacheCollectors()...)
 	}
 	var failures []error
 	for _, collector := range all {

@@ -15,11 +15,6 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// maxReturnURL bounds a return URL in bytes, before and after normalisation, so
-// that what was accepted once is accepted again when it comes back in the query
-// of a logout URL.
-const maxReturnURL = 2048
-
 // returnURLs decides where a browser may be sent.
 type returnURLs struct {
 	// fallback is where to go when the client names nothing: an absolute URL, or

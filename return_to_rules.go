@@ -45,3 +45,8 @@ func returnURLRule(err error) string {
 	}
 	return ruleAmbiguous
 }
+
+// maxReturnURL bounds a return URL in bytes, before and after normalisation, so
+// that what was accepted once is accepted again when it comes back in the query
+// of a logout URL.
+const maxReturnURL = 2048

@@ -137,7 +137,7 @@ func (l *Logout) endMany(r *http.Request, own *Session, trigger string, pick fun
 	count, err := a.revokeKeys(r.Context(), own.Identity, func(key Key) bool {
 		picked := pick(key)
 		if picked {
-			e.add(key)
+			e = e.and(key)
 		}
 		return picked
 	})
@@ -145,7 +145,7 @@ func (l *Logout) endMany(r *http.Request, own *Session, trigger string, pick fun
 		var ended bool
 		if ended, err = a.revoke(r.Context(), own); ended {
 			count++
-			e.add(own.Key)
+			e = e.and(own.Key)
 		}
 	}
 	if err != nil {

@@ -124,7 +124,7 @@ func audited(t *testing.T, store string) string {
 	for _, name := range auditedEvents {
 		events += "\t\ton " + name + " record {$DIR}/events.jsonl\n"
 	}
-	text := caddyfile(store, "log {\n\t\toutput file {$DIR}/access.log\n"+exampleFilter(t)+"\n\t}",
+	text := caddyfile(patient(store, "10s"), "log {\n\t\toutput file {$DIR}/access.log\n"+exampleFilter(t)+"\n\t}",
 		"handle /app-login {\n session_auth {\n optional\n issue_on_header X-Signed-In\n }\n reverse_proxy "+newApp(t)+"\n }")
 	for old, replacement := range map[string]string{
 		"\tdefault_bind": "\tdebug\n\tevents {\n" + events + "\t}\n\tdefault_bind",

@@ -69,7 +69,7 @@ func TestSpans(t *testing.T) {
 	redis := redistest.Start(t)
 	spans, addr := newCollector(t)
 	s := start(t, serverOptions{
-		caddyfile: strings.Replace(caddyfile(redisStore(redis)), "\tlogout\n", "\ttracing\n\tlogout\n", 1),
+		caddyfile: strings.Replace(caddyfile(patient(redisStore(redis), "10s")), "\tlogout\n", "\ttracing\n\tlogout\n", 1),
 		files:     map[string]string{"accounts.txt": accountsFile()},
 		env:       []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + addr, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_BSP_SCHEDULE_DELAY=100"},
 	})

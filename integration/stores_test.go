@@ -3,6 +3,7 @@
 package integration_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
@@ -20,3 +21,12 @@ func onBothStores(t *testing.T, test func(t *testing.T, storeLine string)) {
 const embeddedStore = "store embedded {$DIR}/sessions.db"
 
 func redisStore(r *redistest.Server) string { return "store redis " + r.Addr() }
+
+// patient gives a store of Redis time: for tests that count what happens, on a
+// machine that may be so busy that Redis seems to be away.
+func patient(store, timeout string) string {
+	if !strings.HasPrefix(store, "store redis ") {
+		return store
+	}
+	return store + " {\n\t\t\ttimeout " + timeout + "\n\t\t\tdial_timeout " + timeout + "\n\t\t}"
+}

@@ -132,8 +132,8 @@ func wantClosed(t *testing.T, streams []openStream, since time.Time) {
 func TestStreamsAreCut(t *testing.T) {
 	redis := redistest.Start(t)
 	site := "handle /app/* {\n session_auth\n reverse_proxy " + newStreamingApp(t) + "\n }"
-	one := startWith(t, redisStore(redis), site)
-	two := startWith(t, redisStore(redis), site)
+	store := patient(redisStore(redis), "10s")
+	one, two := startWith(t, store, site), startWith(t, store, site)
 	end := []struct {
 		name string
 		end  func(token string)

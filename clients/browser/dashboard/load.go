@@ -101,7 +101,7 @@ func (p *person) visit() {
 	var flow struct{ UI struct{ Action string } }
 	p.call(http.MethodGet, p.site+"/self-service/login/api", "", nil, &flow)
 	typed := map[string]string{"method": "password", "identifier": account, "password": password}
-	if rand.IntN(20) == 0 {
+	if rand.IntN(80) == 0 {
 		typed["password"] = "mistyped"
 	}
 	var in struct {
