@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/pages"
 )
 
 // Defaults of the sessions app.
@@ -72,6 +74,9 @@ type App struct {
 	// Default: a built-in page. Placeholders are expanded at start.
 	ErrorUI string `json:"error_ui,omitempty"`
 
+	// Pages changes the pages that we show to people. Default: ours, in English.
+	Pages Pages `json:"pages,omitzero"`
+
 	// DurableLogout takes a logout also while the store is away. Default: off.
 	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
 
@@ -88,6 +93,7 @@ type App struct {
 
 	durable    durable
 	format     nativeFormat
+	pages      *pages.Set
 	returnURLs *returnURLs
 	clock      func() time.Time
 	logger     *zap.Logger
@@ -137,6 +143,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
+	if a.pages, err = a.Pages.load(); err != nil {
+		return err
+	}
 	if a.returnURLs, err = newReturnURLs(a.DefaultReturnURL, a.AllowedReturnURLs); err != nil {
 		return err
 	}

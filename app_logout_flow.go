@@ -91,7 +91,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	// The address is the cleaned one: a browser takes //logout for a host.
 	target := url.URL{Path: originalPath(r), RawQuery: originalURL(r).RawQuery}
 	prepare(w.Header())
-	return pages.Confirm(w, r, pages.ConfirmData{
+	return a.pages.Confirm(w, r, pages.ConfirmData{
 		Action: target.String(), Token: token, Method: r.Method, Home: a.homeURL(r),
 	})
 }
@@ -136,7 +136,7 @@ func (l *Logout) returnLocation(r *http.Request) string {
 	if location, err := l.app.checkReturnURL(r, originalURL(r).Query().Get("return_to")); err == nil {
 		return location
 	}
-	return l.app.homeURL(r)
+	return l.app.defaultLocation(r)
 }
 
 // endAll ends every live session of the credentials. All of them came from one
