@@ -21,6 +21,9 @@ const answerVary = "Accept, Cookie"
 // retryAfter is what an answer 503 says, in seconds.
 const retryAfter = 5
 
+// maxRequestID bounds the X-Request-Id that an error repeats, in bytes.
+const maxRequestID = 256
+
 // apiError is an error as a client sees it. Its sentences hold nothing of the
 // inside, and nothing that a client sent but a return URL that was refused.
 type apiError struct {
@@ -173,7 +176,9 @@ func redirect(w http.ResponseWriter, r *http.Request, location string) error {
 // failJSON answers with an error as JSON.
 func (a *App) failJSON(w http.ResponseWriter, r *http.Request, err error) error {
 	e := *a.asAPIError(r, err)
-	e.Request = r.Header.Get("X-Request-Id")
+	if id := r.Header.Get("X-Request-Id"); len(id) <= maxRequestID {
+		e.Request = id
+	}
 	h := w.Header()
 	prepare(h)
 	errorHeaders(h, &e)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/caddy-logout/caddy-logout/pages"
 )
@@ -27,11 +28,6 @@ const (
 
 // maxLifespan bounds a session's life, so that no sum of times overflows.
 const maxLifespan = 10 * 365 * 24 * time.Hour
-
-// storeLinger is how long a store that the new configuration no longer uses
-// stays open. Caddy cleans up while requests of the old configuration are still
-// being served; they find their store open.
-const storeLinger = time.Minute
 
 // App is the sessions app: where sessions are kept, how their cookie looks, how
 // long they live, and where a browser may be sent afterwards. All sites of a
@@ -50,6 +46,10 @@ type App struct {
 	// IdleTimeout ends a session that was not used for this long. A use is
 	// written at most once per tenth of it. Default: off.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// MaxSessions is how many sessions a person has at most, from 1 to 10,000;
+	// 0 is no bound. When a sign-in makes one more, the oldest end. Default: 100.
+	MaxSessions *int `json:"max_sessions,omitempty"`
 
 	// BaseURL is the scheme, host and port that browsers use, for example
 	// https://app.example.com. Default: those of each request, as far as Caddy
@@ -92,9 +92,11 @@ type App struct {
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
 
 	durable    durable
+	accounts   []string // of all login handlers; see lasting
 	format     nativeFormat
 	pages      *pages.Set
 	returnURLs *returnURLs
+	keptErrors *rate.Limiter
 	clock      func() time.Time
 	logger     *zap.Logger
 }
@@ -137,6 +139,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Lifespan == 0 {
 		a.Lifespan = caddy.Duration(defaultLifespan)
 	}
+	if a.MaxSessions == nil {
+		a.MaxSessions = new(defaultMaxSessions)
+	}
+	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {
@@ -218,6 +224,9 @@ func (a *App) Validate() error {
 			return fmt.Errorf("sessions: %s: %w", option.name, err)
 		}
 	}
+	if err := validateMaxSessions(a.MaxSessions); err != nil {
+		return fmt.Errorf("sessions: max_sessions: %w", err)
+	}
 	if err := a.Cookie.validate(); err != nil {
 		return fmt.Errorf("sessions: cookie: %w", err)
 	}
@@ -273,8 +282,11 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	_, err := a.openStore()
-	return err
+	if _, err := a.openStore(); err != nil {
+		return err
+	}
+	a.warnOfChanges(running.use(a, a.lasting()))
+	return nil
 }
 
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
@@ -313,15 +325,17 @@ func (a *App) takeStore() (Store, error) {
 // Provision, and while requests of this configuration are still being served:
 // so it gives back only what this instance took, and late.
 func (a *App) Cleanup() error {
+	running.drop(a)
 	a.stopJournal()
 	a.storeMu.Lock()
-	defer a.storeMu.Unlock()
-	if !a.tookStore {
+	took, giveBackCache := a.tookStore, a.giveBackCache()
+	a.tookStore = false
+	a.storeMu.Unlock()
+	if !took {
 		return nil
 	}
-	a.tookStore = false
-	key, logger, giveBackCache := a.storeModule.PoolKey(), a.logger, a.giveBackCache()
-	time.AfterFunc(storeLinger, func() {
+	key, logger := a.storeModule.PoolKey(), a.logger
+	linger.later(func() {
 		giveBackCache() // it subscribes to the store
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))

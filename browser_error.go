@@ -21,6 +21,15 @@ import (
 // errorLifetime is how long a browser's error can be read.
 const errorLifetime = 10 * time.Minute
 
+// Anyone can cause an error, so what is kept of them is bounded: at this rate,
+// 6,100 in errorLifetime, of less than a kilobyte each. An id that tells the
+// error itself would need no store, but clients expect a UUID, which has no room
+// for the URL that an error may be about.
+const (
+	keptErrorsPerSecond = 10
+	keptErrorsAtOnce    = 100
+)
+
 // errorsPath is where a browser's error can be read.
 const errorsPath = "/self-service/errors"
 
@@ -34,13 +43,13 @@ type keptError struct {
 
 // fail answers with an error: as JSON to whoever wants that, else by sending
 // the browser to the error page. While the store is away, or if it will not
-// keep the error, the answer is the page itself.
+// keep the error, or too many are kept already, the answer is the page itself.
 func (a *App) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if wantsJSON(r) {
 		return a.failJSON(w, r, err)
 	}
 	e := a.asAPIError(r, err)
-	if e.Code == http.StatusServiceUnavailable || !isNavigable(r) {
+	if e.Code == http.StatusServiceUnavailable || !isNavigable(r) || !a.keptErrors.AllowN(a.now(), 1) {
 		return a.failPage(w, r, e)
 	}
 	location, err := a.keepError(w, r, e)

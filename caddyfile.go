@@ -22,6 +22,7 @@ import (
 //		cookie [<name>] { … }
 //		lifespan            <duration>
 //		idle_timeout        <duration>
+//		max_sessions        <n>|off
 //		base_url            <url>
 //		prefix              <path>
 //		default_return_url  <url>
@@ -82,6 +83,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return durationArg(d, &a.Lifespan, false)
 	case "idle_timeout":
 		return durationArg(d, &a.IdleTimeout, true)
+	case "max_sessions":
+		return a.unmarshalMaxSessions(d)
 	case "base_url":
 		return checkedArg(d, &a.BaseURL, validateBaseURL)
 	case "prefix":
@@ -99,7 +102,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "near_cache":
 		return a.NearCache.UnmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, base_url, prefix, default_return_url, allowed_return_urls, error_ui, pages, near_cache or durable_logout", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, max_sessions, base_url, prefix, default_return_url, allowed_return_urls, error_ui, pages, near_cache or durable_logout", option)
 	}
 }
 

@@ -19,7 +19,7 @@ func eachOption(
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		if seen[option] && !slices.Contains(repeatable, option) {
-			return d.Errf("%s is given twice", option)
+			return givenTwice(d, option)
 		}
 		seen[option] = true
 		if err := read(d, option); err != nil {
@@ -27,6 +27,11 @@ func eachOption(
 		}
 	}
 	return nil
+}
+
+// givenTwice is the error of an option that is there already.
+func givenTwice(d *caddyfile.Dispenser, option string) error {
+	return d.Errf("%s is given twice", option)
 }
 
 // stringArg reads exactly one argument.

@@ -26,20 +26,15 @@ func (s *EmbeddedStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := map[string]bool{"file": s.File != ""}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if option != "file" {
+	return eachOption(d, func(d *caddyfile.Dispenser, option string) error {
+		switch {
+		case option != "file":
 			return d.Errf("unknown option %q of the embedded store: want file", option)
+		case s.File != "":
+			return givenTwice(d, option)
 		}
-		if err := once(d, seen, option); err != nil {
-			return err
-		}
-		if err := oneArg(d, &s.File); err != nil {
-			return err
-		}
-	}
-	return nil
+		return oneArg(d, &s.File)
+	})
 }
 
 // UnmarshalCaddyfile reads the Redis store's settings; all are optional, and a
@@ -78,11 +73,9 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := map[string]bool{"address": s.Address != ""}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := once(d, seen, option); err != nil {
-			return err
+	err := eachOption(d, func(d *caddyfile.Dispenser, option string) error {
+		if option == "address" && s.Address != "" {
+			return givenTwice(d, option)
 		}
 		if err := s.unmarshalOption(d, option); err != nil {
 			return err
@@ -91,6 +84,10 @@ func (s *RedisStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := s.check(); err != nil {
 			return d.WrapErr(err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.checkWhole(); err != nil {
 		return d.WrapErr(err)
@@ -161,45 +158,26 @@ func (t *RedisTLS) unmarshal(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(map[string]bool)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		if err := once(d, seen, option); err != nil {
-			return err
-		}
-		var err error
+	return eachOption(d, func(d *caddyfile.Dispenser, option string) error {
 		switch option {
 		case "ca":
-			err = oneArg(d, &t.CA)
+			return oneArg(d, &t.CA)
 		case "certificate":
-			err = oneArg(d, &t.Certificate)
+			return oneArg(d, &t.Certificate)
 		case "key":
-			err = oneArg(d, &t.Key)
+			return oneArg(d, &t.Key)
 		case "server_name":
-			err = oneArg(d, &t.ServerName)
+			return oneArg(d, &t.ServerName)
 		case "insecure_skip_verify":
 			t.InsecureSkipVerify = true
 			if d.NextArg() {
-				err = d.ArgErr()
+				return d.ArgErr()
 			}
+			return nil
 		default:
-			err = d.Errf("unknown option %q of tls: want ca, certificate, key, server_name or insecure_skip_verify", option)
+			return d.Errf("unknown option %q of tls: want ca, certificate, key, server_name or insecure_skip_verify", option)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// once refuses an option that is there already: of two values, one would be
-// lost in silence.
-func once(d *caddyfile.Dispenser, seen map[string]bool, option string) error {
-	if seen[option] {
-		return d.Errf("%s: given twice", option)
-	}
-	seen[option] = true
-	return nil
+	})
 }
 
 // oneArg reads the one argument of an option, which is not empty. The errors

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,7 +99,7 @@ func (a *App) stopJournal() {
 	}
 	j.drop(a.durable.replayer)
 	file, logger := a.durable.file, a.logger
-	time.AfterFunc(storeLinger, func() {
+	linger.later(func() {
 		if _, err := journals.Delete(file); err != nil {
 			logger.Error("closing the journal of pending logouts failed", zap.Error(err))
 		}

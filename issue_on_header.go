@@ -85,6 +85,9 @@ func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *au
 		return failed
 	}
 	n.device = deviceOf(r)
+	if previous.session != nil {
+		n.ending = []Key{previous.session.Key}
+	}
 	credential, s, err := a.issue(r.Context(), n)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type newSession struct {
 	method   string
 	lifespan time.Duration // 0: the app's
 	device   Device
+	ending   []Key // what the caller ends in its favour
 }
 
 // errInvalidSession says that a session cannot be made of what was asked for.
@@ -86,10 +87,14 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 	if err != nil {
 		return Credential{}, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt}); err != nil {
+	bound := a.bound()
+	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt, Bound: bound}); err != nil {
 		return Credential{}, nil, err
 	}
 	a.cache.Changed(key)
+	if bound != nil && bound.Exceeded {
+		a.keepWithin(ctx, s.Identity, n.ending)
+	}
 	return c, s, nil
 }
 

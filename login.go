@@ -99,6 +99,7 @@ func (l *Login) Provision(ctx caddy.Context) error {
 	if l.accounts, err = readAccounts(l.Accounts); err != nil {
 		return fmt.Errorf("login: accounts: %w", err)
 	}
+	l.app.accounts = append(l.app.accounts, l.accounts.Names()...)
 	if l.accounts.Len() == 0 {
 		l.logger.Warn("accounts file holds no account: nobody can sign in", zap.String("file", l.Accounts))
 	}

@@ -234,9 +234,15 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 	if err != nil {
 		return l.refuse(w, r, f, errReturnURL(f.returnTo, err))
 	}
-	credential, s, err := a.issue(r.Context(), newSession{
-		identity: account.Name, traits: account.Traits, method: "password", device: deviceOf(r),
-	})
+	n := newSession{identity: account.Name, traits: account.Traits, method: "password", device: deviceOf(r)}
+	if !f.api {
+		for _, c := range a.format.Locate(r, nil) {
+			if c.Source == SourceCookie {
+				n.ending = append(n.ending, a.format.Key(c))
+			}
+		}
+	}
+	credential, s, err := a.issue(r.Context(), n)
 	if err != nil {
 		return l.refuse(w, r, f, err)
 	}

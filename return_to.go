@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -28,14 +29,20 @@ var (
 // of a logout URL.
 const maxReturnURL = 2048
 
-// returnURLs decides where a browser may be sent. It is immutable once made.
+// returnURLs decides where a browser may be sent.
 type returnURLs struct {
 	// fallback is where to go when the client names nothing: an absolute URL, or
 	// a path on the host of the request.
 	fallback string
 	// allowed are the places on other hosts.
 	allowed []allowedURL
+	// last is the default URL as it was made absolute last. A server has few bases,
+	// most often one.
+	last atomic.Pointer[absoluteDefault]
 }
+
+// absoluteDefault is the default URL for requests of one base.
+type absoluteDefault struct{ base, location string }
 
 // allowedURL is an entry of the allow-list, normalised.
 type allowedURL struct {
@@ -76,14 +83,10 @@ func newReturnURLs(defaultURL string, allowed []string) (*returnURLs, error) {
 // stands for the default URL. The error is errReturnURLMalformed or
 // errReturnURLForbidden; for an empty raw there is none.
 func (u *returnURLs) check(raw, base string) (location string, err error) {
-	// A base that cannot be read (a strange Host header) owns nothing.
-	own, ownErr := parseReturnURL(base, nil)
-	if ownErr != nil {
-		own = nil
-	}
 	if raw == "" {
-		return u.resolveDefault(own), nil
+		return u.resolveDefault(base), nil
 	}
+	own := parseBase(base)
 	candidate, err := parseReturnURL(raw, own)
 	if err != nil {
 		return "", err
@@ -102,11 +105,30 @@ func (u *returnURLs) check(raw, base string) (location string, err error) {
 
 // resolveDefault makes the default URL absolute. Without a base it stays a path,
 // which a browser resolves against what it asked for.
-func (u *returnURLs) resolveDefault(own *whatwg.Url) string {
-	if own == nil || !strings.HasPrefix(u.fallback, "/") {
+func (u *returnURLs) resolveDefault(base string) string {
+	if !strings.HasPrefix(u.fallback, "/") {
 		return u.fallback
 	}
-	return own.Protocol() + "//" + own.Host() + u.fallback
+	if last := u.last.Load(); last != nil && last.base == base {
+		return last.location
+	}
+	own := parseBase(base)
+	if own == nil {
+		return u.fallback
+	}
+	location := own.Protocol() + "//" + own.Host() + u.fallback
+	u.last.Store(&absoluteDefault{base, location})
+	return location
+}
+
+// parseBase reads the base of a request. One that cannot be read (a strange Host
+// header) owns nothing, and is nil.
+func parseBase(base string) *whatwg.Url {
+	own, err := parseReturnURL(base, nil)
+	if err != nil {
+		return nil
+	}
+	return own
 }
 
 // sameOrigin reports whether both have one scheme, host and port. The parser
@@ -230,8 +252,8 @@ func cutScheme(raw string) (scheme, after string, found bool) {
 
 // plainAuthority refuses authorities that readers are known to disagree about:
 // user info, percent-encoding (also that of an IPv6 zone), spaces, brackets
-// anywhere but around an IPv6 address, and numbers that are IPv4 addresses to
-// some only.
+// anywhere but around an IPv6 address, numbers that are IPv4 addresses to some
+// only, and other letters in a name of Punycode.
 func plainAuthority(authority string, parsed *whatwg.Url) bool {
 	if strings.ContainsAny(authority, "@% ") {
 		return false
@@ -242,6 +264,10 @@ func plainAuthority(authority string, parsed *whatwg.Url) bool {
 	}
 	host, _, _ := strings.Cut(authority, ":")
 	if strings.ContainsAny(host, "[]") {
+		return false
+	}
+	// A name that is written in ASCII already, and yet is not: browsers refuse it.
+	if !onlyASCII(host) && strings.Contains(strings.ToLower(host), "xn--") {
 		return false
 	}
 	return !parsed.IsIPv4() || onlyBytes(host, "0123456789abcdefABCDEFxX.")
@@ -284,6 +310,10 @@ func plainHost(host string) bool {
 	}
 	return host != "" && host[0] != '.' && !strings.Contains(host, "..") &&
 		onlyBytes(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.")
+}
+
+func onlyASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
 }
 
 func onlyBytes(s, set string) bool { return strings.Trim(s, set) == "" }

@@ -124,6 +124,17 @@ type Entry struct {
 	Value []byte
 	// ExpiresAt is when the store may forget it.
 	ExpiresAt time.Time
+	// Bound, if it is not nil, is told by Create whether the identity has too
+	// many sessions now.
+	Bound *Bound
+}
+
+// Bound is how many sessions an identity is to have at most.
+type Bound struct {
+	// Max is the number, more than 0.
+	Max int
+	// Exceeded says that the index listed more when the session was there.
+	Exceeded bool
 }
 
 // IndexedKey is a key in the index of an identity.

@@ -171,6 +171,9 @@ func (s *embeddedStore) Create(ctx context.Context, key Key, e Entry) error {
 		if err := writeRow(tx, rowIndex, indexName(e.Identity, key), e.ExpiresAt, nil); err != nil {
 			return err
 		}
+		if e.Bound != nil {
+			e.Bound.Exceeded = len(indexedKeys(tx, e.Identity, now)) > e.Bound.Max
+		}
 		return writeRow(tx, rowSession, key[:], e.ExpiresAt, e.Value)
 	})
 	if err == nil && taken {

@@ -7,7 +7,6 @@ package caddylogout
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +17,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 )
-
-// tombstoneTime is how a tombstone and nothing else writes a time: RFC 3339 with
-// milliseconds.
-const tombstoneTime = "2006-01-02T15:04:05.000Z07:00"
 
 // redisStore is a client of Redis: of one server, of one behind Sentinel, or of
 // a Cluster. Every command touches one key, and whatever has to happen in order
@@ -35,7 +30,8 @@ type redisStore struct {
 	timeout   time.Duration
 	prefix    string
 	now       func() time.Time
-	reads     redisReads
+	reads     roundTrips[*redisRead]
+	ends      roundTrips[*redisRevocation]
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
@@ -50,19 +46,13 @@ func (s *redisStore) indexKey(identity string) string {
 }
 func (s *redisStore) errorKey(id string) string { return s.prefix + "error:" + id }
 
-// tombstone is the value of a tombstone.
-type tombstone struct {
-	Version   int    `json:"v"`
-	RevokedAt string `json:"revoked_at"`
-}
-
 // Create stores a session: looks whether the key is free, then writes the index,
 // then the session. The three are apart because a failure must end it: a session
 // that is not in the index would outlive "log out everywhere".
 func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	rec, err := s.get(ctx, "create", &redisRead{key: key})
+	rec, err := s.get(ctx, &redisRead{ticket: ticket{operation: "create"}, key: key})
 	if err != nil {
 		return err
 	}
@@ -84,6 +74,12 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	// A tombstone that was written since the first look; one that is written
 	// after this look is followed by a DEL, which is after our SET.
 	revoked := pipe.Get(ctx, s.tombstoneKey(key))
+	var tooMany *redis.StringSliceCmd
+	if e.Bound != nil {
+		// Is there one behind the last that may be? Not ZCARD, which no user of
+		// Redis that was set up by docs/redis.md needed before.
+		tooMany = pipe.ZRange(ctx, s.indexKey(e.Identity), int64(e.Bound.Max), int64(e.Bound.Max))
+	}
 	if err := execPipeline(ctx, "create", pipe); err != nil {
 		return err
 	}
@@ -96,6 +92,9 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	}
 	if isNil(set.Err()) {
 		return ErrExists
+	}
+	if tooMany != nil {
+		e.Bound.Exceeded = len(tooMany.Val()) > 0
 	}
 	return nil
 }
@@ -113,53 +112,6 @@ func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
 	pipe.Do(ctx, "expireat", name, end.Unix(), "nx")
 	pipe.Do(ctx, "expireat", name, end.Unix(), "gt")
 	return execPipeline(ctx, "create", pipe)
-}
-
-// Revoke writes the tombstone, then deletes the session: never the second without
-// the first, which a server that is full, or may not write, would refuse. One
-// transaction does it in one round trip. In a Cluster it takes two, as a
-// transaction sees only half of a slot that is being moved.
-func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	value, err := json.Marshal(tombstone{Version: 1, RevokedAt: at.UTC().Format(tombstoneTime)})
-	if err != nil {
-		return false, redisError("revoke", err)
-	}
-	end := until.UnixMilli()
-	pipe := s.client.TxPipeline()
-	if s.inCluster {
-		pipe = s.client.Pipeline()
-	}
-	buried := pipe.Do(ctx, "set", s.tombstoneKey(key), value, "nx", "pxat", end)
-	pipe.Do(ctx, "pexpireat", s.tombstoneKey(key), end, "gt")
-	if s.inCluster {
-		if err := execPipeline(ctx, "revoke", pipe); err != nil {
-			return false, err
-		}
-		pipe = s.client.Pipeline()
-	}
-	deleted := pipe.Del(ctx, s.sessionKey(key))
-	pipe.Del(ctx, s.useKey(key))
-	var index *redis.IntCmd
-	if identity != "" {
-		index = pipe.ZRem(ctx, s.indexKey(identity), key.String())
-	}
-	// The session is dead even if the index fails. What stays in it then is an
-	// entry of something gone, which readers expect, and it expires.
-	if err := execPipeline(ctx, "revoke", pipe); err != nil && !onlyIndexFailed(buried, deleted, index) {
-		return false, err
-	}
-	return deleted.Val() > 0, nil
-}
-
-// onlyIndexFailed reports whether of a revocation nothing but the index failed. A
-// transaction that was refused as a whole leaves commands that were never done
-// without an error, and without an answer: whether there is a tombstone, only the
-// answer to SET says, which is OK, or nothing if there was one.
-func onlyIndexFailed(buried *redis.Cmd, deleted, index *redis.IntCmd) bool {
-	hasTombstone := isNil(buried.Err()) || buried.Err() == nil && buried.Val() != nil
-	return hasTombstone && deleted.Err() == nil && index != nil && index.Err() != nil
 }
 
 // Touch notes a use of key.

@@ -1,16 +1,95 @@
-// This file holds "log out everywhere" in Redis: many sessions of one person in
-// few round trips.
+// This file holds how sessions are ended in Redis: one, several that are ended at
+// once, and all of one person's.
 
 package caddylogout
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
+
+// endsAtOnce bounds the revocations of one transaction: others wait behind it.
+const endsAtOnce = 32
+
+// redisRevocation is one revocation.
+type redisRevocation struct {
+	ticket
+	key       Key
+	identity  string
+	at, until time.Time
+
+	buried  *redis.Cmd
+	deleted *redis.IntCmd
+	ended   bool
+}
+
+// Revoke writes the tombstone, then deletes the session: never the second without
+// the first, which a server that is full, or may not write, would refuse. One
+// transaction does it in one round trip, and does it for all that are revoked
+// meanwhile. In a Cluster it takes two round trips, as a transaction sees only
+// half of a slot that is being moved.
+func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	x := &redisRevocation{ticket: ticket{operation: "revoke"}, key: key, identity: identity, at: at, until: until}
+	if err := share(ctx, s, &s.ends, x, endsAtOnce, (*redisStore).revokeTogether); err != nil {
+		return false, err
+	}
+	return x.ended, nil
+}
+
+// revokeTogether revokes a batch in one transaction.
+func (s *redisStore) revokeTogether(ctx context.Context, batch []*redisRevocation) {
+	pipe := s.client.TxPipeline()
+	if s.inCluster {
+		pipe = s.client.Pipeline()
+	}
+	for _, x := range batch {
+		name, end := s.tombstoneKey(x.key), x.until.UnixMilli()
+		x.buried = pipe.Do(ctx, "set", name, encodeTombstone(x.at), "nx", "pxat", end)
+		pipe.Do(ctx, "pexpireat", name, end, "gt")
+	}
+	if s.inCluster {
+		if err := execPipeline(ctx, "revoke", pipe); err != nil {
+			batch[0].err = err
+			return
+		}
+		pipe = s.client.Pipeline()
+	}
+	for _, x := range batch {
+		x.deleted = pipe.Del(ctx, s.sessionKey(x.key))
+		pipe.Del(ctx, s.useKey(x.key))
+		if x.identity != "" {
+			pipe.ZRem(ctx, s.indexKey(x.identity), x.key.String())
+		}
+	}
+	err := execPipeline(ctx, "revoke", pipe)
+	for _, x := range batch {
+		switch {
+		case x.dead():
+			x.ended = x.deleted.Val() > 0
+		case err != nil:
+			x.err = err
+		default:
+			x.err = redisError("revoke", errors.New("the server's answer says nothing of it"))
+		}
+	}
+}
+
+// dead reports whether the session has its tombstone and is deleted. It is dead
+// even if the index fails: what stays in it then is an entry of something gone,
+// which readers expect, and it expires. A transaction that was refused as a whole
+// leaves commands that were never done without an error, and without an answer:
+// whether there is a tombstone, only the answer to SET says, which is OK, or
+// nothing if there was one.
+func (x *redisRevocation) dead() bool {
+	hasTombstone := isNil(x.buried.Err()) || x.buried.Err() == nil && x.buried.Val() != nil
+	return hasTombstone && x.deleted.Err() == nil
+}
 
 // revokeAtOnce is how many sessions one round trip ends: enough to make the
 // round trips few, and not so many that others wait long behind it.
@@ -23,11 +102,7 @@ const revokeAtOnce = 200
 func (s *redisStore) RevokeAll(
 	ctx context.Context, identity string, keys []IndexedKey, at, least time.Time,
 ) (int, error) {
-	value, err := json.Marshal(tombstone{Version: 1, RevokedAt: at.UTC().Format(tombstoneTime)})
-	if err != nil {
-		return 0, redisError("revoke all", err)
-	}
-	count := 0
+	value, count := encodeTombstone(at), 0
 	for some := range slices.Chunk(keys, revokeAtOnce) {
 		pipe := s.client.Pipeline()
 		for _, key := range some {

@@ -224,6 +224,34 @@ func contractIdentities(s contract) {
 	}
 }
 
+// contractBound looks at whether a new session is one too many. Those that have
+// expired and those that were ended do not count, nor those of somebody else.
+func contractBound(s contract) {
+	t := s.t
+	alice := "alice " + rand.Text()
+	create := func(most int, life time.Duration, want bool) Key {
+		t.Helper()
+		key, e := newKey(), s.entry(alice)
+		e.ExpiresAt, e.Bound = s.Now().Add(life), &Bound{Max: most}
+		noError(t, s.Create(t.Context(), key, e))
+		if e.Bound.Exceeded != want {
+			t.Errorf("exceeded is %v for at most %d, want %v", e.Bound.Exceeded, most, want)
+		}
+		return key
+	}
+	s.create(t, "bob "+rand.Text())
+	create(1, time.Hour, false)
+	create(2, time.Minute, false)
+	create(2, time.Hour, true)
+	s.Advance(2 * time.Minute)
+	ends := create(3, time.Hour, false)
+	create(3, time.Hour, true)
+	_, err := s.Revoke(t.Context(), ends, alice, s.Now(), s.Now().Add(time.Hour))
+	noError(t, err)
+	create(4, time.Hour, false)
+	create(4, time.Hour, true)
+}
+
 func contractExpired(s contract) {
 	t := s.t
 	alice := "alice " + rand.Text()

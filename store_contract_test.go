@@ -83,6 +83,7 @@ func testStore(t *testing.T, open func(t *testing.T, now func() time.Time) Store
 		{"a tombstone ends", contractTombstoneEnds},
 		{"index", contractIndex},
 		{"index of odd identities", contractIdentities},
+		{"bound", contractBound},
 		{"expired is gone", contractExpired},
 		{"touch", contractTouch},
 		{"touch revives nothing", contractTouchRevives},

@@ -5,7 +5,7 @@ package caddylogout
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"sync"
@@ -22,8 +22,10 @@ const streamsTick = 500 * time.Millisecond
 // streamsTimeout bounds a look-up.
 const streamsTimeout = 2 * time.Second
 
-// errSessionEnded is why the context of a request that is cut is done.
-var errSessionEnded = errors.New("the session of this request has ended")
+// errSessionEnded is why the context of a request that is cut is done. To a proxy
+// it is as if the client had gone: the app has not failed, is not asked again, and
+// is not taken for ill.
+var errSessionEnded = fmt.Errorf("the session of this request has ended: %w", context.Canceled)
 
 // streams holds every request that is being served for a session. It has one
 // goroutine, whatever the number of requests. It lives as long as its store, so

@@ -21,6 +21,9 @@ const (
 	// maxStripped bounds the names that are taken from a request, by a glob or
 	// as chunks.
 	maxStripped = 32
+	// maxStrippedName bounds the length of such a name in bytes: each goes out
+	// many times.
+	maxStrippedName = 256
 	// maxVariants bounds the pairs of domain and path of one cookie.
 	maxVariants = 16
 )
@@ -203,7 +206,7 @@ func cookieNames(h http.Header) iter.Seq[string] {
 }
 
 // plainCookieName refuses names that cannot be written into a Set-Cookie line as
-// they came. Brackets, as PHP has them, can.
+// they came, or that are too long for it. Brackets, as PHP has them, can.
 func plainCookieName(name string) bool {
-	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`;,="\`, c) })
+	return len(name) <= maxStrippedName && !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`;,="\`, c) })
 }

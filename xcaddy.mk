@@ -24,10 +24,12 @@ GO_TEST_FLAGS ?=
 FUZZTIME ?= 2m
 # More flags for the benchmark: make bench BENCH_FLAGS='-million -pairs 9'
 BENCH_FLAGS ?=
+# More flags for the soak: make soak SOAK_FLAGS='-for 2m'
+SOAK_FLAGS ?=
 # How often `race` runs every test.
 RACE_COUNT ?= 5
 
-.PHONY: help build run test race lint bench fuzz examples
+.PHONY: help build run test race lint bench soak fuzz examples
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' xcaddy.mk
@@ -59,6 +61,10 @@ lint: ## formatting, linters, vet and builds for linux, darwin and windows
 bench: build ## measure the gate against a bare proxy, and write docs/performance.md
 	scripts/install-missing.sh
 	go run ./bench -write docs/performance.md $(BENCH_FLAGS)
+
+soak: build ## half an hour of trouble: lost sessions, late logouts, leaks
+	scripts/install-missing.sh
+	go run ./bench/soak -write docs/performance.md $(SOAK_FLAGS)
 
 fuzz: ## every fuzz target for FUZZTIME (2m)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -34,7 +34,7 @@ func (b *bench) benchFlows(ctx context.Context, out *report) error {
 		{"API logout", "api", gate.process},
 	}
 	out.heading("Ending sessions")
-	table := out.table("", "connections", "per second", "CPU µs each", "min … max", "Redis commands", "p50", "p99")
+	table := out.table("", "connections", "per second", "CPU µs each", "min … max", "Redis commands", "reads", "p50", "p99")
 	for _, connections := range []int{2, 64} {
 		for _, row := range rows {
 			var samples []sample
@@ -48,7 +48,7 @@ func (b *bench) benchFlows(ctx context.Context, out *report) error {
 			low := slices.MinFunc(samples, byCPU)
 			high := slices.MaxFunc(samples, byCPU)
 			table.row(row.name, connections, rounded(median(samples, throughput)), tenths(median(samples, cpu)),
-				tenths(low.CPU)+" … "+tenths(high.CPU), tenths(median(samples, asked)),
+				tenths(low.CPU)+" … "+tenths(high.CPU), tenths(median(samples, commands)), hundredths(median(samples, reads)),
 				micros(median(samples, p50)), micros(median(samples, p99)))
 		}
 	}

@@ -31,8 +31,9 @@ type sample struct {
 	PerSecond float64
 	// CPU is microseconds of CPU for each flow done, of the processes together.
 	CPU float64
-	// Redis is how many commands each took.
-	Redis float64
+	// Commands is how many commands of Redis each took, Reads how often Redis read
+	// from a connection for it: commands that go together are one read.
+	Commands, Reads float64
 }
 
 // load runs the generator against a side.
@@ -45,7 +46,8 @@ func (b *bench) load(ctx context.Context, s side, flow string, connections int, 
 	}
 	cmd := exec.CommandContext(ctx, b.self, "load")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(spec), os.Stderr
-	commands, cpu := b.commands(ctx), cpuOf(s.processes...)
+	commands, reads := b.redisWork(ctx)
+	cpu := cpuOf(s.processes...)
 	out, err := cmd.Output()
 	if cmd.ProcessState != nil {
 		b.addOwn((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
@@ -53,24 +55,30 @@ func (b *bench) load(ctx context.Context, s side, flow string, connections int, 
 	if err != nil {
 		return sample{}, fmt.Errorf("load on %s: %w", s.name, err)
 	}
-	used, asked := cpuOf(s.processes...)-cpu, b.commands(ctx)-commands-1
+	used := cpuOf(s.processes...) - cpu
+	commandsAfter, readsAfter := b.redisWork(ctx)
 	var m sample
 	if err := json.Unmarshal(out, &m.loadResult); err != nil {
 		return sample{}, err
 	}
 	b.unavailable += m.Unavailable
 	done := float64(m.Done)
-	m.PerSecond, m.CPU, m.Redis = done/m.Elapsed.Seconds(), used/done*1e6, float64(asked)/done
+	m.PerSecond, m.CPU = done/m.Elapsed.Seconds(), used/done*1e6
+	m.Commands, m.Reads = float64(commandsAfter-commands-1)/done, float64(readsAfter-reads-1)/done
 	return m, nil
 }
 
-// commands returns how many commands Redis has done so far, this one left out.
-func (b *bench) commands(ctx context.Context) int {
+// redisWork returns how many commands Redis has done so far, this one left out,
+// and how often it has read from a connection.
+func (b *bench) redisWork(ctx context.Context) (commands, reads int) {
 	info, _ := b.client.Info(ctx, "stats").Result()
-	_, rest, _ := strings.Cut(info, "total_commands_processed:")
-	number, _, _ := strings.Cut(rest, "\r\n")
-	n, _ := strconv.Atoi(number)
-	return n
+	count := func(name string) int {
+		_, rest, _ := strings.Cut(info, name+":")
+		number, _, _ := strings.Cut(rest, "\r\n")
+		n, _ := strconv.Atoi(number)
+		return n
+	}
+	return count("total_commands_processed"), count("total_reads_processed")
 }
 
 // pairs is what the pairs of one row came to.
@@ -128,7 +136,8 @@ func (p pairs) ratios(pick func(sample) float64) (middle, least, most float64) {
 
 func throughput(s sample) float64 { return s.PerSecond }
 func cpu(s sample) float64        { return s.CPU }
-func asked(s sample) float64      { return s.Redis }
+func commands(s sample) float64   { return s.Commands }
+func reads(s sample) float64      { return s.Reads }
 
 // benchProxy measures the gate, and what others do, against the bare proxy.
 func (b *bench) benchProxy(ctx context.Context, out *report) error {
@@ -175,7 +184,7 @@ func (b *bench) benchProxy(ctx context.Context, out *report) error {
 	}
 	out.heading("Behind the gate, against the bare proxy")
 	table := out.table("", "connections", "requests/s", "of bare", "min … max",
-		"CPU µs/request", "of bare", "min … max", "Redis commands")
+		"CPU µs/request", "of bare", "min … max", "Redis commands", "reads")
 	for _, connections := range []int{2, 64} {
 		for i, row := range rows {
 			p, err := b.measurePairs(ctx, bare, row, connections)
@@ -183,12 +192,12 @@ func (b *bench) benchProxy(ctx context.Context, out *report) error {
 				return err
 			}
 			if i == 0 {
-				table.row("bare `reverse_proxy`", connections, rounded(median(p.a, throughput)), "1", "", tenths(median(p.a, cpu)), "1", "", "0")
+				table.row("bare `reverse_proxy`", connections, rounded(median(p.a, throughput)), "1", "", tenths(median(p.a, cpu)), "1", "", "0", "0")
 			}
 			t, tMin, tMax := p.ratios(throughput)
 			c, cMin, cMax := p.ratios(cpu)
 			table.row(row.name, connections, rounded(median(p.b, throughput)), hundredths(t), hundredths(tMin)+" … "+hundredths(tMax),
-				tenths(median(p.b, cpu)), hundredths(c), hundredths(cMin)+" … "+hundredths(cMax), tenths(median(p.b, asked)))
+				tenths(median(p.b, cpu)), hundredths(c), hundredths(cMin)+" … "+hundredths(cMax), tenths(median(p.b, commands)), hundredths(median(p.b, reads)))
 		}
 	}
 	out.end(table)

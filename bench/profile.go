@@ -40,7 +40,7 @@ func (b *bench) benchProfile(ctx context.Context) error {
 	go func() {
 		s := side{name: "gate", addr: gate.addr, processes: []*process{gate.process, b.redis}, credentials: file}
 		m, err := b.load(ctx, s, b.o.flow, b.o.connections, profileFor+time.Second)
-		fmt.Fprintf(os.Stderr, "%.0f requests/s, %.1f µs each\n", m.PerSecond, m.CPU)
+		fmt.Fprintf(os.Stderr, "%.0f requests/s, %.1f µs each, Redis reads %.2f times\n", m.PerSecond, m.CPU, m.Reads)
 		loaded <- err
 	}()
 	err = fetchProfile(ctx, gate.admin, b.o.profile)
@@ -104,7 +104,7 @@ func (b *bench) benchAgainst(ctx context.Context, out *report) error {
 			name: program, addr: server.addr, processes: []*process{server.process, b.redis}, credentials: file,
 		})
 	}
-	table := out.table("connections", "requests/s", "of the other", "min … max", "CPU µs/request", "of the other", "min … max")
+	table := out.table("connections", "requests/s", "of the other", "min … max", "CPU µs/request", "of the other", "min … max", "reads", "of the other")
 	for _, connections := range []int{2, 16, 64} {
 		p, err := b.measurePairs(ctx, sides[0], sides[1], connections)
 		if err != nil {
@@ -113,7 +113,8 @@ func (b *bench) benchAgainst(ctx context.Context, out *report) error {
 		t, tMin, tMax := p.ratios(throughput)
 		c, cMin, cMax := p.ratios(cpu)
 		table.row(connections, rounded(median(p.b, throughput)), hundredths(t), hundredths(tMin)+" … "+hundredths(tMax),
-			tenths(median(p.b, cpu)), hundredths(c), hundredths(cMin)+" … "+hundredths(cMax))
+			tenths(median(p.b, cpu)), hundredths(c), hundredths(cMin)+" … "+hundredths(cMax),
+			hundredths(median(p.b, reads)), hundredths(median(p.a, reads)))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package integration_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -42,5 +43,39 @@ func TestTwoNodes(t *testing.T) {
 	}
 	if got := whoami(t, two, "X-Session-Token: "+app); got != 200 {
 		t.Errorf("another session of the same person: %d", got)
+	}
+}
+
+// TestWriteBack writes a session back into Redis after its end, as a program does
+// that had it in hand: after a mere deletion it lives again, after a logout not.
+func TestWriteBack(t *testing.T) {
+	redis := redistest.Start(t)
+	one, two := startWith(t, redisStore(redis)), startWith(t, redisStore(redis))
+	header := "X-Session-Token: " + signIn(t, one)
+	key := strings.TrimSpace(redis.CLI(t, "--raw", "KEYS", "caddy-logout:session:*"))
+	value := strings.TrimSpace(redis.CLI(t, "--raw", "GET", key))
+	is := func(when string, want int) {
+		t.Helper()
+		for _, node := range []*caddyServer{one, two} {
+			eventually(t, when, func() bool { return whoami(t, node, header) == want })
+		}
+	}
+	is("signed in", http.StatusOK)
+	redis.CLI(t, "DEL", key)
+	is("deleted", http.StatusUnauthorized)
+	redis.CLI(t, "SET", key, value, "EX", "3600")
+	is("deleted and written back", http.StatusOK)
+
+	if a := call(t, http.MethodDelete, two.URL("/self-service/logout/api"), "", header); a.status != http.StatusNoContent {
+		t.Fatalf("logout: %d", a.status)
+	}
+	is("logged out", http.StatusUnauthorized)
+	for range 3 {
+		redis.CLI(t, "SET", key, value, "EX", "3600")
+		for _, node := range []*caddyServer{one, two} {
+			if got := whoami(t, node, header); got != http.StatusUnauthorized {
+				t.Errorf("logged out and written back: %d", got)
+			}
+		}
 	}
 }

@@ -5,9 +5,12 @@ package integration_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +175,48 @@ func TestStreamsAreCut(t *testing.T) {
 				test.end(token)
 			}
 			wantClosed(t, streams, since)
+		})
+	}
+}
+
+// TestFilesAreCut ends the session of somebody who downloads a file that Caddy
+// sends by itself: without a proxy nothing hears that the request was cancelled.
+func TestFilesAreCut(t *testing.T) {
+	const size = 256 << 20 // much more than what may be under way
+	dir := t.TempDir()
+	file, err := os.Create(filepath.Join(dir, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(file.Truncate(size), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	redis := redistest.Start(t)
+	for streams, cut := range map[string]bool{"close": true, "keep": false} {
+		t.Run(streams, func(t *testing.T) {
+			s := startWith(t, redisStore(redis), "handle /large {\n session_auth {\n streams "+streams+"\n }\n root "+dir+"\n file_server\n }")
+			token := signIn(t, s)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL("/large"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+			resp, err := client.Transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil || resp.ContentLength != size {
+				t.Fatalf("%d bytes, %v", resp.ContentLength, err)
+			}
+			if a := call(t, http.MethodDelete, s.URL("/self-service/logout/api"), "", "Authorization: Bearer "+token); a.status != http.StatusNoContent {
+				t.Fatalf("logout: %d", a.status)
+			}
+			rest, err := io.Copy(io.Discard, resp.Body)
+			t.Logf("%d MiB came after the logout, then %v", rest>>20, err)
+			if broke := err != nil && rest < size/2; broke != cut {
+				t.Errorf("broke off: %v, want %v", broke, cut)
+			}
 		})
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -166,6 +168,9 @@ func checkName(name string) error {
 	}
 	return nil
 }
+
+// Names returns the names of all accounts, in no order.
+func (a *Accounts) Names() []string { return slices.Collect(maps.Keys(a.byName)) }
 
 // Len returns how many accounts there are.
 func (a *Accounts) Len() int { return len(a.byName) }

@@ -1,4 +1,4 @@
-// This file tests how reads of the Redis store go together.
+// This file tests how reads and revocations of the Redis store go together.
 
 package caddylogout
 
@@ -62,7 +62,7 @@ func holdReads(t *testing.T, s contract) *heldReads {
 	t.Helper()
 	h := &heldReads{store: s.Store.(*redisStore)}
 	h.heldPipelines = holdPipelines(h.store)
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.wg.Go(func() { _, _ = h.store.Get(context.Background(), newKey()) }) //nolint:usetesting // outlives nothing
 		<-h.arrived
 	}
@@ -129,7 +129,7 @@ func TestReadsTogether(t *testing.T) {
 	if n := <-h.arrived; n != 2*(len(keys)+1) {
 		t.Errorf("%d commands went together, want %d", n, 2*(len(keys)+1))
 	}
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.release <- letGo
 	}
 	h.idle(t)
@@ -162,7 +162,7 @@ func TestReadsBound(t *testing.T) {
 			t.Errorf("%d commands went together, want %d", n, 2*want)
 		}
 	}
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.release <- letGo
 	}
 	h.idle(t)
@@ -197,7 +197,7 @@ func TestReadsGiveUp(t *testing.T) {
 	if n := <-h.arrived; n != 4 {
 		t.Errorf("%d commands went together, want 4", n)
 	}
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.release <- func(ctx context.Context, _ int) {
 			leaderGone()
 			if err := ctx.Err(); err != nil {
@@ -212,11 +212,79 @@ func TestReadsGiveUp(t *testing.T) {
 	}
 }
 
+// TestRevocationsTogether lets revocations wait and go in one transaction, each
+// with its own answer: a broken index is nothing to anybody, and what the server
+// refuses is done to none.
+func TestRevocationsTogether(t *testing.T) {
+	for name, full := range map[string]bool{"done": false, "refused as a whole": true} {
+		t.Run(name, func(t *testing.T) {
+			server, s := startPatientRedis(t)
+			store := s.Store.(*redisStore)
+			keys := make([]Key, 6) // the last one has no session
+			for i := range keys {
+				if keys[i] = newKey(); i < len(keys)-1 {
+					noError(t, s.Create(t.Context(), keys[i], s.entry("person "+strconv.Itoa(i))))
+				}
+			}
+			server.CLI(t, "SET", "caddy-logout:identity:person 2", "no set")
+			if full {
+				server.CLI(t, "CONFIG", "SET", "maxmemory", "1")
+			}
+			h := holdPipelines(store)
+			var wg sync.WaitGroup
+			revoke := func(key Key, identity string) *revocation {
+				x := new(revocation)
+				wg.Go(func() {
+					x.ended, x.err = s.Revoke(t.Context(), key, identity, s.Now(), s.Now().Add(time.Hour))
+				})
+				return x
+			}
+			for range tripsInFlight {
+				revoke(newKey(), "nobody")
+				<-h.arrived
+			}
+			var ends []*revocation
+			for i, key := range keys {
+				ends = append(ends, revoke(key, "person "+strconv.Itoa(i)))
+			}
+			waitForStore(t, "revocations wait", func() bool {
+				store.ends.mu.Lock()
+				defer store.ends.mu.Unlock()
+				return len(store.ends.waiting) == len(keys)
+			})
+			h.release <- letGo
+			if n := <-h.arrived; n != 2+5*len(keys) {
+				t.Errorf("%d commands went together, want %d", n, 2+5*len(keys))
+			}
+			for range tripsInFlight + len(keys) { // and the reads below
+				h.release <- letGo
+			}
+			wg.Wait()
+			for i, x := range ends {
+				rec, err := s.Get(t.Context(), keys[i])
+				noError(t, err)
+				switch {
+				case full && (!errors.Is(x.err, ErrUnavailable) || !rec.RevokedAt.IsZero() || (rec.Value == nil) != (i == 5)):
+					t.Errorf("%d: %+v, %+v, want nothing to be done", i, x, rec)
+				case !full && (x.err != nil || x.ended != (i != 5) || rec.RevokedAt.IsZero() || rec.Value != nil):
+					t.Errorf("%d: %+v, %+v, want it revoked", i, x, rec)
+				}
+			}
+		})
+	}
+}
+
+// revocation is what a revocation came to.
+type revocation struct {
+	ended bool
+	err   error
+}
+
 // TestReadsLeaveWithTurn gives up in the moment in which the turn comes: the
 // next one has to get it.
 func TestReadsLeaveWithTurn(t *testing.T) {
-	leaves, next := &redisRead{turn: make(chan bool, 1)}, &redisRead{turn: make(chan bool, 1)}
-	q := redisReads{flying: 1, waiting: []*redisRead{leaves, next}}
+	leaves, next := &redisRead{ticket: ticket{turn: make(chan bool, 1)}}, &redisRead{ticket: ticket{turn: make(chan bool, 1)}}
+	q := roundTrips[*redisRead]{flying: 1, waiting: []*redisRead{leaves, next}}
 	q.next()
 	q.leave(leaves)
 	select {
@@ -246,7 +314,7 @@ func TestReadsDeadline(t *testing.T) {
 	h.release <- letGo
 	<-h.arrived
 	want, _ := ctx.Deadline()
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.release <- func(ctx context.Context, commands int) {
 			if got, _ := ctx.Deadline(); commands == 4 && !got.Equal(want) {
 				t.Errorf("deadline %v, want %v", got, want)
@@ -264,7 +332,7 @@ func TestReadsTimeout(t *testing.T) {
 	if _, err := h.store.Get(t.Context(), newKey()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, want ErrUnavailable and context.DeadlineExceeded", err)
 	}
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.release <- letGo
 	}
 	h.idle(t)
@@ -285,7 +353,7 @@ func TestReadsPanic(t *testing.T) {
 	h.queued(t, 2)
 	h.release <- letGo
 	<-h.arrived
-	for range readsInFlight {
+	for range tripsInFlight {
 		h.release <- func(_ context.Context, commands int) {
 			if commands == 4 {
 				panic("in the library")

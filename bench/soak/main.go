@@ -1,0 +1,84 @@
+// Command soak uses a few Caddys for half an hour as people would, while it
+// reloads them, takes Redis away, and kills processes; then it says whether a
+// session was lost, whether one was accepted that had ended, and whether memory
+// grew. It starts every server it needs on the loopback interface and ends what
+// it started. It fails if there is anything to complain about.
+//
+//	go run ./bench/soak           on bin/caddy (see make build)
+//	go run ./bench/soak -for 2m   the same in a hurry
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// options is what a run was asked for.
+type options struct {
+	caddy string
+	page  string
+	last  time.Duration
+	rate  int
+	// env is added to the environment of each Caddy.
+	env []string
+	// out is where the report and the notes about the run go.
+	out io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := parseAndRun(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func parseAndRun(ctx context.Context, args []string) error {
+	o := options{out: os.Stdout}
+	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
+	flags.StringVar(&o.caddy, "caddy", "bin/caddy", "the Caddy to soak")
+	flags.StringVar(&o.page, "write", "", "the page whose section to replace, such as docs/performance.md, after a run of 30 minutes or more")
+	flags.DurationVar(&o.last, "for", 30*time.Minute, "how long; what happens now and then comes closer together when it is shorter")
+	flags.IntVar(&o.rate, "rate", 50, "how many things people do in a second")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return run(ctx, &o)
+}
+
+// run soaks, reports, and fails if something was wrong.
+func run(ctx context.Context, o *options) error {
+	s, err := newSoak(ctx, o)
+	if err != nil {
+		return err
+	}
+	wrong := errors.New("the run was cut short")
+	defer func() { s.close(wrong != nil) }()
+	start, before := time.Now(), machineBusy()
+	s.begin = start
+	if err := s.soak(ctx); err != nil {
+		wrong = err
+		return err
+	}
+	elapsed := time.Since(start)
+	others := (machineBusy() - before - s.ownCPU()) / (elapsed.Seconds() * cores())
+	out := newReport(o.out)
+	wrong = s.report(ctx, out, elapsed, others)
+	if o.page != "" && o.last < fullLength {
+		fmt.Fprintf(o.out, "\n%s is left as it is: that takes a run of %v.\n", o.page, fullLength)
+	} else if o.page != "" {
+		if err := out.replaceIn(o.page); err != nil {
+			return errors.Join(wrong, err)
+		}
+	}
+	return wrong
+}

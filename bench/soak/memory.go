@@ -1,0 +1,105 @@
+// This file watches what the Caddys use: memory, goroutines, open files.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// sample is what a Caddy used at one moment.
+type sample struct {
+	at   time.Time
+	life int64
+	// rss is memory that is the process' own: what it has mapped of a file, as
+	// the embedded store does, is the system's to take back.
+	rss, heap, goroutines, files float64
+}
+
+// memory holds the samples of each Caddy.
+type memory struct {
+	mu sync.Mutex
+	of map[*node][]sample
+}
+
+// watchMemory takes a sample of every Caddy now and then.
+func (s *soak) watchMemory(ctx context.Context) error {
+	s.memory.of = make(map[*node][]sample)
+	return every(ctx, s.plan.sample, func() error {
+		for _, n := range s.nodes {
+			one, err := takeSample(ctx, n)
+			if err != nil {
+				continue // it is being killed
+			}
+			s.memory.mu.Lock()
+			s.memory.of[n] = append(s.memory.of[n], one)
+			s.memory.mu.Unlock()
+		}
+		return nil
+	})
+}
+
+var (
+	anonymous  = regexp.MustCompile(`(?m)^RssAnon:\s+(\d+) kB$`)
+	heapAlloc  = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
+	goroutines = regexp.MustCompile(`^goroutine profile: total (\d+)`)
+)
+
+// takeSample has the Caddy collect its garbage first.
+func takeSample(ctx context.Context, n *node) (sample, error) {
+	p, life := n.proc.Load(), n.life.Load()
+	one := sample{at: time.Now(), life: life}
+	_, text, err := fetch(ctx, n.adminURL("/debug/pprof/heap?gc=1&debug=1"))
+	if err != nil {
+		return one, err
+	}
+	one.heap = number(heapAlloc, text, 1)
+	if _, text, err = fetch(ctx, n.adminURL("/debug/pprof/goroutine?debug=1")); err != nil {
+		return one, err
+	}
+	one.goroutines = number(goroutines, text, 1)
+	if text, err = os.ReadFile(p.proc("status")); err != nil {
+		return one, err
+	}
+	one.rss = number(anonymous, text, 1024)
+	files, err := os.ReadDir(p.proc("fd"))
+	if err != nil {
+		return one, err
+	}
+	one.files = float64(len(files))
+	if life%2 == 0 || n.life.Load() != life || one.heap == 0 || one.goroutines == 0 || one.rss == 0 {
+		return one, fmt.Errorf("%s is not up", n.name)
+	}
+	return one, nil
+}
+
+func number(find *regexp.Regexp, text []byte, unit float64) float64 {
+	m := find.FindSubmatch(bytes.TrimSpace(text))
+	if m == nil {
+		return 0
+	}
+	value, _ := strconv.ParseFloat(string(m[1]), 64)
+	return value * unit
+}
+
+// longestLife returns the samples of the longest time that a Caddy was up.
+func longestLife(all []sample) []sample {
+	var longest []sample
+	for first := 0; first < len(all); {
+		last := first
+		for last < len(all) && all[last].life == all[first].life {
+			last++
+		}
+		if last-first > len(longest) {
+			longest = all[first:last]
+		}
+		first = last
+	}
+	return longest
+}

@@ -1,0 +1,221 @@
+// This file warns of a reload that does something to sessions that exist: that
+// signs people out, or leaves them signed in where nobody expects it.
+
+package caddylogout
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// lasting is what of a configuration decides over sessions that were made before
+// it. It holds no secret.
+type lasting struct {
+	cookie Cookie
+	// store is the kind, place where in it the sessions are.
+	store       string
+	place       []setting
+	idleTimeout time.Duration
+	accounts    []string
+	// journal is the file of pending logouts, waiting how many are in it.
+	journal string
+	waiting func() int64
+}
+
+// setting is an option with its value, as people write it. Of values that are
+// ways to one place, it is enough that one is the same.
+type setting struct {
+	option, value string
+	ways          bool
+}
+
+func (s setting) same(other setting) bool {
+	if !s.ways || s.value == "" || other.value == "" {
+		return s.value == other.value
+	}
+	ways := strings.Fields(other.value)
+	return slices.ContainsFunc(strings.Fields(s.value), func(way string) bool { return slices.Contains(ways, way) })
+}
+
+// placed is implemented by stores that can say where their sessions are. No
+// setting may hold a secret: they are logged.
+type placed interface{ place() []setting }
+
+func (s *EmbeddedStore) place() []setting { return []setting{{option: "file", value: s.File}} }
+
+func (s *RedisStore) place() []setting {
+	var master, sentinels string
+	if s.Sentinel != nil {
+		master, sentinels = s.Sentinel.Master, strings.Join(s.Sentinel.Addresses, " ")
+	}
+	return []setting{
+		{option: "address", value: s.Address},
+		{option: "sentinel", value: master},
+		{option: "sentinel", value: sentinels, ways: true},
+		{option: "cluster", value: strings.Join(s.Cluster, " "), ways: true},
+		{option: "db", value: strconv.Itoa(s.DB)},
+		{option: "key_prefix", value: s.KeyPrefix},
+	}
+}
+
+// lasting takes what lasts from a provisioned app whose store is open.
+func (a *App) lasting() lasting {
+	l := lasting{
+		cookie:      a.Cookie,
+		store:       storeKind(a.storeModule),
+		idleTimeout: time.Duration(a.IdleTimeout),
+		accounts:    a.accounts,
+	}
+	if s, ok := a.storeModule.(placed); ok {
+		l.place = s.place()
+	}
+	if j := a.durable.journal.Load(); j != nil {
+		l.journal, l.waiting = a.durable.file, j.count.Load
+	}
+	return l
+}
+
+// storeKind is the name of a store module, as the Caddyfile has it.
+func storeKind(module StoreModule) string {
+	switch module.(type) {
+	case *EmbeddedStore:
+		return "embedded"
+	case *RedisStore:
+		return "redis"
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", module), "*")
+}
+
+// change is a difference between two configurations that people will notice.
+type change struct{ option, was, is, effect string }
+
+// What a change does.
+const (
+	effectCookieName  = "everybody is signed out: browsers hold a cookie of the old name, which is now the app's to see"
+	effectCookieScope = "browsers keep the cookie they have until it ends; a logout ends its session, but cannot clear it"
+	effectStore       = "everybody is signed out, unless the same sessions are there"
+	effectIdle        = "who has not been here for that long is signed out"
+	effectIdleNew     = "who signed in longer ago than that is signed out: so far, no use was noted"
+	effectJournal     = "logouts that wait in the old journal are not done until it is used again"
+	effectAccounts    = "%d accounts are gone: nobody can sign in with them, but the sessions they have go on until they end"
+)
+
+// changes says what of the step from one configuration to the next does
+// something to sessions that exist.
+func (l *lasting) changes(next *lasting) []change {
+	var found []change
+	differ := func(option, was, is, effect string) {
+		if was != is {
+			found = append(found, change{option, orNone(was), orNone(is), effect})
+		}
+	}
+	differ("cookie", l.cookie.Name, next.cookie.Name, effectCookieName)
+	differ("cookie domain", l.cookie.Domain, next.cookie.Domain, effectCookieScope)
+	differ("cookie path", l.cookie.Path, next.cookie.Path, effectCookieScope)
+	differ("store", l.store, next.store, effectStore)
+	if l.store == next.store {
+		for i, was := range l.place {
+			if is := next.place[i]; !was.same(is) {
+				differ("store "+was.option, was.value, is.value, effectStore)
+			}
+		}
+	}
+	switch {
+	case next.idleTimeout == 0:
+	case l.idleTimeout == 0:
+		differ("idle_timeout", "off", next.idleTimeout.String(), effectIdleNew)
+	case next.idleTimeout < l.idleTimeout:
+		differ("idle_timeout", l.idleTimeout.String(), next.idleTimeout.String(), effectIdle)
+	}
+	if l.journal != "" && l.waiting() > 0 {
+		differ("durable_logout", l.journal, next.journal, effectJournal)
+	}
+	before, after := unique(l.accounts), unique(next.accounts)
+	if gone := missingIn(after, before); gone > 0 {
+		found = append(found, change{
+			"login accounts", strconv.Itoa(len(before)), strconv.Itoa(len(after)), fmt.Sprintf(effectAccounts, gone),
+		})
+	}
+	return found
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "none"
+	}
+	return value
+}
+
+// missingIn counts the names that are no longer there.
+func missingIn(after, before map[string]bool) int {
+	gone := 0
+	for name := range before {
+		if !after[name] {
+			gone++
+		}
+	}
+	return gone
+}
+
+func unique(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
+// warnOfChanges logs what a reload does, one line for each option.
+func (a *App) warnOfChanges(found []change) {
+	for _, c := range found {
+		a.logger.Warn("reload changes what becomes of sessions that exist",
+			zap.String("option", c.option), zap.String("was", c.was), zap.String("is", c.is), zap.String("effect", c.effect))
+	}
+}
+
+// running are the configurations that run in this process: one, and two during
+// a reload.
+var running configurations
+
+// configurations are those that have been started, in that order.
+type configurations struct {
+	mu  sync.Mutex
+	all []configuration
+}
+
+type configuration struct {
+	of *App
+	lasting
+}
+
+// use notes that a configuration runs from now on, and returns what that changes.
+// When the reload fails later, the one before is the last again.
+func (c *configurations) use(a *App, l lasting) []change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found []change
+	if n := len(c.all); n > 0 {
+		found = c.all[n-1].changes(&l)
+	}
+	c.all = append(c.all, configuration{a, l})
+	return found
+}
+
+// drop takes a configuration out, if it is there.
+func (c *configurations) drop(a *App) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = slices.DeleteFunc(c.all, func(have configuration) bool { return have.of == a })
+}
+
+// Interface guards.
+var (
+	_ placed = (*EmbeddedStore)(nil)
+	_ placed = (*RedisStore)(nil)
+)

@@ -1,0 +1,310 @@
+// This file tests that a person has no more sessions than there may be, and no
+// fewer, on every store and with many sign-ins at once.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// onEachStore runs a test with apps on one store of each kind, as many as it asks
+// for: servers that share it. The embedded store is one app's alone.
+func onEachStore(t *testing.T, apps int, configure func(*App), test func(t *testing.T, apps []*testApp)) {
+	t.Helper()
+	onRedis := func(t *testing.T, config RedisStore) {
+		t.Helper()
+		config.Timeout = patient
+		all := make([]*testApp, apps)
+		for i := range all {
+			all[i] = newTestApp(t, configure)
+			store := openRedis(t, config, all[i].time)
+			t.Cleanup(func() { _ = store.Close() })
+			all[i].openStore = func() (Store, error) { return store, nil }
+		}
+		test(t, all)
+	}
+	t.Run("embedded", func(t *testing.T) { test(t, []*testApp{newTestApp(t, configure)}) })
+	t.Run("redis", func(t *testing.T) { onRedis(t, RedisStore{Address: redistest.Start(t).Addr()}) })
+	t.Run("cluster", func(t *testing.T) {
+		cluster := redistest.StartCluster(t)
+		onRedis(t, RedisStore{Cluster: []string{cluster.Nodes[0].Addr()}})
+	})
+}
+
+func atMost(n int) func(*App) { return func(a *App) { a.MaxSessions = &n } }
+
+// live returns which of the sessions are live, by their place.
+func (a *testApp) live(t *testing.T, sessions []*Session) []int {
+	t.Helper()
+	var live []int
+	for i, s := range sessions {
+		found, err := a.lookupKey(t.Context(), s.Key)
+		noError(t, err)
+		if found.session != nil {
+			live = append(live, i)
+		}
+	}
+	return live
+}
+
+func TestMaxSessions(t *testing.T) {
+	t.Parallel()
+	onEachStore(t, 1, atMost(3), func(t *testing.T, apps []*testApp) {
+		a := apps[0]
+		st := a.withStreams(t)
+		var alice []*Session
+		issue := func(n newSession) {
+			a.advance(time.Second)
+			n.identity = "alice"
+			_, s, err := a.issue(t.Context(), n)
+			noError(t, err)
+			alice = append(alice, s)
+		}
+		want := func(want ...int) {
+			t.Helper()
+			if got := a.live(t, alice); !slices.Equal(got, want) {
+				t.Fatalf("of %d sessions those are live: %v, want %v", len(alice), got, want)
+			}
+		}
+		_, bob := a.signIn(t, "bob", "")
+		for range 3 {
+			issue(newSession{})
+		}
+		want(0, 1, 2)
+
+		// What is open ends with its session, and the tombstone stays.
+		oldest := alice[0]
+		r, _ := st.open(newRequest(t, "GET", "/"), &authResult{session: oldest, changes: st.changesOf(oldest.Key)})
+		issue(newSession{})
+		want(1, 2, 3)
+		if r.Context().Err() == nil {
+			t.Error("what is open in the oldest session goes on")
+		}
+		if found, err := a.lookupKey(t.Context(), oldest.Key); err != nil || found.revokedAt.IsZero() {
+			t.Errorf("no tombstone: %v", err)
+		}
+
+		// By when they were made, not by when they end.
+		issue(newSession{lifespan: time.Hour})
+		want(2, 3, 4)
+		issue(newSession{lifespan: 48 * time.Hour})
+		want(3, 4, 5)
+
+		// The caller ends one itself: no other has to go.
+		issue(newSession{ending: []Key{alice[4].Key}})
+		want(3, 4, 5, 6)
+		_, err := a.revoke(t.Context(), alice[4])
+		noError(t, err)
+		want(3, 5, 6)
+
+		// One that was ended leaves its place.
+		_, err = a.revoke(t.Context(), alice[6])
+		noError(t, err)
+		issue(newSession{})
+		want(3, 5, 7)
+		if !slices.Equal(a.live(t, []*Session{bob}), []int{0}) {
+			t.Error("a session of somebody else was ended")
+		}
+	})
+}
+
+// What has expired does not count, and what was idle for too long goes first,
+// though it is newer.
+func TestMaxSessionsOfTheDead(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, func(a *App) {
+		atMost(3)(a)
+		a.IdleTimeout = caddy.Duration(30 * time.Minute)
+	})
+	var all []*Session
+	issue := func(n newSession) {
+		a.advance(time.Second)
+		n.identity = "alice"
+		_, s, err := a.issue(t.Context(), n)
+		noError(t, err)
+		all = append(all, s)
+	}
+	issue(newSession{})
+	issue(newSession{lifespan: time.Minute})
+	issue(newSession{})
+	a.advance(2 * time.Minute)
+	issue(newSession{})
+	if got := a.live(t, all); !slices.Equal(got, []int{0, 2, 3}) {
+		t.Errorf("live: %v, and one has expired", got)
+	}
+	// The first and the last go on being used, and that in the middle is not.
+	for range 4 {
+		a.advance(10 * time.Minute)
+		if got := a.live(t, []*Session{all[0], all[3]}); len(got) != 2 {
+			t.Fatalf("live: %v", got)
+		}
+	}
+	issue(newSession{})
+	if got := a.live(t, all); !slices.Equal(got, []int{0, 3, 4}) {
+		t.Errorf("live: %v, and one was idle", got)
+	}
+}
+
+// Many sign-ins at once, on two servers: the newest of all are left, no more and
+// no fewer.
+func TestMaxSessionsAtOnce(t *testing.T) {
+	t.Parallel()
+	const most, people, each = 4, 12, 3
+	onEachStore(t, 2, atMost(most), func(t *testing.T, apps []*testApp) {
+		core, failed := observer.New(zap.WarnLevel)
+		var mu sync.Mutex
+		var all []*Session
+		var wg sync.WaitGroup
+		for i := range people {
+			a := apps[i%len(apps)]
+			a.logger = zap.New(core)
+			a.App.clock = time.Now
+		}
+		for i := range people {
+			a := apps[i%len(apps)]
+			wg.Go(func() {
+				for range each {
+					_, s, err := a.issue(t.Context(), newSession{identity: "alice"})
+					if errors.Is(err, ErrExists) {
+						continue // so many newer ones were made that it has ended already
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					all = append(all, s)
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if failed.Len() > 0 { // on a machine that is too busy; the next sign-in would try again
+			apps[0].keepWithin(t.Context(), "alice", nil)
+		}
+		slices.SortFunc(all, func(x, y *Session) int {
+			if c := y.IssuedAt.Compare(x.IssuedAt); c != 0 {
+				return c
+			}
+			return strings.Compare(x.ID, y.ID)
+		})
+		if got := apps[0].live(t, all); !slices.Equal(got, []int{0, 1, 2, 3}) {
+			t.Errorf("of %d sessions, newest first, those are live: %v", len(all), got)
+		}
+		store, err := apps[0].openStore()
+		noError(t, err)
+		if keys, err := store.Keys(t.Context(), "alice"); err != nil || len(keys) != most {
+			t.Errorf("%d are listed (%v), want %d", len(keys), err, most)
+		}
+	})
+}
+
+func TestMaxSessionsOff(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		configure func(*App)
+		want      int
+	}{
+		"default": {nil, defaultMaxSessions},
+		"off":     {atMost(0), defaultMaxSessions + 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newTestApp(t, test.configure)
+			var all []*Session
+			for range defaultMaxSessions + 5 {
+				a.advance(time.Second)
+				_, s := a.signIn(t, "alice", "")
+				all = append(all, s)
+			}
+			if got := a.live(t, all); len(got) != test.want || got[len(got)-1] != len(all)-1 {
+				t.Errorf("%d are live, want %d, and the last of them", len(got), test.want)
+			}
+		})
+	}
+}
+
+// A store that fails at the end of a sign-in does not fail the sign-in.
+func TestMaxSessionsOutage(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, atMost(1))
+	store, _ := a.openStore()
+	a.openStore = func() (Store, error) { return unlistedStore{store}, nil }
+	core, logs := observer.New(zap.WarnLevel)
+	a.logger = zap.New(core)
+	_, first := a.signIn(t, "alice", "")
+	a.advance(time.Second)
+	_, second := a.signIn(t, "alice", "")
+	if got := a.live(t, []*Session{first, second}); len(got) != 2 {
+		t.Errorf("live: %v", got)
+	}
+	if logs.Len() != 1 || strings.Contains(logs.All()[0].Message, first.Key.String()) {
+		t.Errorf("logged: %v", logs.All())
+	}
+	a.openStore = func() (Store, error) { return store, nil }
+	a.advance(time.Second)
+	_, third := a.signIn(t, "alice", "")
+	if got := a.live(t, []*Session{first, second, third}); !slices.Equal(got, []int{2}) {
+		t.Errorf("live after the outage: %v", got)
+	}
+}
+
+// unlistedStore cannot list.
+type unlistedStore struct{ Store }
+
+func (unlistedStore) Keys(context.Context, string) ([]IndexedKey, error) { return nil, errAway }
+
+// The bound costs a sign-in no round trip.
+func TestMaxSessionsRoundTrips(t *testing.T) {
+	_, c := startRedis(t)
+	store := c.Store.(*redisStore)
+	noError(t, store.Create(t.Context(), newKey(), c.entry("alice"))) // and what a connection begins with
+	trips := new(tripHook)
+	store.client.AddHook(trips)
+	var counts []int64
+	for _, bound := range []*Bound{nil, {Max: 1}, {Max: 4}} {
+		e := c.entry("alice")
+		e.Bound = bound
+		trips.Store(0)
+		noError(t, store.Create(t.Context(), newKey(), e))
+		counts = append(counts, trips.Load())
+		if bound != nil && bound.Exceeded != (bound.Max == 1) { // four are there
+			t.Errorf("bound: %+v", *bound)
+		}
+	}
+	if counts[0] == 0 || counts[0] != counts[1] || counts[0] != counts[2] {
+		t.Errorf("round trips without a bound, beyond it and below it: %v", counts)
+	}
+}
+
+// tripHook counts round trips.
+type tripHook struct{ atomic.Int64 }
+
+func (h *tripHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *tripHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		h.Add(1)
+		return next(ctx, command)
+	}
+}
+
+func (h *tripHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		h.Add(1)
+		return next(ctx, commands)
+	}
+}

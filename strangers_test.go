@@ -1,0 +1,202 @@
+// This file counts what those leave in the store who have no session: nothing
+// but errors, and of these so many and no more.
+
+package caddylogout
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/login"
+)
+
+// countKeys counts what a store holds, errors by themselves.
+type countKeys func(t *testing.T) (errors, others int)
+
+func countEmbedded(store *embeddedStore) countKeys {
+	return func(t *testing.T) (errors, others int) {
+		t.Helper()
+		noError(t, store.db.View(func(tx *bbolt.Tx) error {
+			for kind, name := range rowBuckets {
+				count := tx.Bucket(name).Stats().KeyN
+				if kind == rowError {
+					errors += count
+				} else {
+					others += count
+				}
+			}
+			return nil
+		}))
+		return errors, others
+	}
+}
+
+func countRedis(server *redistest.Server) countKeys {
+	return func(t *testing.T) (errors, others int) {
+		t.Helper()
+		for _, key := range strings.Fields(server.CLI(t, "KEYS", "*")) {
+			if strings.HasPrefix(key, defaultRedisKeyPrefix+"error:") {
+				errors++
+			} else {
+				others++
+			}
+		}
+		return errors, others
+	}
+}
+
+// stranger sends what a request can hold that belongs to nobody.
+type stranger struct {
+	method, path, body string
+	headers            []string
+}
+
+// strangers are requests of every kind with one credential that was made up, and
+// with what follows from it: its logout token fits.
+func strangers(a *testApp, n int) []stranger {
+	c := Credential{value: newSessionToken()}
+	secret := strings.Repeat(fmt.Sprintf("%08x", n), 8)
+	cookie := "Cookie: " + defaultCookieName + "=" + c.value + "; " + a.browserCookieName(false) + "=" + secret
+	token, key := logoutToken(c), a.format.Key(c)
+	flow := newLoginFlow(n%2 == 0, a.time())
+	form := "Content-Type: application/x-www-form-urlencoded"
+	const typed = "Sec-Fetch-Site: none"
+	all := []stranger{
+		{"GET", "/self-service/logout/browser", "", []string{cookie}},
+		{"GET", "/self-service/logout/browser?return_to=https://evil.example", "", []string{cookie}},
+		{"GET", "/self-service/logout?token=" + token, "", []string{cookie}},
+		{"GET", "/self-service/logout?token=" + token + "&return_to=//evil.example", "", []string{cookie}},
+		{"POST", "/self-service/logout", "token=" + token, []string{cookie, form}},
+		{"GET", "/self-service/logout?token=" + logoutToken(Credential{value: "x"}), "", []string{"X-Session-Token: " + c.value}},
+		{"DELETE", "/self-service/logout/api", `{"session_token":"` + c.value + `"}`, []string{"Content-Type: application/json"}},
+		{"DELETE", "/self-service/logout/api", "", []string{"Authorization: Bearer " + c.value}},
+		{"GET", "/self-service/logout/done", "", []string{cookie}},
+		{"GET", "/self-service/errors?id=" + uuid.NewString(), "", []string{cookie}},
+		{"GET", "/self-service/errors?id=" + strings.Repeat("x", n), "", []string{cookie}},
+		{"GET", "/sessions/whoami", "", []string{cookie, "Authorization: Bearer " + c.value}},
+		{"GET", "/sessions?all=true", "", []string{cookie}},
+		{"DELETE", "/sessions?all=true", "", []string{"X-Session-Token: " + c.value}},
+		{"DELETE", "/sessions/" + key.ID(), "", []string{cookie}},
+		{"GET", "/account/sessions", "", []string{cookie, typed}},
+		{"POST", "/account/sessions", "end=" + key.ID() + "&token=" + token + "&csrf_token=" + token, []string{cookie, form, "Sec-Fetch-Site: same-origin"}},
+		{"GET", "/logout", "", []string{cookie, typed}},
+		{"POST", "/logout", "", []string{cookie, "Sec-Fetch-Site: same-origin"}},
+		{"GET", "/bye", "", []string{cookie}}, // logout_on
+		{"GET", "/app/page", "", []string{cookie}},
+		{"GET", "/self-service/login/browser?return_to=https://evil.example", "", []string{cookie}},
+		{"GET", "/self-service/login/browser", "", nil},
+		{"GET", "/self-service/login/api", "", []string{"X-Session-Token: " + c.value}},
+		{"GET", "/self-service/login?flow=" + flow.id, "", []string{cookie}},
+		{"POST", "/self-service/login?flow=" + flow.id, url.Values{
+			"method": {"password"}, "identifier": {fmt.Sprintf("stranger-%d", n)}, "password": {"x"}, "csrf_token": {flow.csrfToken(secret)},
+		}.Encode(), []string{cookie, form}},
+	}
+	accept := []string{"Accept: application/json", "Accept: text/html"}[n%2]
+	for i := range all {
+		all[i].headers = append(all[i].headers, accept)
+	}
+	return all
+}
+
+func TestStrangersLeaveNothing(t *testing.T) {
+	t.Parallel()
+	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), bcrypt.MinCost)
+	noError(t, err)
+	idle := func(a *App) { a.IdleTimeout = caddy.Duration(time.Hour) }
+	run := func(t *testing.T, a *testApp, count countKeys) {
+		t.Helper()
+		accounts, err := login.ParseAccounts("accounts", strings.NewReader("alice:"+string(hash)+"\n"))
+		noError(t, err)
+		signIn := &Login{app: a.App, logger: zap.NewNop(), accounts: accounts, attempts: login.NewAttempts(login.DefaultLimits, a.time)}
+		signOut := newLogout(t, a, AppLogout{
+			Paths: []string{"/logout"}, LogoutOn: []LogoutOn{{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{2}}}}, StripCookies: []StripCookies{{Names: []string{"*"}}},
+		})
+		signOut.SessionsPage = "/account/sessions"
+		gate := newGate(t, a, &SessionAuth{Optional: true})
+		app := func(w http.ResponseWriter, r *http.Request) error {
+			return gate.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				_, err := io.WriteString(w, "the app")
+				return err
+			}))
+		}
+		send := func(s stranger) *httptest.ResponseRecorder {
+			r := newRequest(t, s.method, "http://app.example"+s.path, s.headers...)
+			if s.body != "" {
+				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(s.body)), int64(len(s.body))
+			}
+			return serve(t, signIn, r, func(w http.ResponseWriter, r *http.Request) error {
+				return signOut.ServeHTTP(w, r, caddyhttp.HandlerFunc(app))
+			})
+		}
+
+		c, _ := a.signIn(t, "alice", "")
+		_, before := count(t)
+		if before == 0 {
+			t.Fatal("nothing is counted")
+		}
+		requests := 0
+		for n := range 50 {
+			for _, s := range strangers(a, n) {
+				requests++
+				if w := send(s); w.Code >= http.StatusInternalServerError {
+					t.Errorf("%s %s: status %d", s.method, s.path, w.Code)
+				}
+			}
+		}
+		if kept, after := count(t); requests < 1000 || after != before || kept == 0 || kept > keptErrorsAtOnce {
+			t.Errorf("after %d requests: %d keys, of %d before, and %d errors", requests, after, before, kept)
+		}
+
+		// Beyond that errors are shown and not kept, for as long as it goes on.
+		w := send(strangers(a, 1)[0])
+		if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "<html") || w.Header().Get("Location") != "" {
+			t.Errorf("an error too many: %d %q", w.Code, w.Header())
+		}
+		a.advance(time.Second)
+		if w := send(strangers(a, 1)[0]); w.Code != http.StatusSeeOther {
+			t.Errorf("an error a second later: %d", w.Code)
+		}
+		// What a session of their own leaves is counted, so more would have been.
+		_, err = a.revoke(t.Context(), mustLookUp(t, a, c))
+		noError(t, err)
+		if _, after := count(t); after == before {
+			t.Error("a tombstone is not counted")
+		}
+	}
+	t.Run("embedded", func(t *testing.T) {
+		a := newTestApp(t, idle)
+		store, _ := a.openStore()
+		run(t, a, countEmbedded(store.(*embeddedStore)))
+	})
+	t.Run("redis", func(t *testing.T) {
+		a := newTestApp(t, idle)
+		server := redistest.Start(t)
+		store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, a.time)
+		t.Cleanup(func() { _ = store.Close() })
+		a.openStore = func() (Store, error) { return store, nil }
+		run(t, a, countRedis(server))
+	})
+}
+
+func mustLookUp(t *testing.T, a *testApp, c Credential) *Session {
+	t.Helper()
+	found, err := a.lookup(t.Context(), c)
+	if err != nil || found.session == nil {
+		t.Fatalf("the session is not live: %v", err)
+	}
+	return found.session
+}
