@@ -147,10 +147,14 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 		"behind an or":             {page("{{if or .Site .Sight}}{{end}}"), "login.html:3:14:"},
 		"behind an and":            {page("{{if and false .Sight}}{{end}}"), "login.html:3:15:"},
 		"in a template of its own": {page(`{{template "mine" .}}{{end}}{{define "mine"}}{{if false}}{{.Sight}}{{end}}`), "login.html:3:59: executing \"mine\""},
-		"of a session": {map[string]string{"sessions.html": `{{define "title"}}{{end}}{{define "main"}}{{range .Sessions}}{{break}}{{.Browsr}}{{end}}{{end}}`},
-			"can't evaluate field Browsr in type pages.SessionRow"},
-		"in a loop over nothing": {map[string]string{"sessions.html": `{{define "title"}}{{end}}{{define "main"}}{{range .Sessions}}{{else}}{{.None}}{{end}}{{end}}`},
-			"sessions.html:1:71: "},
+		"of a session": {
+			map[string]string{"sessions.html": `{{define "title"}}{{end}}{{define "main"}}{{range .Sessions}}{{break}}{{.Browsr}}{{end}}{{end}}`},
+			"can't evaluate field Browsr in type pages.SessionRow",
+		},
+		"in a loop over nothing": {
+			map[string]string{"sessions.html": `{{define "title"}}{{end}}{{define "main"}}{{range .Sessions}}{{else}}{{.None}}{{end}}{{end}}`},
+			"sessions.html:1:71: ",
+		},
 		"no such text":            {page(`{{text "login.buton"}}`), `login.html:3:2: executing "main" at <text "login.buton">: error calling text: there is no text "login.buton"`},
 		"a text without its site": {page(`{{text "login.site"}}`), "the text login.site takes 1 values, not 0"},
 		"no main":                 {map[string]string{"login.html": `{{define "title"}}{{end}}`}, `template "main" not defined`},
@@ -244,12 +248,16 @@ func TestWrongTexts(t *testing.T) {
 		options Options
 		want    string
 	}{
-		"key of a page": {Options{Texts: map[string]string{"confirm.buton": "x"}},
-			`there is no text "confirm.buton": want confirm.button, confirm.heading, confirm.stay, confirm.text or confirm.title`},
+		"key of a page": {
+			Options{Texts: map[string]string{"confirm.buton": "x"}},
+			`there is no text "confirm.buton": want confirm.button, confirm.heading, confirm.stay, confirm.text or confirm.title`,
+		},
 		"key of none":    {Options{Texts: map[string]string{"logn.button": "x"}}, `want confirm.button, confirm.heading`},
 		"no placeholder": {Options{Texts: map[string]string{"login.button": "{site}"}}, "the text login.button has no placeholder, so {site} would stay as it is"},
-		"another placeholder": {Options{Texts: map[string]string{"device.browser": "{browser} auf {sistem}"}},
-			"the text device.browser has no placeholder {sistem}: want {browser}, {system}"},
+		"another placeholder": {
+			Options{Texts: map[string]string{"device.browser": "{browser} auf {sistem}"}},
+			"the text device.browser has no placeholder {sistem}: want {browser}, {system}",
+		},
 		"language": {Options{Language: "de_DE"}, "language: want a language like de or pt-BR"},
 		"markup":   {Options{Language: `en"><script>`}, "language: want"},
 	} {
