@@ -143,6 +143,7 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 		"in a branch not taken":    {page("{{if not .Site}}\n{{.Sight}}{{end}}"), "login.html:4:2:"},
 		"in an else":               {page("{{if .Site}}{{else}}{{.Sight}}{{end}}"), "login.html:3:22:"},
 		"in an else if":            {page("{{if .Site}}{{else if .Sight}}{{end}}"), "login.html:3:22:"},
+		"where no data leads":      {page("{{if .Site}}{{if .Message}}{{else}}{{.Sight}}{{end}}{{end}}"), "login.html:3:37:"},
 		"in the else of a with":    {page("{{with .Site}}{{else}}{{.Sight}}{{end}}"), "login.html:3:24:"},
 		"behind an or":             {page("{{if or .Site .Sight}}{{end}}"), "login.html:3:14:"},
 		"behind an and":            {page("{{if and false .Sight}}{{end}}"), "login.html:3:15:"},
