@@ -70,14 +70,14 @@ func (s *AdminSessions) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	credential, session, err := app.issue(r.Context(), n)
 	if err != nil {
+		app.audit(r, auditEntry{event: eventSignInRefused, trigger: byAdmin, identity: n.identity}.failed(err))
 		if errors.Is(err, ErrUnavailable) {
 			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
 			return adminError(http.StatusServiceUnavailable, "the session store cannot be asked")
 		}
 		return err
 	}
-	s.logger.Info("session issued",
-		zap.String("session", session.Key.Short()), zap.String("identity", session.Identity), zap.String("method", n.method))
+	app.audit(r, auditEntry{event: eventIssued, trigger: byAdmin, outcome: outcomeIssued}.ofSession(session))
 	return writeJSON(w, http.StatusCreated, map[string]any{
 		"session_token": credential.value,
 		"session":       sessionJSON(session, app.BaseURL),

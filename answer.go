@@ -85,8 +85,9 @@ func errSpeculative() *apiError {
 		"This address changes something, so it does not answer a prefetch or prerender.", msgForbidden)
 }
 
-// errReturnURL turns a refusal of a return URL into its answer.
+// errReturnURL counts a refusal of a return URL, and turns it into its answer.
 func errReturnURL(raw string, err error) *apiError {
+	meters.refuseReturnURL(err)
 	if errors.Is(err, errReturnURLForbidden) {
 		return newError(http.StatusBadRequest, "self_service_flow_return_to_forbidden",
 			"Requested return_to URL "+strconv.Quote(clip(raw, 200))+" is not allowed.", msgBadRequest)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -91,6 +92,8 @@ type App struct {
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
 
+	measured   atomic.Pointer[nearCache] // cache, for a scrape that comes before it
+	events     eventSink
 	durable    durable
 	accounts   []string // of all login handlers; see lasting
 	format     nativeFormat
@@ -114,7 +117,7 @@ type pooledStore struct {
 }
 
 func newPooledStore(store Store) *pooledStore {
-	p := &pooledStore{Store: store, streams: newStreams(store, time.Now), reports: newReports(store)}
+	p := &pooledStore{Store: measuredStore{store}, streams: newStreams(measuredStore{store}, time.Now), reports: newReports(store)}
 	p.reports.subscribe(p.streams)
 	return p
 }
@@ -167,6 +170,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("session store %T is not a store module", module)
 	}
 	a.openStore = sync.OnceValues(a.takeStore)
+	if err := a.provisionEvents(ctx); err != nil {
+		return err
+	}
+	if err := a.registerMetrics(ctx); err != nil {
+		return fmt.Errorf("sessions: metrics: %w", err)
+	}
 	return a.provisionDurable(ctx)
 }
 

@@ -28,7 +28,9 @@ func (l *Logout) appLogout(w http.ResponseWriter, r *http.Request, next nextHand
 	case speculative(r):
 		return a.failJSON(w, r, errSpeculative())
 	case !forPerson(r):
-		return a.failJSON(w, r, errCSRF("This address signs people out, so it does not answer an image, a frame or any other part of a page."))
+		refusal := errCSRF("This address signs people out, so it does not answer an image, a frame or any other part of a page.")
+		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byApp}.failed(refusal))
+		return a.failJSON(w, r, refusal)
 	case earlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
@@ -75,6 +77,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	a := l.app
 	res, err := a.authenticate(r)
 	if err != nil {
+		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byApp}.failed(err))
 		return a.unavailable(w, r, err)
 	}
 	token := ""
@@ -83,6 +86,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	}
 	if wantsJSON(r) {
 		refusal := errCSRF("This request would sign somebody out, and it did not come from a page of this site.")
+		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byApp}.failed(refusal))
 		if token != "" {
 			refusal.Details = map[string]any{"logout_url": a.logoutURL(r, token, "")}
 		}
@@ -99,8 +103,8 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 // finishAppLogout ends our session and answers; app is the header that the app
 // has answered with, if it was asked.
 func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credentials []Credential, app http.Header) error {
-	if err := l.endAll(r, credentials, "app"); err != nil {
-		return l.failLogout(w, r, err)
+	if err := l.endAll(r, credentials, byApp); err != nil {
+		return l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: byApp}, err)
 	}
 	for _, name := range []string{"Set-Cookie", "Clear-Site-Data"} {
 		w.Header()[name] = append(w.Header()[name], app[name]...)
@@ -133,9 +137,11 @@ func (l *Logout) returnLocation(r *http.Request) string {
 		location, _ := l.returnURL.check("", l.app.siteOrigin(r)) // the default is never refused
 		return location
 	}
-	if location, err := l.app.checkReturnURL(r, originalURL(r).Query().Get("return_to")); err == nil {
+	location, err := l.app.checkReturnURL(r, originalURL(r).Query().Get("return_to"))
+	if err == nil {
 		return location
 	}
+	meters.refuseReturnURL(err)
 	return l.app.defaultLocation(r)
 }
 
@@ -143,8 +149,10 @@ func (l *Logout) returnLocation(r *http.Request) string {
 // client, that wants to be out; to end one only would leave the others to whoever
 // has tossed in a cookie. The error is that of the first which could not be
 // ended, and errLogoutPending if they were all noted.
-func (l *Logout) endAll(r *http.Request, credentials []Credential, flow string) error {
+func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger string) error {
 	a := l.app
+	r, end := startLogout(r)
+	defer end()
 	ctx, cancel := detach(r.Context())
 	defer cancel()
 	var failure error
@@ -155,7 +163,7 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, flow string) 
 			_, err = a.revoke(ctx, found.session)
 		}
 		if err != nil {
-			err = a.postpone(r, c, err)
+			err = a.postpone(r, c, trigger, err)
 		}
 		switch {
 		case found.pending || errors.Is(err, errLogoutPending):
@@ -163,7 +171,9 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, flow string) 
 		case err != nil:
 			failure = errors.Join(failure, err)
 		case found.session != nil:
-			l.logRevoked(r, found.session, flow)
+			a.audit(r, auditEntry{event: eventRevoked, trigger: trigger, outcome: outcomeRevoked}.ofSession(found.session))
+		case !found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow:
+			a.audit(r, auditEntry{event: eventLogoutRepeated, trigger: trigger, outcome: outcomeRepeated, session: a.format.Key(c).Short()})
 		}
 	}
 	if failure == nil && pending {
@@ -187,18 +197,18 @@ func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nex
 		if len(credentials) == 0 && !l.hasStripped(seen) {
 			return false // nobody was logged in
 		}
-		return l.endInResponse(w, seen, credentials, "response")
+		return l.endInResponse(w, seen, credentials, byResponse)
 	}), r)
 }
 
 // endInResponse ends the sessions of a request before the app's response to it
 // goes out. If that fails, the response is replaced: it would say that somebody
 // is out who is not.
-func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentials []Credential, flow string) (answered bool) {
+func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentials []Credential, trigger string) (answered bool) {
 	h := w.Header()
-	if err := l.endAll(r, credentials, flow); err != nil {
+	if err := l.endAll(r, credentials, trigger); err != nil {
 		clear(h)
-		if err := l.failLogout(w, r, err); err != nil {
+		if err := l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: trigger}, err); err != nil {
 			l.app.logger.Error("answering for a failed logout failed", zap.Error(err))
 		}
 		return true

@@ -60,7 +60,7 @@ func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandl
 		}
 		timer.Stop() // from here on the body may take its time
 		l.logAppStatus(r, status)
-		return l.endInResponse(w, r, credentials, "app")
+		return l.endInResponse(w, r, credentials, byApp)
 	})
 	err := callApp(x, forward, next)
 	switch {

@@ -42,6 +42,7 @@ The token is shown this once: only its SHA-256 is stored.`,
 			issue.Flags().StringP("adapter", "a", "", "The adapter of the configuration file")
 			_ = issue.MarkFlagRequired("identity")
 			cmd.AddCommand(issue)
+			cmd.AddCommand(readyCommand())
 		},
 	})
 }

@@ -1,5 +1,5 @@
-// This file checks the documents: links lead somewhere, Caddyfiles adapt, JSON
-// loads, and tests that are named exist.
+// This file checks the documents: links and pictures lead somewhere, the map
+// names every page, Caddyfiles adapt, JSON loads, and tests that are named exist.
 
 package caddylogout
 
@@ -11,11 +11,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/caddy-logout/caddy-logout/internal/adapttest"
 )
 
-// documents returns the text of README.md and of all in docs, by name.
+// documents returns the text of the pages at the top and of all in docs, by name.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	documents := make(map[string]string)
@@ -23,9 +24,9 @@ func documents(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := filepath.Glob("docs/*.md")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no documents (%v)", err)
+	names := filesBelow(t, "docs", ".md")
+	if len(names) == 0 {
+		t.Fatal("no documents")
 	}
 	for _, name := range append(names, top...) {
 		text, err := os.ReadFile(name)
@@ -35,6 +36,22 @@ func documents(t *testing.T) map[string]string {
 		documents[name] = string(text)
 	}
 	return documents
+}
+
+// filesBelow returns the names of the files of a kind in a folder and below it.
+func filesBelow(t *testing.T, folder, suffix string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(path, suffix) {
+			names = append(names, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 // fence is a block of code in a document.
@@ -52,8 +69,11 @@ func blocks(text, language string) []string {
 }
 
 var (
-	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	// link is where a link or a picture leads, in Markdown or in HTML.
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)|<(?:a|img|source)[^>]* (?:href|src|srcset)="([^"]+)"`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+	// inlineCode is code in a line of text.
+	inlineCode = regexp.MustCompile("`[^`\n]+`")
 )
 
 // anchors returns the names of the headings of a document, as they are written
@@ -65,7 +85,7 @@ func anchors(text string) map[string]bool {
 			switch {
 			case r == ' ':
 				return '-'
-			case r == '-', r == '_', 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			case r == '-', r == '_', unicode.IsLetter(r), unicode.IsDigit(r):
 				return r
 			default:
 				return -1
@@ -76,11 +96,21 @@ func anchors(text string) map[string]bool {
 	return found
 }
 
+// links returns where a document leads, without the blocks of code.
+func links(text string) []string {
+	var found []string
+	text = inlineCode.ReplaceAllString(fence.ReplaceAllString(text, ""), "")
+	for _, match := range link.FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1]+match[2])
+	}
+	return found
+}
+
 func TestDocumentLinks(t *testing.T) {
 	all := documents(t)
 	for name, text := range all {
-		for _, match := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
-			target, anchor, _ := strings.Cut(match[1], "#")
+		for _, to := range links(text) {
+			target, anchor, _ := strings.Cut(to, "#")
 			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
 				continue
 			}
@@ -89,12 +119,40 @@ func TestDocumentLinks(t *testing.T) {
 				file = filepath.Join(filepath.Dir(name), target)
 			}
 			if _, err := os.Stat(file); err != nil {
-				t.Errorf("%s: link to %s, which is not there", name, match[1])
+				t.Errorf("%s: link to %s, which is not there", name, to)
 				continue
 			}
 			if other, ok := all[file]; ok && anchor != "" && !anchors(other)[anchor] {
-				t.Errorf("%s: link to %s, and there is no such heading", name, match[1])
+				t.Errorf("%s: link to %s, and there is no such heading", name, to)
 			}
+		}
+	}
+}
+
+// TestDocumentsAreOnTheMap looks for every page and example in docs/README.md, and
+// for every picture in some page.
+func TestDocumentsAreOnTheMap(t *testing.T) {
+	const chart = "docs/README.md"
+	all := documents(t)
+	onTheMap, anywhere := make(map[string]bool), make(map[string]bool)
+	for name, text := range all {
+		for _, to := range links(text) {
+			target, _, _ := strings.Cut(to, "#")
+			file := filepath.Join(filepath.Dir(name), target)
+			anywhere[file] = true
+			if name == chart {
+				onTheMap[file] = true
+			}
+		}
+	}
+	for _, file := range append(filesBelow(t, "docs", ".md"), filesBelow(t, "caddyfile-examples", ".Caddyfile")...) {
+		if file != chart && !onTheMap[file] {
+			t.Errorf("%s: nothing leads to %s", chart, file)
+		}
+	}
+	for _, file := range append(filesBelow(t, "docs", ".png"), filesBelow(t, "docs", ".svg")...) {
+		if !anywhere[file] {
+			t.Errorf("no page shows %s", file)
 		}
 	}
 }
@@ -107,12 +165,16 @@ var wholeCaddyfile = regexp.MustCompile(`^(#[^\n]*\n|\s)*(\{|\(|(https?://|local
 // a configuration is loaded: the one of the examples stands in for it.
 var accountsOption = regexp.MustCompile(`(?m)^(\s*accounts) \S+$`)
 
+// secretFile is a placeholder for the content of a file, which is not there.
+var secretFile = regexp.MustCompile(`\{file\.[^}]+\}`)
+
 func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Setenv("REDIS_PASSWORD", "from the environment")
 	checked := 0
 	for name, text := range documents(t) {
 		for _, block := range blocks(text, "caddyfile") {
 			checked++
+			block = secretFile.ReplaceAllString(block, "{env.REDIS_PASSWORD}")
 			block = accountsOption.ReplaceAllString(block, "${1} caddyfile-examples/accounts.txt")
 			if !wholeCaddyfile.MatchString(block) {
 				block = ":0 {\n" + block + "}\n"

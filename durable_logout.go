@@ -134,7 +134,7 @@ var errLogoutPending = errors.New("logout is pending")
 // postpone notes the logout of a credential, if the store was away and there is
 // a journal. It returns errLogoutPending when the note is on disk, and the error
 // that it was given in all other cases.
-func (a *App) postpone(r *http.Request, c Credential, outage error) error {
+func (a *App) postpone(r *http.Request, c Credential, trigger string, outage error) error {
 	j := a.durable.journal.Load()
 	if j == nil || !errors.Is(outage, ErrUnavailable) {
 		return outage
@@ -144,10 +144,9 @@ func (a *App) postpone(r *http.Request, c Credential, outage error) error {
 		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
 		return outage
 	}
-	a.logger.Warn("logout is pending until the session store is back",
-		zap.String("session", key.Short()), zap.String("client_ip", clientIP(r)))
+	a.audit(r, auditEntry{event: eventLogoutPending, trigger: trigger, outcome: outcomePending, session: key.Short()})
 	a.streams.spare(r.Context(), key)
-	a.streams.cut(key)
+	a.streams.cut(key, a.now())
 	return errLogoutPending
 }
 
@@ -165,7 +164,11 @@ func (a *App) replayLogout(key Key) error {
 	}
 	// No session, or one that is dead: during the outage anybody could name any
 	// credential, and one that names nothing leaves nothing behind.
-	if record.Value == nil || !record.RevokedAt.IsZero() {
+	if !record.RevokedAt.IsZero() {
+		a.audit(nil, auditEntry{event: eventLogoutRepeated, trigger: byJournal, outcome: outcomeRepeated, session: key.Short()})
+		return nil
+	}
+	if record.Value == nil {
 		return nil
 	}
 	s, err := a.format.Decode(key, record.Value)
@@ -176,8 +179,7 @@ func (a *App) replayLogout(key Key) error {
 	if _, err := a.revoke(ctx, s); err != nil {
 		return err
 	}
-	a.logger.Info("session revoked",
-		zap.String("session", key.Short()), zap.String("identity", s.Identity), zap.String("flow", "journal"))
+	a.audit(nil, auditEntry{event: eventRevoked, trigger: byJournal, outcome: outcomeRevoked}.ofSession(s))
 	return nil
 }
 

@@ -41,6 +41,13 @@ func (q *issueRequest) session(method string) (newSession, error) {
 func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *hookedWriter {
 	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
+		if previous.stream.wasCut() && !informational(status) {
+			clear(h)
+			if err := g.refuse(w, r); err != nil {
+				g.logger.Error("refusing a session that has ended failed", zap.Error(err))
+			}
+			return true
+		}
 		g.app.dropForeignCookies(h, r)
 		if previous.session != nil && g.NoStore != nil && *g.NoStore {
 			noStore(h, status)
@@ -72,35 +79,40 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 // browser had until now.
 func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *authResult, asked []string) error {
 	a := g.app
+	refused := auditEntry{event: eventSignInRefused, trigger: byApp}
 	failed := newError(http.StatusBadGateway, "sign_in_response_invalid",
 		"The application's answer to this sign-in could not be understood.", "The upstream answer was malformed")
 	var q issueRequest
 	if len(asked) != 1 || json.Unmarshal([]byte(asked[0]), &q) != nil {
 		g.logger.Error("sign-in header of the app is not one JSON object", zap.String("header", g.IssueOnHeader))
+		a.audit(r, refused.failed(failed))
 		return failed
 	}
 	n, err := q.session("app")
 	if err != nil {
 		g.logger.Error("sign-in header of the app is invalid", zap.String("header", g.IssueOnHeader), zap.Error(err))
+		a.audit(r, refused.failed(failed))
 		return failed
 	}
 	n.device = deviceOf(r)
 	if previous.session != nil {
 		n.ending = []Key{previous.session.Key}
 	}
+	refused.identity = n.identity
 	credential, s, err := a.issue(r.Context(), n)
 	if err != nil {
+		a.audit(r, refused.failed(err))
 		return err
 	}
 	if old := previous.session; old != nil {
 		if _, err := a.revoke(r.Context(), old); err != nil {
 			a.discard(r.Context(), s)
+			a.audit(r, refused.failed(err))
 			return err
 		}
+		a.audit(r, auditEntry{event: eventRevoked, trigger: bySignIn, outcome: outcomeRevoked}.ofSession(old))
 	}
 	a.setSessionCookie(w, r, credential, s)
-	g.logger.Info("session issued",
-		zap.String("session", s.Key.Short()), zap.String("identity", s.Identity),
-		zap.String("method", n.method), zap.String("client_ip", clientIP(r)))
+	a.audit(r, auditEntry{event: eventIssued, trigger: byApp, outcome: outcomeIssued}.ofSession(s))
 	return nil
 }

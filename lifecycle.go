@@ -133,7 +133,7 @@ func (a *App) forget(key Key, revokedAt time.Time, err error) {
 		return
 	}
 	a.cache.revoked(key, revokedAt)
-	a.streams.cut(key)
+	a.streams.cut(key, revokedAt)
 }
 
 // revokeTimeout bounds a revocation that nobody waits for any more.

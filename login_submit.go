@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
 )
@@ -190,7 +188,7 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 	var tooMany tooManyError
 	switch {
 	case errors.As(err, &tooMany):
-		l.logRefused(r, f, state.identifier, "too many failed tries")
+		l.auditRefused(r, f, state.identifier, "too_many_attempts")
 		seconds := int(math.Ceil(tooMany.wait.Seconds()))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		text := textTooMany
@@ -203,11 +201,11 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 		state.message = &text
 		return l.writePage(w, r, http.StatusTooManyRequests, f, state)
 	case errors.Is(err, login.ErrWrong):
-		l.logRefused(r, f, state.identifier, "wrong name or password")
+		l.auditRefused(r, f, state.identifier, "wrong_name_or_password")
 		state.message = &textWrong
 		return l.answerFlow(w, r, http.StatusBadRequest, f, state)
 	default: // too many at once, or the client is gone
-		l.logRefused(r, f, state.identifier, "busy")
+		l.auditRefused(r, f, state.identifier, "too_many_sign_ins")
 		if f.asJSON(r) {
 			return l.app.failJSON(w, r, newError(http.StatusServiceUnavailable, "too_many_sign_ins", textBusy.Text, msgUnavailable))
 		}
@@ -252,9 +250,7 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 			return l.refuse(w, r, f, err)
 		}
 	}
-	l.logger.Info("signed in",
-		zap.String("session", s.Key.Short()), zap.String("identity", s.Identity),
-		zap.String("flow", f.kind()), zap.String("client_ip", clientIP(r)))
+	a.audit(r, auditEntry{event: eventIssued, trigger: f.trigger(), outcome: outcomeIssued}.ofSession(s))
 	base := a.baseURL(r)
 	if f.api {
 		return writeJSON(w, http.StatusOK, struct {
@@ -296,18 +292,17 @@ func (l *Login) endPrevious(r *http.Request) error {
 		if _, err := l.app.revoke(ctx, found.session); err != nil {
 			return err
 		}
-		l.logger.Info("session revoked",
-			zap.String("session", found.session.Key.Short()), zap.String("identity", found.session.Identity),
-			zap.String("flow", "login"), zap.String("client_ip", clientIP(r)))
+		l.app.audit(r, auditEntry{event: eventRevoked, trigger: bySignIn, outcome: outcomeRevoked}.ofSession(found.session))
 	}
 	return nil
 }
 
-func (f *loginFlow) kind() string {
+// trigger names the flow in the audit log.
+func (f *loginFlow) trigger() string {
 	if f.api {
-		return "api"
+		return byLoginAPI
 	}
-	return "browser"
+	return byLoginBrowser
 }
 
 // answerFlow answers with the form and what is wrong with it.
@@ -322,6 +317,7 @@ func (l *Login) answerFlow(w http.ResponseWriter, r *http.Request, status int, f
 // once: to keep it for the error page would give a browser whose cookie did not
 // come along, as in a forged request, another cookie instead of its own.
 func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err error) error {
+	l.app.audit(r, auditEntry{event: eventSignInRefused, trigger: f.trigger()}.failed(err))
 	if f.asJSON(r) {
 		return l.app.failJSON(w, r, err)
 	}
@@ -333,14 +329,12 @@ func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err 
 	})
 }
 
-// logRefused writes the one line that says that a try failed. The name is only
-// told when there is such an account: people type passwords into that field.
-func (l *Login) logRefused(r *http.Request, f loginFlow, identifier, reason string) {
-	fields := []zap.Field{
-		zap.String("reason", reason), zap.String("flow", f.kind()), zap.String("client_ip", clientIP(r)),
-	}
+// auditRefused tells that a try failed. The name is only told when there is such
+// an account: people type passwords into that field.
+func (l *Login) auditRefused(r *http.Request, f loginFlow, identifier, reason string) {
+	e := auditEntry{event: eventSignInRefused, trigger: f.trigger(), outcome: outcomeRefused, reason: reason}
 	if l.accounts.Has(identifier) {
-		fields = append(fields, zap.String("identity", identifier))
+		e.identity = identifier
 	}
-	l.logger.Warn("sign-in refused", fields...)
+	l.app.audit(r, e)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 )
 
 // maxBodyLength bounds the bodies that we read ourselves, in bytes.
@@ -195,33 +194,59 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 	case earlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
-	token, rawReturnTo, err := submitted(w, r)
-	if err != nil {
+	trigger := byBrowser
+	if wantsJSON(r) {
+		trigger = byScript
+	}
+	r, end := startLogout(r)
+	defer end()
+	return l.follow(w, r, trigger)
+}
+
+// follow does what a logout URL asks for.
+func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) error {
+	a := l.app
+	refused := auditEntry{event: eventLogoutRefused, trigger: trigger}
+	refuse := func(err error) error {
+		a.audit(r, refused.failed(err))
 		return a.fail(w, r, err)
 	}
-	if token == "" {
-		return a.fail(w, r, newError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", msgBadRequest))
-	}
-	verified, err := l.verify(r, token)
+	token, rawReturnTo, err := submitted(w, r)
 	if err != nil {
-		return l.failLogout(w, r, err)
+		return refuse(err)
+	}
+	if token == "" {
+		return refuse(newError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", msgBadRequest))
+	}
+	verified, err := l.verify(r, token, trigger)
+	if verified.credential.value != "" {
+		refused.session = a.format.Key(verified.credential).Short()
+	}
+	if err != nil {
+		return l.failLogout(w, r, refused, err)
 	}
 	if verified.failure != nil {
 		if verified.clear {
 			a.clearSessionCookie(w, r)
 		}
-		return a.fail(w, r, verified.failure)
+		return refuse(verified.failure)
+	}
+	if verified.session != nil {
+		refused = refused.ofSession(verified.session)
 	}
 	location, err := a.checkReturnURL(r, rawReturnTo)
 	if err != nil {
-		return a.fail(w, r, errReturnURL(rawReturnTo, err))
+		return refuse(errReturnURL(rawReturnTo, err))
 	}
+	done := refused
+	done.event, done.outcome = eventLogoutRepeated, outcomeRepeated
 	if verified.session != nil {
 		if _, err := a.revoke(r.Context(), verified.session); err != nil {
-			return l.failLogout(w, r, a.postpone(r, verified.credential, err))
+			return l.failLogout(w, r, refused, a.postpone(r, verified.credential, trigger, err))
 		}
-		l.logRevoked(r, verified.session, "browser")
+		done.event, done.outcome = eventRevoked, outcomeRevoked
 	}
+	a.audit(r, done)
 	if verified.clear {
 		a.clearSessionCookie(w, r)
 	}
@@ -233,11 +258,12 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 }
 
 // failLogout answers a logout that was not done: pending, or an error.
-func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, err error) error {
+func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused auditEntry, err error) error {
 	if errors.Is(err, errLogoutPending) {
 		l.stripCookies(w.Header(), r)
 		return l.app.answerPending(w, r, wantsJSON(r))
 	}
+	l.app.audit(r, refused.failed(err))
 	return l.app.fail(w, r, err)
 }
 
@@ -273,7 +299,7 @@ type verifiedLogout struct {
 
 // verify finds the session that the token belongs to among the credentials of
 // the request. That session, and no other that came along, is the one to end.
-func (l *Logout) verify(r *http.Request, token string) (verifiedLogout, error) {
+func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
 	var buf [maxCredentials]Credential
 	credentials := l.app.format.Locate(r, buf[:0])
 	matched := -1
@@ -291,7 +317,7 @@ func (l *Logout) verify(r *http.Request, token string) (verifiedLogout, error) {
 		found, err := l.app.lookup(r.Context(), c)
 		switch {
 		case err != nil && matched >= 0:
-			return out, l.app.postpone(r, out.credential, err)
+			return out, l.app.postpone(r, out.credential, trigger, err)
 		case err != nil:
 			return out, err
 		case found.pending && matched >= 0 && c.value == out.credential.value:
@@ -318,13 +344,6 @@ func (l *Logout) verify(r *http.Request, token string) (verifiedLogout, error) {
 		out.failure = errSessionInactive()
 	}
 	return out, nil
-}
-
-// logRevoked writes the one line that says who was logged out, and how.
-func (l *Logout) logRevoked(r *http.Request, s *Session, flow string) {
-	l.app.logger.Info("session revoked",
-		zap.String("session", s.Key.Short()), zap.String("identity", s.Identity),
-		zap.String("flow", flow), zap.String("client_ip", clientIP(r)))
 }
 
 // Interface guards.

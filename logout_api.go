@@ -18,9 +18,15 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 	case earlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
+	r, end := startLogout(r)
+	defer end()
+	refuse := func(err error) error {
+		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byAPI}.failed(err))
+		return a.failJSON(w, r, err)
+	}
 	credentials, err := l.tokensToEnd(w, r)
 	if err != nil {
-		return a.failJSON(w, r, err)
+		return refuse(err)
 	}
 	done, pending := false, false
 	for _, c := range credentials {
@@ -29,15 +35,15 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 			_, err = a.revoke(r.Context(), found.session)
 		}
 		if err != nil {
-			err = a.postpone(r, c, err)
+			err = a.postpone(r, c, byAPI, err)
 		}
 		switch {
 		case found.pending || errors.Is(err, errLogoutPending):
 			pending = true // and so are the others: nobody knows which one is good
 		case err != nil:
-			return a.failJSON(w, r, err)
+			return refuse(err)
 		case found.session != nil:
-			l.logRevoked(r, found.session, "api")
+			a.audit(r, auditEntry{event: eventRevoked, trigger: byAPI, outcome: outcomeRevoked}.ofSession(found.session))
 			return writeNoContent(w)
 		}
 		done = done || (!found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow)
@@ -46,9 +52,10 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 	case pending:
 		return a.answerPending(w, r, true)
 	case done:
+		a.audit(r, auditEntry{event: eventLogoutRepeated, trigger: byAPI, outcome: outcomeRepeated})
 		return writeNoContent(w)
 	}
-	return a.failJSON(w, r, newError(http.StatusForbidden, "session_token_invalid",
+	return refuse(newError(http.StatusForbidden, "session_token_invalid",
 		"The provided Ory Session Token could not be found, is invalid, or otherwise malformed.", msgForbidden))
 }
 

@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
 )
 
 const (
@@ -62,15 +61,16 @@ func (a *App) unmarshalMaxSessions(d *caddyfile.Dispenser) error {
 }
 
 // keepWithin ends the oldest sessions of a person who has more than there may
-// be. Those that the caller is about to end do not count. A failure is logged and
+// be. Those that the caller is about to end do not count. A failure is told and
 // no more: the sign-in is good, and the next one tries again.
 func (a *App) keepWithin(ctx context.Context, identity string, ending []Key) {
-	count, err := a.endOldest(ctx, identity, ending)
-	if err != nil {
-		a.logger.Warn("ending the oldest sessions of a person failed", zap.String("identity", identity), zap.Error(err))
+	e := auditEntry{event: eventManyRevoked, trigger: byBound, outcome: outcomeRevoked, identity: identity}
+	var err error
+	if e.count, err = a.endOldest(ctx, identity, ending, e.add); err != nil {
+		e = e.failed(err)
 	}
-	if count > 0 {
-		a.logger.Info("oldest sessions revoked", zap.String("identity", identity), zap.Int("count", count))
+	if e.count > 0 || err != nil {
+		a.audit(nil, e)
 	}
 }
 
@@ -80,7 +80,7 @@ func (a *App) keepWithin(ctx context.Context, identity string, ending []Key) {
 // left. The last one to come to life finds all the others alive, so more are not
 // left either. That is why the store itself is asked, and not the near cache,
 // which may hear of another sign-in a moment later.
-func (a *App) endOldest(ctx context.Context, identity string, ending []Key) (int, error) {
+func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell func(Key)) (int, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -116,6 +116,7 @@ func (a *App) endOldest(ctx context.Context, identity string, ending []Key) (int
 	oldest := make(map[Key]bool)
 	for _, known := range found[*a.MaxSessions:] {
 		oldest[known.session.Key] = true
+		tell(known.session.Key)
 	}
 	return a.revokeKeys(ctx, identity, func(key Key) bool { return oldest[key] })
 }

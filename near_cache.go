@@ -51,6 +51,9 @@ type nearCache struct {
 	maxStale time.Duration
 	started  time.Time
 
+	// checks is what the checks of this server came to. It is apart from what
+	// every check reads, and outlives the cache.
+	checks        *checkCounts
 	reads, joined atomic.Uint64
 	stripes       [256]cacheStripe
 }
@@ -94,6 +97,9 @@ type CacheStats struct {
 	Armed bool
 	// Entries is about how many there are.
 	Entries int
+	// Hits counts the checks that were answered from memory, Misses those for
+	// which the store had to be asked, both since the process began.
+	Hits, Misses uint64
 	// Reads counts the reads of the store, Joined the requests that waited for
 	// the read of another.
 	Reads, Joined uint64
@@ -106,6 +112,7 @@ func newNearCache(entries int, maxStale time.Duration) *nearCache {
 		dead:     newOtter(max(entries/deadShare, 1)),
 		maxStale: maxStale,
 		started:  time.Now(),
+		checks:   new(checkCounts),
 	}
 	c.life.Store(int64(maxCacheLife))
 	for i := range c.stripes {
@@ -269,11 +276,21 @@ func (c *nearCache) Stats() CacheStats {
 		return CacheStats{}
 	}
 	return CacheStats{
+		Hits:    c.checks[checkCacheLive].n.Load() + c.checks[checkCacheDead].n.Load(),
+		Misses:  c.checks[checkStoreLive].n.Load() + c.checks[checkStoreDead].n.Load() + c.checks[checkStoreAway].n.Load(),
 		Armed:   c.armed(),
 		Entries: c.live.EstimatedSize() + c.dead.EstimatedSize(),
 		Reads:   c.reads.Load(),
 		Joined:  c.joined.Load(),
 	}
+}
+
+// counts is where the checks are counted, with a cache and without.
+func (c *nearCache) counts() *checkCounts {
+	if c == nil {
+		return &meters.checks
+	}
+	return c.checks
 }
 
 // Interface guard.

@@ -139,12 +139,14 @@ func (a *App) takeCache(r *reports) error {
 			entries = defaultCacheEntries
 		}
 		cache := newNearCache(entries, time.Duration(a.NearCache.MaxStale))
+		cache.checks = &meters.checks
 		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("making the near cache: %w", err)
 	}
 	a.cache = value.(*watchedCache).cache
+	a.measured.Store(a.cache)
 	return nil
 }
 

@@ -15,15 +15,6 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Why a return URL was refused. Neither carries the URL, which a client chose.
-var (
-	// errReturnURLMalformed says that it is no http or https URL, or one that two
-	// readers could understand in two ways.
-	errReturnURLMalformed = errors.New("return URL is malformed")
-	// errReturnURLForbidden says that it leads to where nobody allowed it to lead.
-	errReturnURLForbidden = errors.New("return URL is not allowed")
-)
-
 // maxReturnURL bounds a return URL in bytes, before and after normalisation, so
 // that what was accepted once is accepted again when it comes back in the query
 // of a logout URL.
@@ -184,13 +175,19 @@ func ambiguousPath(path string) bool {
 // nil, and refuses what a browser would take but another reader would take for
 // something else: control characters, backslashes, user info, https:host.
 func parseReturnURL(raw string, base *whatwg.Url) (*whatwg.Url, error) {
-	if raw == "" || len(raw) > maxReturnURL || !utf8.ValidString(raw) ||
+	if len(raw) > maxReturnURL {
+		return nil, errReturnURLLength
+	}
+	if raw == "" || !utf8.ValidString(raw) ||
 		strings.Contains(raw, `\`) || strings.ContainsFunc(raw, unicode.IsControl) ||
 		strings.TrimSpace(raw) != raw {
-		return nil, errReturnURLMalformed
+		return nil, errReturnURLCharacters
 	}
 	authority, relative, ok := splitAuthority(raw)
-	if !ok || (relative && base == nil) {
+	if !ok {
+		return nil, errReturnURLScheme
+	}
+	if relative && base == nil {
 		return nil, errReturnURLMalformed
 	}
 	var parsed *whatwg.Url
@@ -200,10 +197,13 @@ func parseReturnURL(raw string, base *whatwg.Url) (*whatwg.Url, error) {
 	} else {
 		parsed, err = whatwg.Parse(raw)
 	}
-	if err != nil || !unambiguous(parsed) {
+	if err != nil {
 		return nil, errReturnURLMalformed
 	}
 	if !relative && !plainAuthority(authority, parsed) {
+		return nil, errReturnURLAuthority
+	}
+	if !unambiguous(parsed) {
 		return nil, errReturnURLMalformed
 	}
 	return parsed, nil

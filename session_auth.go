@@ -163,10 +163,13 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	if g.KeepStreams || g.app.streams == nil || res.stream != nil {
 		return next.ServeHTTP(x, r)
 	}
-	r, st := g.app.streams.open(r, res)
+	served, st := g.app.streams.open(r, res)
 	defer g.app.streams.close(st)
-	x.until = r.Context()
-	err = next.ServeHTTP(x, r)
+	x.until = served.Context()
+	err = next.ServeHTTP(x, served)
+	if err != nil && !x.wrote && st.wasCut() {
+		return g.refuse(w, r)
+	}
 	if x.brokeOff {
 		// Some handlers do not say that a body was not sent to its end. The client
 		// must not take what it has for the whole (RFC 9112, section 8).

@@ -124,11 +124,14 @@ func (b *breaker) trip(cause error) {
 	}
 	// The cause is one that shows no key and no password.
 	b.all.logger().Warn("redis is away", zap.String("server", b.server), zap.Error(redisCause(cause)))
+	meters.breakersOpen.Inc()
+	meters.breakerOpened.Inc()
 	b.all.probes.Go(b.probe)
 }
 
 // probe asks until the server answers, or is no longer one of ours.
 func (b *breaker) probe() {
+	defer meters.breakersOpen.Dec()
 	since := time.Now()
 	ctx := context.WithValue(b.all.ctx, probing{}, true)
 	for {

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 )
 
 // identityHeader names the person in the answer of whoami, as the original does.
@@ -54,7 +53,9 @@ func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*authResult, er
 	// A cookie is sent along by any page that makes the browser ask; a token
 	// is not. So a change by cookie has to come from a page of this host.
 	if r.Method == http.MethodDelete && res.credential.Source == SourceCookie && crossSite(r, a.baseURL(r)) {
-		return nil, a.failJSON(w, r, errCSRF("This request changes something and came from a page of another site."))
+		refusal := errCSRF("This request changes something and came from a page of another site.")
+		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: bySessions}.ofSession(res.session).failed(refusal))
+		return nil, a.failJSON(w, r, refusal)
 	}
 	return res, nil
 }
@@ -112,28 +113,47 @@ func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
 	if res == nil || err != nil {
 		return err
 	}
+	all := r.URL.Query().Get("all") == "true"
 	own := res.session
-	count, err := a.revokeKeys(r.Context(), own.Identity, func(key Key) bool { return key != own.Key })
+	count, err := l.endMany(r, own, bySessions, func(key Key) bool { return key != own.Key }, all)
 	if err != nil {
 		return a.failJSON(w, r, err)
 	}
-	if r.URL.Query().Get("all") == "true" {
-		ended, err := a.revoke(r.Context(), own)
-		if err != nil {
-			return a.failJSON(w, r, err)
+	if all && res.credential.Source == SourceCookie {
+		a.clearSessionCookie(w, r)
+		l.cleanBrowser(w.Header(), r)
+	}
+	return writeJSON(w, http.StatusOK, map[string]int{"count": count})
+}
+
+// endMany ends the sessions of a person that are picked, and the own one if that
+// is wanted, and returns how many really ended. The own session is the last, so
+// that a failure on the way can be tried again.
+func (l *Logout) endMany(r *http.Request, own *Session, trigger string, pick func(Key) bool, ownToo bool) (int, error) {
+	a := l.app
+	r, end := startLogout(r)
+	defer end()
+	e := auditEntry{event: eventManyRevoked, trigger: trigger, outcome: outcomeRevoked}.ofSession(own)
+	count, err := a.revokeKeys(r.Context(), own.Identity, func(key Key) bool {
+		picked := pick(key)
+		if picked {
+			e.add(key)
 		}
-		if ended {
+		return picked
+	})
+	if err == nil && ownToo {
+		var ended bool
+		if ended, err = a.revoke(r.Context(), own); ended {
 			count++
-		}
-		if res.credential.Source == SourceCookie {
-			a.clearSessionCookie(w, r)
-			l.cleanBrowser(w.Header(), r)
+			e.add(own.Key)
 		}
 	}
-	a.logger.Info("sessions revoked",
-		zap.String("session", own.Key.Short()), zap.String("identity", own.Identity),
-		zap.Int("count", count), zap.String("client_ip", clientIP(r)))
-	return writeJSON(w, http.StatusOK, map[string]int{"count": count})
+	if err != nil {
+		e = e.failed(err)
+	}
+	e.count = count
+	a.audit(r, e)
+	return count, err
 }
 
 // session answers DELETE /sessions/{id}: it ends one other session of the
@@ -156,14 +176,17 @@ func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) erro
 		return a.failJSON(w, r, newError(http.StatusBadRequest, "session_is_current",
 			"To end the session that asks, use the logout flow instead.", "cannot revoke current session"))
 	}
+	r, end := startLogout(r)
+	defer end()
+	e := auditEntry{event: eventRevoked, trigger: bySessions, outcome: outcomeRevoked, session: id[:8], identity: res.session.Identity}
 	count, err := a.revokeKeys(r.Context(), res.session.Identity, func(key Key) bool { return key.ID() == id })
 	if err != nil {
+		e.event = eventLogoutRefused
+		a.audit(r, e.failed(err))
 		return a.failJSON(w, r, err)
 	}
 	if count > 0 {
-		a.logger.Info("session revoked",
-			zap.String("session", id[:8]), zap.String("identity", res.session.Identity),
-			zap.String("flow", "sessions"), zap.String("client_ip", clientIP(r)))
+		a.audit(r, e)
 	}
 	prepare(w.Header())
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")

@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-logout/caddy-logout/pages"
 )
 
@@ -84,26 +82,17 @@ func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *authResu
 	// says where the form was is a second lock, should the page ever leak.
 	want := tokenFor(res.credential, sessionsPagePurpose)
 	if crossSite(r, a.baseURL(r)) || subtle.ConstantTimeCompare([]byte(want), []byte(r.PostForm.Get("csrf_token"))) != 1 {
-		return a.failPage(w, r, errCSRF("This form is not of this page as you see it now. Please go back, load the page again, and try once more."))
+		refusal := errCSRF("This form is not of this page as you see it now. Please go back, load the page again, and try once more.")
+		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byPage}.ofSession(own).failed(refusal))
+		return a.failPage(w, r, refusal)
 	}
 	chosen := r.PostForm.Get("end")
-	count, err := a.revokeKeys(r.Context(), own.Identity, func(key Key) bool {
-		return key != own.Key && (chosen == endAll || chosen == endOthers || key.ID() == chosen)
-	})
 	out := chosen == endAll || chosen == own.ID
-	// The own session is the last, so that a failure on the way can be tried again.
-	if err == nil && out {
-		var ended bool
-		if ended, err = a.revoke(r.Context(), own); ended {
-			count++
-		}
-	}
-	if err != nil {
+	if _, err := l.endMany(r, own, byPage, func(key Key) bool {
+		return key != own.Key && (chosen == endAll || chosen == endOthers || key.ID() == chosen)
+	}, out); err != nil {
 		return a.unavailable(w, r, err)
 	}
-	a.logger.Info("sessions revoked",
-		zap.String("session", own.Key.Short()), zap.String("identity", own.Identity),
-		zap.String("flow", "page"), zap.Int("count", count), zap.String("client_ip", clientIP(r)))
 	if !out {
 		return redirect(w, r, l.SessionsPage)
 	}

@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -67,7 +68,9 @@ type stream struct {
 	key        Key
 	session    *openSession
 	prev, next *stream
+	ctx        context.Context // of the request
 	cancel     context.CancelCauseFunc
+	cut        *streamCut // set when it is cut
 }
 
 // newStreams starts to look after the requests for the sessions of a store.
@@ -105,7 +108,7 @@ func (s *streams) changesOf(key Key) uint64 {
 func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	session, changes := res.session, res.changes
-	st := &stream{key: session.Key, cancel: cancel}
+	st := &stream{key: session.Key, ctx: ctx, cancel: cancel}
 	res.stream = st
 	stripe := &s.stripes[session.Key[0]]
 	stripe.mu.Lock()
@@ -126,6 +129,13 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 func (s *streams) close(st *stream) {
 	s.unregister(st)
 	st.cancel(nil)
+	st.cut.ended(s.now)
+}
+
+// wasCut reports whether the session of the request has ended. What was not
+// answered until then is answered as a request that comes now.
+func (st *stream) wasCut() bool {
+	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), errSessionEnded)
 }
 
 func (s *streams) unregister(st *stream) {
@@ -173,8 +183,9 @@ func (o *openSession) remove(st *stream) {
 	st.session, st.prev, st.next = nil, nil, nil
 }
 
-// cut ends all requests of a session, and reports how many.
-func (s *streams) cut(key Key) int {
+// cut ends all requests of a session that was revoked at the given time, zero if
+// it was not, and reports how many.
+func (s *streams) cut(key Key, revokedAt time.Time) int {
 	if s == nil {
 		return 0
 	}
@@ -187,10 +198,11 @@ func (s *streams) cut(key Key) int {
 		return 0
 	}
 	delete(stripe.sessions, key)
-	count := 0
+	count, all := 0, &streamCut{revokedAt: revokedAt}
 	for open.first != nil {
 		st := open.first
 		open.remove(st)
+		st.cut = all.add()
 		st.cancel(errSessionEnded)
 		count++
 	}
@@ -292,18 +304,18 @@ func (s *streams) check(tick bool) {
 			}
 			stripe.mu.Unlock()
 			for _, key := range expired {
-				s.cut(key)
+				s.cut(key, time.Time{})
 			}
 		}
 	}
 	for key := range dirty {
-		ended, err := s.ended(key)
+		ended, revokedAt, err := s.ended(key)
 		if err != nil {
 			break // an outage is not a logout: they go on, and are looked up again
 		}
 		delete(dirty, key)
 		if ended {
-			s.cut(key)
+			s.cut(key, revokedAt)
 		}
 	}
 	s.mu.Lock()
@@ -311,15 +323,15 @@ func (s *streams) check(tick bool) {
 	s.mu.Unlock()
 }
 
-// ended asks the store whether a session is over.
-func (s *streams) ended(key Key) (bool, error) {
+// ended asks the store whether a session is over, and since when if it was revoked.
+func (s *streams) ended(key Key) (over bool, revokedAt time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
 	defer cancel()
 	record, err := s.store.Get(ctx, key)
 	if err != nil {
-		return false, err
+		return false, time.Time{}, err
 	}
-	return record.Value == nil || !record.RevokedAt.IsZero(), nil
+	return record.Value == nil || !record.RevokedAt.IsZero(), record.RevokedAt, nil
 }
 
 // Interface guard.

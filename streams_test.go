@@ -231,7 +231,7 @@ func TestStreamsForget(t *testing.T) {
 		t.Errorf("%d sessions left", n)
 	}
 	s.close(open[1]) // again
-	if cut := s.cut(session.Key); cut != 0 {
+	if cut := s.cut(session.Key, time.Time{}); cut != 0 {
 		t.Errorf("%d cut", cut)
 	}
 }
@@ -250,7 +250,7 @@ func TestManyStreams(t *testing.T) {
 		r, _ := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: session, changes: s.changesOf(session.Key)})
 		contexts = append(contexts, r.Context())
 	}
-	if cut := s.cut(session.Key); cut != many {
+	if cut := s.cut(session.Key, time.Time{}); cut != many {
 		t.Errorf("%d cut, want %d", cut, many)
 	}
 	for _, ctx := range contexts {

@@ -12,6 +12,10 @@ TAGS   := nobadger,nomysql,nopgx
 # and the editor's own builds through make share one build cache. -trimpath also
 # makes the cache independent of where the clone lies, and -buildvcs=false makes
 # a new commit not relink everything.
+#
+# Without cgo the binary is static, the same wherever it is built, and what the
+# image holds; the race detector alone needs it, and shares nothing anyway.
+export CGO_ENABLED := 0
 export GOFLAGS := $(strip $(filter-out -buildvcs=% -trimpath -tags=%,$(GOFLAGS)) -buildvcs=false -trimpath -tags=$(TAGS))
 
 LDFLAGS := -w -s
@@ -29,7 +33,7 @@ SOAK_FLAGS ?=
 # How often `race` runs every test.
 RACE_COUNT ?= 5
 
-.PHONY: help build run test race lint bench soak fuzz examples
+.PHONY: help build run test race lint bench soak fuzz examples image image-test sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' xcaddy.mk
@@ -47,13 +51,13 @@ run: build ## build, and start the demo on http://localhost:8080
 
 test: ## all that CI runs: lint, tests, fuzzing for 10 s a target
 	scripts/install-missing.sh
-	$(MAKE) --no-print-directory lint build examples
-	go test -race -count=1 -shuffle=on $(GO_TEST_FLAGS) ./...
+	$(MAKE) --no-print-directory lint build examples sbom image-test
+	CGO_ENABLED=1 go test -race -count=1 -shuffle=on $(GO_TEST_FLAGS) ./...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=10s
 
 race: ## every test RACE_COUNT times under the race detector
 	scripts/install-missing.sh
-	go test -race -count=$(RACE_COUNT) -shuffle=on -timeout 60m $(GO_TEST_FLAGS) ./...
+	CGO_ENABLED=1 go test -race -count=$(RACE_COUNT) -shuffle=on -timeout 60m $(GO_TEST_FLAGS) ./...
 
 lint: ## formatting, linters, vet and builds for linux, darwin and windows
 	scripts/lint.sh
@@ -71,3 +75,13 @@ fuzz: ## every fuzz target for FUZZTIME (2m)
 
 examples: build ## validate every file in caddyfile-examples/
 	scripts/examples.sh
+
+image: ## build the image caddy-logout:dev (IMAGE, BUILD_IMAGE, BASE_IMAGE)
+	scripts/image.sh
+
+image-test: ## build the image from what is here, start it, sign in and out
+	scripts/image-test.sh
+
+sbom: build ## list all that is in bin/caddy, in bin/caddy-logout.cdx.json
+	go -C tools/sbom test ./...
+	scripts/sbom.sh bin/caddy bin/caddy-logout.cdx.json

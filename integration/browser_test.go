@@ -87,6 +87,7 @@ func TestBrowser(t *testing.T) {
 	cmd := tool(t, "golang", "go", "test", "-count=1", "-parallel=2", "-timeout=5m", "./...")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(),
+		withoutCgo,
 		"CADDY_LOGOUT_URL="+serve("cookie"),
 		// Browsers take a secure cookie from localhost without HTTPS, too.
 		"CADDY_LOGOUT_URL_NONE="+serve("cookie {\nsame_site none\n}"),

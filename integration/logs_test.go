@@ -80,7 +80,7 @@ func TestNoSecretInTheLogs(t *testing.T) {
 		if n := strings.Count(written["the access log"], "/self-service/logout?"); n < 3 {
 			t.Errorf("the access log tells of %d logouts, want 3: it cannot show what it does not hold", n)
 		}
-		if !strings.Contains(written["the log"], `"session revoked"`) {
+		if !strings.Contains(written["the log"], `"event":"session_revoked"`) {
 			t.Error("the log does not tell of the logout")
 		}
 		for where, text := range written {

@@ -177,6 +177,17 @@ func TestStreamsAreCut(t *testing.T) {
 			wantClosed(t, streams, since)
 		})
 	}
+	// The first three were revoked; of the others nobody says when they ended.
+	// What the last of the three streams took is known when its handler is done.
+	var now map[string]float64
+	eventually(t, "the cuts are measured", func() bool {
+		now = scrape(t, one)
+		return now["stream_cut_duration_seconds_count"] >= 3 && now["streams_cut_total"] >= 18
+	})
+	count, seconds := now["stream_cut_duration_seconds_count"], now["stream_cut_duration_seconds_sum"]
+	if count != 3 || now["streams_cut_total"] != 18 || seconds <= 0 || seconds > 60 {
+		t.Errorf("%v cuts of %v streams in %v s", count, now["streams_cut_total"], seconds)
+	}
 }
 
 // TestFilesAreCut ends the session of somebody who downloads a file that Caddy

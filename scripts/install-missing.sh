@@ -13,7 +13,10 @@ needs=(
   node:nodejs
   npm:npm
   chromium:chromium
+  promtool:prometheus
 )
+# Builds the image; only root can do that here, see scripts/image-test.sh.
+((EUID != 0)) || needs+=(buildah:buildah)
 
 packages=()
 for need in "${needs[@]}"; do

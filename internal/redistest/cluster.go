@@ -24,11 +24,26 @@ type Cluster struct{ Nodes []*Server }
 // end, and waits until it serves all slots and every replica has its copy.
 func StartCluster(tb testing.TB, args ...string) *Cluster {
 	tb.Helper()
+	return startCluster(tb, Start, args)
+}
+
+// StartClusterTLS is [StartCluster] with TLS and nothing else, also among the
+// nodes.
+func StartClusterTLS(tb testing.TB, a *Authority, args ...string) *Cluster {
+	tb.Helper()
+	return startCluster(tb, func(tb testing.TB, args ...string) *Server {
+		tb.Helper()
+		return StartTLS(tb, a, args...)
+	}, args)
+}
+
+func startCluster(tb testing.TB, start func(testing.TB, ...string) *Server, args []string) *Cluster {
+	tb.Helper()
 	c := &Cluster{Nodes: make([]*Server, 2*masters)}
 	bus := make([]string, 2*masters)
 	for i := range c.Nodes {
 		bus[i] = strconv.Itoa(FreePort(tb))
-		c.Nodes[i] = Start(tb, append([]string{
+		c.Nodes[i] = start(tb, append([]string{
 			"--cluster-enabled", "yes", "--cluster-port", bus[i], "--cluster-node-timeout", "500",
 			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0",
 		}, args...)...)

@@ -1,0 +1,137 @@
+// This file measures the session store: how long each operation takes, and how
+// many fail.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// measuredStore is a store whose operations are measured.
+type measuredStore struct{ Store }
+
+// storeOperation measures one kind of operation.
+type storeOperation struct {
+	seconds prometheus.Observer
+	errors  prometheus.Counter
+}
+
+func measure(operation string) storeOperation {
+	return storeOperation{meters.storeSeconds.WithLabelValues(operation), meters.storeErrors.WithLabelValues(operation)}
+}
+
+// The operations by the names under which they are exported.
+var (
+	measureGet       = measure("get")
+	measureCreate    = measure("create")
+	measureRevoke    = measure("revoke")
+	measureRevokeAll = measure("revoke_all")
+	measureTouch     = measure("touch")
+	measureKeys      = measure("keys")
+	measurePutError  = measure("put_error")
+	measureGetError  = measure("get_error")
+	measurePing      = measure("ping")
+)
+
+// done notes what an operation came to. One that was given up says nothing of the
+// store; one that the store was not asked for says nothing of its speed.
+func (o storeOperation) done(ctx context.Context, began time.Time, err error) {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrExists) {
+		o.seconds.Observe(time.Since(began).Seconds())
+		return
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	if !errors.Is(err, errNotAsked) {
+		o.seconds.Observe(time.Since(began).Seconds())
+	}
+	o.errors.Inc()
+}
+
+// Get implements Store.
+func (s measuredStore) Get(ctx context.Context, key Key) (Record, error) {
+	began := time.Now()
+	record, err := s.Store.Get(ctx, key)
+	measureGet.done(ctx, began, err)
+	return record, err
+}
+
+// GetWithUse implements Store.
+func (s measuredStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+	began := time.Now()
+	record, err := s.Store.GetWithUse(ctx, key)
+	measureGet.done(ctx, began, err)
+	return record, err
+}
+
+// Create implements Store.
+func (s measuredStore) Create(ctx context.Context, key Key, e Entry) error {
+	began := time.Now()
+	err := s.Store.Create(ctx, key, e)
+	measureCreate.done(ctx, began, err)
+	return err
+}
+
+// Revoke implements Store.
+func (s measuredStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+	began := time.Now()
+	ended, err := s.Store.Revoke(ctx, key, identity, at, until)
+	measureRevoke.done(ctx, began, err)
+	return ended, err
+}
+
+// RevokeAll implements Store.
+func (s measuredStore) RevokeAll(ctx context.Context, identity string, keys []IndexedKey, at, least time.Time) (int, error) {
+	began := time.Now()
+	ended, err := s.Store.RevokeAll(ctx, identity, keys, at, least)
+	measureRevokeAll.done(ctx, began, err)
+	return ended, err
+}
+
+// Touch implements Store.
+func (s measuredStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+	began := time.Now()
+	err := s.Store.Touch(ctx, key, at, until)
+	measureTouch.done(ctx, began, err)
+	return err
+}
+
+// Keys implements Store.
+func (s measuredStore) Keys(ctx context.Context, identity string) ([]IndexedKey, error) {
+	began := time.Now()
+	keys, err := s.Store.Keys(ctx, identity)
+	measureKeys.done(ctx, began, err)
+	return keys, err
+}
+
+// PutError implements Store.
+func (s measuredStore) PutError(ctx context.Context, id string, value []byte, until time.Time) error {
+	began := time.Now()
+	err := s.Store.PutError(ctx, id, value, until)
+	measurePutError.done(ctx, began, err)
+	return err
+}
+
+// GetError implements Store.
+func (s measuredStore) GetError(ctx context.Context, id string) ([]byte, error) {
+	began := time.Now()
+	value, err := s.Store.GetError(ctx, id)
+	measureGetError.done(ctx, began, err)
+	return value, err
+}
+
+// Ping implements Store.
+func (s measuredStore) Ping(ctx context.Context) error {
+	began := time.Now()
+	err := s.Store.Ping(ctx)
+	measurePing.done(ctx, began, err)
+	return err
+}
+
+// Interface guard.
+var _ Store = measuredStore{}

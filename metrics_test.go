@@ -1,0 +1,117 @@
+// This file tests what is counted of checks and of what is cut, and that a check
+// pays nearly nothing for it. What a whole Caddy tells is tested from outside.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestChecksAreCounted(t *testing.T) {
+	a := &App{clock: time.Now, cache: armedCache(1000)}
+	var store Store = awayStore{}
+	a.openStore = func() (Store, error) { return store, nil }
+	live, revoked := Credential{value: newSessionToken()}, Credential{value: newSessionToken()}
+	s := &Session{Key: KeyOf(live.value), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
+	if _, err := a.cache.fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	a.cache.revoked(KeyOf(revoked.value), time.Now().Add(time.Hour))
+	for credential, want := range map[Credential]error{live: nil, revoked: nil, {value: newSessionToken()}: ErrUnavailable} {
+		for range 3 {
+			if _, err := a.lookup(t.Context(), credential); !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		}
+	}
+	// Somebody else's list is no check, and a client that has gone is none either.
+	if _, err := a.peek(t.Context(), s.Key); err != nil {
+		t.Error(err)
+	}
+	a.cache.counts().addRead(nil, errors.Join(ErrUnavailable, context.Canceled))
+	got := make(map[int]uint64)
+	for kind := range a.cache.checks {
+		if n := a.cache.checks[kind].n.Load(); n > 0 {
+			got[kind] = n
+		}
+	}
+	if len(got) != 3 || got[checkCacheLive] != 3 || got[checkCacheDead] != 3 || got[checkStoreAway] != 3 {
+		t.Errorf("counted %v", got)
+	}
+	if stats := a.cache.Stats(); stats.Hits != 6 || stats.Misses != 3 {
+		t.Errorf("stats %+v", stats)
+	}
+	if allocated := testing.AllocsPerRun(100, func() { _, _ = a.lookup(t.Context(), live) }); allocated != 0 {
+		t.Errorf("a check that the cache answers allocates %v times", allocated)
+	}
+}
+
+// Two configurations of one process, one after the other, export one set of counts.
+func TestMetricsOutliveTheConfiguration(t *testing.T) {
+	register := func() *prometheus.Registry {
+		t.Helper()
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+		t.Cleanup(cancel)
+		a := &App{storeModule: new(RedisStore)}
+		if err := a.registerMetrics(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.registerMetrics(ctx); err == nil {
+			t.Error("registered twice in one registry, and no error")
+		}
+		return ctx.GetMetricsRegistry()
+	}
+	count := func(registry *prometheus.Registry) int {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, family := range families {
+			if strings.HasPrefix(family.GetName(), "caddy_sessions_") {
+				n += len(family.GetMetric())
+			}
+		}
+		return n
+	}
+	first, second := register(), register()
+	if one, two := count(first), count(second); one != two || one < checkKinds+2 {
+		t.Errorf("%d series, then %d", one, two)
+	}
+}
+
+func TestStreamCutIsMeasured(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name      string
+		revokedAt time.Time
+		took      time.Duration
+		measured  bool
+	}{
+		{"revoked", now.Add(-time.Second), time.Second, true},
+		{"revoked by a clock that is ahead", now.Add(time.Hour), 0, true},
+		{"expired", time.Time{}, 0, false},
+		{"a tombstone without a time", time.Unix(0, 0), 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all := &streamCut{revokedAt: test.revokedAt}
+			one, two := all.add(), all.add()
+			if _, last := one.last(func() time.Time { return now }); last {
+				t.Error("the first of two was taken for the last")
+			}
+			if took, last := two.last(func() time.Time { return now }); took != test.took || last != test.measured {
+				t.Errorf("%v, %v; want %v, %v", took, last, test.took, test.measured)
+			}
+		})
+	}
+	var itself *streamCut
+	itself.ended(time.Now) // a request that was not cut
+}
