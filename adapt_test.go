@@ -16,5 +16,6 @@ func TestAdapt(t *testing.T) {
 	t.Setenv("APP_URL", "https://app.example.com")
 	t.Setenv("STATE_DIR", "/var/lib/caddy")
 	t.Setenv("REDIS_PASSWORD", "from the environment")
+	t.Setenv("PAGES_DIR", "testdata/pages")
 	adapttest.Run(t, "testdata/adapt", *update)
 }

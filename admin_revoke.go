@@ -72,7 +72,7 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	defer end()
 	e := auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked, identity: identity}
 	count, err := app.revokeKeys(r.Context(), identity, func(key Key) bool {
-		e.add(key)
+		e = e.and(key)
 		return true
 	})
 	auditMany(app, r, e, count, err)

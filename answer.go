@@ -4,6 +4,7 @@
 package caddylogout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -37,6 +38,9 @@ type apiError struct {
 
 // Error implements error.
 func (e *apiError) Error() string { return e.ID + ": " + e.Reason }
+
+// sentence is what the error says to a person.
+func (e *apiError) sentence() string { return cmp.Or(e.Reason, e.Message) }
 
 // The generic sentences, one for each kind of answer.
 const (

@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-logout/caddy-logout/pages"
 )
 
 // Defaults of the sessions app.
@@ -73,6 +75,9 @@ type App struct {
 	// Default: a built-in page. Placeholders are expanded at start.
 	ErrorUI string `json:"error_ui,omitempty"`
 
+	// Pages changes the pages that we show to people. Default: ours, in English.
+	Pages Pages `json:"pages,omitzero"`
+
 	// DurableLogout takes a logout also while the store is away. Default: off.
 	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
 
@@ -93,6 +98,7 @@ type App struct {
 	durable    durable
 	accounts   []string // of all login handlers; see lasting
 	format     nativeFormat
+	pages      *pages.Set
 	returnURLs *returnURLs
 	keptErrors *rate.Limiter
 	clock      func() time.Time
@@ -147,6 +153,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
+	if a.pages, err = a.Pages.load(); err != nil {
+		return err
+	}
 	if a.returnURLs, err = newReturnURLs(a.DefaultReturnURL, a.AllowedReturnURLs); err != nil {
 		return err
 	}

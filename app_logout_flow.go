@@ -95,7 +95,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	// The address is the cleaned one: a browser takes //logout for a host.
 	target := url.URL{Path: originalPath(r), RawQuery: originalURL(r).RawQuery}
 	prepare(w.Header())
-	return pages.Confirm(w, r, pages.ConfirmData{
+	return a.pages.Confirm(w, r, pages.ConfirmData{
 		Action: target.String(), Token: token, Method: r.Method, Home: a.homeURL(r),
 	})
 }
@@ -142,7 +142,7 @@ func (l *Logout) returnLocation(r *http.Request) string {
 		return location
 	}
 	meters.refuseReturnURL(err)
-	return l.app.homeURL(r)
+	return l.app.defaultLocation(r)
 }
 
 // endAll ends every live session of the credentials. All of them came from one

@@ -108,16 +108,7 @@ func (a *App) isErrorPage(r *http.Request) bool {
 func (a *App) failPage(w http.ResponseWriter, r *http.Request, e *apiError) error {
 	prepare(w.Header())
 	errorHeaders(w.Header(), e)
-	return pages.Error(w, r, e.Code, pages.ErrorData{ID: e.ID, Reason: e.Reason, Message: e.Message, Home: a.homeURL(r)})
-}
-
-// homeURL is the link that leads on from a page of ours.
-func (a *App) homeURL(r *http.Request) string {
-	home, err := a.checkReturnURL(r, "")
-	if err != nil {
-		return "/"
-	}
-	return home
+	return a.pages.Error(w, r, e.Code, pages.ErrorData{ID: e.ID, Text: e.sentence(), Home: a.homeURL(r)})
 }
 
 // stubErrorID asks for an error that was made up, for those who write an error

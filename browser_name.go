@@ -2,7 +2,11 @@
 
 package caddylogout
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/caddy-logout/caddy-logout/pages"
+)
 
 // family is a product or a system that a User-Agent names by a token.
 type family struct{ token, name string }
@@ -29,10 +33,10 @@ var browsers = []family{
 	{"Safari/", "Safari"},
 	{"curl/", "curl"},
 	{"Wget/", "Wget"},
-	{"okhttp/", "An Android app"},
-	{"CFNetwork/", "An Apple app"},
-	{"python-requests/", "A Python script"},
-	{"Go-http-client/", "A Go program"},
+	{"okhttp/", "device.android_app"},
+	{"CFNetwork/", "device.apple_app"},
+	{"python-requests/", "device.python"},
+	{"Go-http-client/", "device.go"},
 }
 
 var systems = []family{
@@ -46,20 +50,30 @@ var systems = []family{
 	{"Linux", "Linux"},
 }
 
-// browserName says what a User-Agent header is of, such as "Firefox on Windows".
-// It answers from its own words alone and repeats nothing of the header, which
-// is whatever a client likes to send.
-func browserName(agent string) string {
+// browserName says what a User-Agent header is of, such as "Firefox on Windows",
+// and what kind of thing that is. It answers from its own words alone and repeats
+// nothing of the header, which is whatever a client likes to send.
+func browserName(texts *pages.Set, agent string) (name, kind string) {
 	browser, system := firstOf(browsers, agent), firstOf(systems, agent)
+	kind = "desktop"
+	switch {
+	case system == "iPhone" || system == "iPad" || system == "Android":
+		kind = "phone"
+	case system == "" && browser != "":
+		kind = "program"
+	}
+	if strings.HasPrefix(browser, "device.") {
+		browser = texts.Text(browser)
+	}
 	switch {
 	case browser == "" && system == "":
-		return "An unknown browser"
+		return texts.Text("device.unknown"), kind
 	case browser == "":
-		return "A browser on " + system
+		return texts.Text("device.system", system), kind
 	case system == "":
-		return browser
+		return browser, kind
 	default:
-		return browser + " on " + system
+		return texts.Text("device.browser", browser, system), kind
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 //		default_return_url  <url>
 //		allowed_return_urls <url…>
 //		error_ui            <url>
+//		pages               [<folder>] { … }
 //		durable_logout      [on|off] {
 //			journal <file>
 //		}
@@ -94,12 +95,14 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 		return checkedArg(d, &a.DefaultReturnURL, validateDefaultReturnURL)
 	case "allowed_return_urls":
 		return a.unmarshalAllowed(d)
+	case "pages":
+		return a.Pages.UnmarshalCaddyfile(d)
 	case "durable_logout":
 		return a.unmarshalDurableLogout(d)
 	case "near_cache":
 		return a.NearCache.UnmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, max_sessions, base_url, prefix, default_return_url, allowed_return_urls, error_ui, near_cache or durable_logout", option)
+		return d.Errf("unknown option %q of sessions: want store, cookie, lifespan, idle_timeout, max_sessions, base_url, prefix, default_return_url, allowed_return_urls, error_ui, pages, near_cache or durable_logout", option)
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-logout/caddy-logout/pages"
 )
 
 const (
@@ -151,7 +153,8 @@ func (s *shownSession) device() string {
 	if len(s.Devices) == 0 || s.Devices[0].UserAgent == nil {
 		return "-"
 	}
-	return browserName(*s.Devices[0].UserAgent)
+	name, _ := browserName(new(pages.Set), *s.Devices[0].UserAgent)
+	return name
 }
 
 // from is the address from which somebody signed in.

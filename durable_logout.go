@@ -196,5 +196,5 @@ func (a *App) answerPending(w http.ResponseWriter, r *http.Request, asJSON bool)
 		})
 	}
 	prepare(w.Header())
-	return pages.Pending(w, r, pages.PendingData{Home: a.homeURL(r)})
+	return a.pages.Pending(w, r, pages.PendingData{Home: a.homeURL(r)})
 }

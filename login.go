@@ -367,16 +367,16 @@ func (l *Login) writePage(w http.ResponseWriter, r *http.Request, status int, f 
 		Identifier: state.identifier,
 	}
 	if state.message != nil {
-		data.Message = state.message.Text
+		data.Message = l.app.pages.Text(state.message.page, state.message.pageArgs...)
 	}
 	if state.missingIdentifier {
-		data.IdentifierHint = "Please enter your name."
+		data.IdentifierHint = l.app.pages.Text("login.name_missing")
 	}
 	if state.missingPassword {
-		data.PasswordHint = "Please enter your password."
+		data.PasswordHint = l.app.pages.Text("login.password_missing")
 	}
 	prepare(w.Header())
-	return pages.Login(w, r, status, data)
+	return l.app.pages.Login(w, r, status, data)
 }
 
 // Interface guards.

@@ -174,6 +174,9 @@ type (
 		Text    string         `json:"text"`
 		Type    string         `json:"type"`
 		Context map[string]any `json:"context,omitempty"`
+
+		page     string // the key of what our own page says, and its values
+		pageArgs []any
 	}
 )
 

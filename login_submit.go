@@ -31,16 +31,16 @@ type loginForm struct {
 // Texts of a sign-in that did not work.
 var (
 	textWrong = uiText{
-		ID: 4000006, Type: "error",
+		ID: 4000006, Type: "error", page: "login.wrong",
 		Text: "The name or the password is wrong. Please check the spelling of both.",
 	}
 	textMethod = uiText{
-		ID: 4010002, Type: "error",
+		ID: 4010002, Type: "error", page: "login.method",
 		Text: "This way to sign in is not known here. Did you choose the method \"password\"?",
 	}
-	textTooMany = uiText{ID: 4000027, Type: "error"}
+	textTooMany = uiText{ID: 4000027, Type: "error", page: "login.too_many"}
 	textBusy    = uiText{
-		ID: 4000027, Type: "error",
+		ID: 4000027, Type: "error", page: "login.busy",
 		Text: "Many people are signing in right now. Please try again in a few seconds.",
 	}
 )
@@ -192,7 +192,9 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 		seconds := int(math.Ceil(tooMany.wait.Seconds()))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		text := textTooMany
-		text.Text = "There were too many failed tries to sign in. Please wait " + inWords(tooMany.wait) + " and try again."
+		english := new(pages.Set)
+		text.Text = english.Text(text.page, inWords(english, tooMany.wait))
+		text.pageArgs = []any{inWords(l.app.pages, tooMany.wait)}
 		if f.asJSON(r) {
 			return l.app.failJSON(w, r, newError(http.StatusTooManyRequests, "too_many_attempts", text.Text, "Too many requests"))
 		}
@@ -214,11 +216,11 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 }
 
 // inWords rounds up to what a person would say.
-func inWords(wait time.Duration) string {
+func inWords(texts *pages.Set, wait time.Duration) string {
 	if minutes := int(math.Ceil(wait.Minutes())); minutes > 1 {
-		return strconv.Itoa(minutes) + " minutes"
+		return texts.Text("time.minutes", minutes)
 	}
-	return "a minute"
+	return texts.Text("time.minute")
 }
 
 // signIn makes the session and hands it out. It is always a new one, under a
@@ -322,8 +324,8 @@ func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err 
 	e := l.app.asAPIError(r, err)
 	prepare(w.Header())
 	errorHeaders(w.Header(), e)
-	return pages.Error(w, r, e.Code, pages.ErrorData{
-		ID: e.ID, Reason: e.Reason, Message: e.Message, Home: l.app.baseURL(r) + l.app.Prefix + loginBrowserPath,
+	return l.app.pages.Error(w, r, e.Code, pages.ErrorData{
+		ID: e.ID, Text: e.sentence(), Home: l.app.baseURL(r) + l.app.Prefix + loginBrowserPath,
 	})
 }
 

@@ -104,7 +104,7 @@ func (l *Logout) route(path string) serveFunc {
 		return l.submit
 	case "/self-service/logout/api":
 		return l.endByToken
-	case "/self-service/logout/done":
+	case donePath:
 		return l.app.serveDone
 	case errorsPath:
 		return l.app.serveError

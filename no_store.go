@@ -32,12 +32,12 @@ func isHTML(h http.Header) bool {
 // doneCookie is added to the name of the session cookie.
 const doneCookie = "_done"
 
-// serveDone answers a goodbye page's picture with no picture, and with a cookie
+// serveDonePicture answers a goodbye page's picture with no picture, and with a cookie
 // that is gone after a second. Chromium keeps pages whole in its back/forward
 // cache in spite of no-store, and drops them when an HttpOnly cookie changes. The
 // deletion of the session cookie comes too early for that: the page is put there
 // when the page after it, that is goodbye, begins. This comes after.
-func (a *App) serveDone(w http.ResponseWriter, r *http.Request) error {
+func (a *App) serveDonePicture(w http.ResponseWriter, r *http.Request) error {
 	cookie := a.sessionCookie(r)
 	cookie.Name += doneCookie
 	cookie.Value, cookie.MaxAge = "1", 1

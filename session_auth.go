@@ -254,7 +254,7 @@ func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
 	if g.LoginURL == "" {
 		prepare(w.Header())
 		errorHeaders(w.Header(), errSessionInactive())
-		return pages.Unauthorized(w, r, pages.UnauthorizedData{})
+		return a.pages.Unauthorized(w, r, pages.UnauthorizedData{})
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	u, err := url.Parse(repl.ReplaceAll(g.LoginURL, ""))

@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/pages"
@@ -68,7 +67,7 @@ func (a *App) unauthorized(w http.ResponseWriter, r *http.Request) error {
 	}
 	prepare(w.Header())
 	errorHeaders(w.Header(), errSessionInactive())
-	return pages.Unauthorized(w, r, pages.UnauthorizedData{})
+	return a.pages.Unauthorized(w, r, pages.UnauthorizedData{})
 }
 
 // endChosen does what a button of the page stands for. The browser is sent on
@@ -128,44 +127,46 @@ func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authR
 		}
 	}
 	prepare(w.Header())
-	return pages.Sessions(w, r, data)
+	return a.pages.Sessions(w, r, data)
 }
 
 // row says in words what the page shows of a session.
 func (a *App) row(s listedSession, own *Session) pages.SessionRow {
+	browser, kind := browserName(a.pages, s.Device.UserAgent)
 	row := pages.SessionRow{
 		ID:        s.ID,
-		Browser:   browserName(s.Device.UserAgent),
+		Browser:   browser,
+		Kind:      kind,
 		Address:   s.Device.IPAddress,
 		Current:   s.Key == own.Key,
-		SignedIn:  agoInWords(a.now().Sub(s.IssuedAt)),
+		SignedIn:  agoInWords(a.pages, a.now().Sub(s.IssuedAt)),
 		Timestamp: s.IssuedAt.UTC().Format(time.RFC3339),
 	}
 	if a.IdleTimeout > 0 && !row.Current {
-		row.LastUsed = agoInWords(a.now().Sub(s.lastUsed))
+		row.LastUsed = agoInWords(a.pages, a.now().Sub(s.lastUsed))
 	}
 	return row
 }
 
 // agoInWords says how long ago something was. It needs no time zone, which a
 // page without JavaScript cannot know.
-func agoInWords(d time.Duration) string {
+func agoInWords(texts *pages.Set, d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Minute:
-		return "just now"
+		return texts.Text("time.now")
 	case d < time.Hour:
-		return ago(int(d/time.Minute), "minute")
+		return ago(texts, int(d/time.Minute), "minute")
 	case d < day:
-		return ago(int(d/time.Hour), "hour")
+		return ago(texts, int(d/time.Hour), "hour")
 	default:
-		return ago(int(d/day), "day")
+		return ago(texts, int(d/day), "day")
 	}
 }
 
-func ago(n int, unit string) string {
+func ago(texts *pages.Set, n int, unit string) string {
 	if n == 1 {
-		return "1 " + unit + " ago"
+		return texts.Text("time." + unit + "_ago")
 	}
-	return strconv.Itoa(n) + " " + unit + "s ago"
+	return texts.Text("time."+unit+"s_ago", n)
 }

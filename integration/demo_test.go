@@ -90,7 +90,7 @@ func TestDemo(t *testing.T) {
 	}
 
 	at, page = v.do(http.MethodGet, v.find(page, `id="sign-out" href="([^"]+)"`), nil)
-	if at.Path != "/goodbye" || !strings.Contains(page, "You are signed out.") {
+	if at.Path != "/self-service/logout/done" || !strings.Contains(page, "You are signed out") {
 		t.Fatalf("after signing out at %s:\n%s", at, page)
 	}
 	if at, _ = v.do(http.MethodGet, v.base+"/", nil); at.Path != "/self-service/login" {

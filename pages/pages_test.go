@@ -20,31 +20,43 @@ import (
 // hostile is what must never come out as markup.
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>'javascript:{{.}}`
 
+// ours are the built-in pages.
+var ours = func() *Set {
+	s, err := New(Options{})
+	if err != nil {
+		panic(err)
+	}
+	return s
+}()
+
 // rendered are all pages, with everything on them that there can be.
 var rendered = map[string]func(http.ResponseWriter, *http.Request) error{
 	"fresh sign-in": func(w http.ResponseWriter, r *http.Request) error {
-		return Login(w, r, http.StatusOK, LoginData{Action: "https://app.example.com/self-service/login?flow=1&return_to=%2Fa", CSRFToken: "t+/="})
+		return ours.Login(w, r, http.StatusOK, LoginData{Action: "https://app.example.com/self-service/login?flow=1&return_to=%2Fa", CSRFToken: "t+/="})
 	},
 	"refused sign-in": func(w http.ResponseWriter, r *http.Request) error {
-		return Login(w, r, http.StatusBadRequest, LoginData{
+		return ours.Login(w, r, http.StatusBadRequest, LoginData{
 			Action: "/self-service/login?x=" + hostile, CSRFToken: hostile, Site: hostile, Identifier: hostile,
 			Message: hostile, IdentifierHint: hostile, PasswordHint: hostile,
 		})
 	},
 	"error": func(w http.ResponseWriter, r *http.Request) error {
-		return Error(w, r, http.StatusForbidden, ErrorData{ID: hostile, Reason: hostile, Message: hostile, Home: "javascript:alert(1)"})
+		return ours.Error(w, r, http.StatusForbidden, ErrorData{ID: hostile, Text: hostile, Home: "javascript:alert(1)"})
 	},
 	"error with a title": func(w http.ResponseWriter, r *http.Request) error {
-		return Error(w, r, http.StatusInternalServerError, ErrorData{Title: hostile, Message: hostile})
+		return ours.Error(w, r, http.StatusInternalServerError, ErrorData{Title: hostile, Text: hostile})
 	},
 	"confirm": func(w http.ResponseWriter, r *http.Request) error {
-		return Confirm(w, r, ConfirmData{Action: "/logout?x=" + hostile, Token: hostile, Method: hostile, Home: "javascript:alert(1)"})
+		return ours.Confirm(w, r, ConfirmData{Action: "/logout?x=" + hostile, Token: hostile, Method: hostile, Home: "javascript:alert(1)"})
 	},
 	"pending": func(w http.ResponseWriter, r *http.Request) error {
-		return Pending(w, r, PendingData{Home: "javascript:alert(1)//" + hostile})
+		return ours.Pending(w, r, PendingData{Home: "javascript:alert(1)//" + hostile})
+	},
+	"signed out": func(w http.ResponseWriter, r *http.Request) error {
+		return ours.SignedOut(w, r, SignedOutData{Home: "javascript:alert(1)//" + hostile, Done: "/self-service/logout/done?" + hostile})
 	},
 	"sessions": func(w http.ResponseWriter, r *http.Request) error {
-		return Sessions(w, r, SessionsData{
+		return ours.Sessions(w, r, SessionsData{
 			Action: "/account/sessions", CSRFToken: hostile, Identity: hostile, Others: true, More: 3,
 			Sessions: []SessionRow{
 				{ID: hostile, Browser: hostile, Address: hostile, SignedIn: hostile, Timestamp: hostile, LastUsed: hostile, Current: true},
@@ -53,7 +65,7 @@ var rendered = map[string]func(http.ResponseWriter, *http.Request) error{
 		})
 	},
 	"unauthorized": func(w http.ResponseWriter, r *http.Request) error {
-		return Unauthorized(w, r, UnauthorizedData{LoginURL: "javascript:alert(1)//" + hostile})
+		return ours.Unauthorized(w, r, UnauthorizedData{LoginURL: "javascript:alert(1)//" + hostile})
 	},
 }
 
@@ -113,7 +125,8 @@ func TestPagesAreSafe(t *testing.T) {
 	allowed := map[string]bool{
 		"html": true, "head": true, "meta": true, "title": true, "style": true, "body": true, "main": true, "h1": true,
 		"p": true, "a": true, "code": true, "form": true, "label": true, "input": true, "button": true,
-		"ul": true, "li": true, "time": true,
+		"ul": true, "li": true, "time": true, "div": true, "span": true, "img": true,
+		"svg": true, "path": true, "rect": true, "circle": true,
 	}
 	for name, page := range rendered {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +139,7 @@ func TestPagesAreSafe(t *testing.T) {
 					t.Errorf("there is a <%s>", n.Data)
 				}
 				for _, a := range n.Attr {
-					if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src" {
+					if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "src" && n.Data != "img" {
 						t.Errorf("<%s> has %s", n.Data, a.Key)
 					}
 					if (a.Key == "href" || a.Key == "action") && strings.HasPrefix(a.Val, "javascript:") {
@@ -146,6 +159,9 @@ func TestPagesAreSafe(t *testing.T) {
 			csp := res.Header.Get("Content-Security-Policy")
 			if !strings.Contains(csp, "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
 				t.Error("the policy does not allow the style sheet that is on the page")
+			}
+			if got := strings.Contains(csp, "img-src 'self'"); got != (seen["img"] > 0) {
+				t.Errorf("pictures are allowed: %v, there are %d", got, seen["img"])
 			}
 			if strings.Contains(style, "url(") || strings.Contains(style, "@import") {
 				t.Error("the style sheet loads something")
@@ -242,7 +258,7 @@ func TestTitles(t *testing.T) {
 		410: "This has expired", 429: "Too many tries", 500: "Something went wrong", 503: "Back in a moment",
 	} {
 		_, body := get(t, http.MethodGet, func(w http.ResponseWriter, r *http.Request) error {
-			return Error(w, r, status, ErrorData{Message: "It rains."})
+			return ours.Error(w, r, status, ErrorData{Text: "It rains."})
 		})
 		if !strings.Contains(body, "<h1>"+want+"</h1>") || !strings.Contains(body, "<p>It rains.</p>") {
 			t.Errorf("the page of %d is not headed %q", status, want)
@@ -253,7 +269,11 @@ func TestTitles(t *testing.T) {
 // TestContrast checks the colours against WCAG 2.2: 4.5 to 1 for text (1.4.3),
 // 3 to 1 for the edge of a field and for the focus (1.4.11).
 func TestContrast(t *testing.T) {
-	light, dark, ok := strings.Cut(css, "prefers-color-scheme: dark")
+	css, err := files.ReadFile("html/page.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	light, dark, ok := strings.Cut(string(css), "prefers-color-scheme: dark")
 	if !ok {
 		t.Fatal("there are no colours for the dark")
 	}
@@ -275,6 +295,9 @@ func TestContrast(t *testing.T) {
 			{"alert", "card", 4.5},
 			{"field", "card", 3},
 			{"accent", "card", 4.5},
+			{"accent", "accent-ground", 4.5},
+			{"good", "good-ground", 4.5},
+			{"wait", "wait-ground", 3},
 		} {
 			if got := contrast(t, colours[pair.front], colours[pair.back]); got < pair.least {
 				t.Errorf("%s: %s on %s is %.2f to 1, want %.1f", name, pair.front, pair.back, got, pair.least)

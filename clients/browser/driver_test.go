@@ -6,12 +6,14 @@ package browser_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,20 +37,25 @@ func fromEnv(t *testing.T, name string) string {
 	return value
 }
 
-// browser is a window of a Chromium process of its own.
+// browser is a window with cookies of its own.
 type browser struct {
 	t    *testing.T
 	ctx  context.Context
 	base string // of the server under test
 	name string // of the account
+	// plain says that there is no JavaScript in this window.
+	plain bool
 }
 
-// open starts a browser with nothing in it.
-func open(t *testing.T, base string) browser {
-	t.Helper()
+// chromium starts the one process whose windows all tests share.
+var chromium = sync.OnceValues(func() (context.Context, error) {
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatalf("%v: try apt-get install chromium", err)
+		return nil, fmt.Errorf("%w: try apt-get install chromium", err)
+	}
+	data, err := os.MkdirTemp("", "caddy-logout-chromium-")
+	if err != nil {
+		return nil, err
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
@@ -57,37 +64,64 @@ func open(t *testing.T, base string) browser {
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("hide-scrollbars", true),
+		chromedp.UserDataDir(data),
 	)
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(func() {
+	stopChromium = func() {
 		_ = chromedp.Cancel(ctx) // waits for the process, whose files are then removed
 		cancel()
 		cancelAllocator()
-	})
-	b := browser{t, ctx, base, fromEnv(t, "CADDY_LOGOUT_ACCOUNT")}
-	b.do("start", chromedp.Navigate("about:blank"))
+		_ = os.RemoveAll(data)
+	}
+	_, err = chromedp.Run(ctx, chromedp.Navigate("about:blank"))
+	return ctx, err
+})
+
+var stopChromium = func() {}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopChromium()
+	os.Exit(code)
+}
+
+// open opens a window with nothing in it.
+func open(t *testing.T, base string) browser {
+	t.Helper()
+	process, err := chromium()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := chromedp.NewContext(process, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	b := browser{t: t, ctx: ctx, base: base, name: fromEnv(t, "CADDY_LOGOUT_ACCOUNT")}
+	// The first of all must not run under a deadline: it would be that of the
+	// window, which lives on.
+	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatalf("open a window: %v", err)
+	}
+	// Windows that are not in front have the keyboard, too.
+	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	return b
 }
 
 // another is a second browser: its cookies are its own.
 func (b browser) another() browser {
 	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	b.t.Cleanup(cancel)
-	other := browser{b.t, ctx, b.base, b.name}
-	other.do("start", chromedp.Navigate("about:blank"))
+	other := open(b.t, b.base)
+	other.name = b.name
 	return other
 }
 
 // do runs actions within reason.
 func (b browser) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
 	for _, action := range actions {
-		// The first of all must not run under a deadline: it would be that of
-		// the browser, which lives on.
-		if _, err := chromedp.Run(b.ctx, action); err != nil {
+		if _, err := chromedp.Run(ctx, action); err != nil {
 			b.t.Fatalf("%s: %v", what, err)
 		}
 	}
@@ -96,7 +130,9 @@ func (b browser) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 // call sends a command of the DevTools protocol.
 func call[P, R any](b browser, command cdp.Command[P, R], params P) R {
 	b.t.Helper()
-	result, err := chromedp.Run(b.ctx, func(ctx context.Context, t *chromedp.Target) (R, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	result, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (R, error) {
 		return cdp.Call(ctx, t, command, params)
 	})
 	if err != nil {
@@ -108,7 +144,9 @@ func call[P, R any](b browser, command cdp.Command[P, R], params P) R {
 // tryEval evaluates an expression in the page; pages that are just going answer
 // nothing.
 func (b browser) tryEval(expression string) string {
-	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
 	if err != nil {
 		return ""
 	}
@@ -215,19 +253,39 @@ func (b browser) whoami(credential string) int {
 	return res.StatusCode
 }
 
-// noScripts turns JavaScript off, for pages; what this file evaluates still runs.
-func (b browser) noScripts() {
+// scripts turns JavaScript on or off, for pages; what this file evaluates still
+// runs.
+func (b browser) scripts(on bool) {
 	b.t.Helper()
-	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 }
 
-// size makes the window a phone or a desktop.
-func (b browser) size(width, height int64, scale float64, colours string) {
+// size makes the window a phone or a desktop; more are media features such as
+// "forced-colors: active".
+func (b browser) size(width, height int64, scale float64, colours string, more ...string) {
 	b.t.Helper()
 	b.do("resize", chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)))
-	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours}},
-	})
+	features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours}}
+	for _, feature := range more {
+		name, value, _ := strings.Cut(feature, ": ")
+		features = append(features, &emulation.MediaFeature{Name: name, Value: value})
+	}
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+}
+
+// fits reports what is too wide for the window, or too small for a thumb.
+func (b browser) fits() {
+	b.t.Helper()
+	wide := b.tryEval(`document.documentElement.scrollWidth > innerWidth ? "wide" : "fits"`)
+	if wide != "fits" {
+		b.t.Errorf("%s: the page is wider than the window: %q", b.page().URL, wide)
+	}
+	small := b.tryEval(`"small: " + [...document.querySelectorAll("button, input:not([type=hidden]), a")]
+		.filter(e => getComputedStyle(e).display != "inline") // links in a sentence are as high as the sentence
+		.filter(e => e.getBoundingClientRect().height < 44 || e.getBoundingClientRect().width < 44).map(e => e.outerHTML).join()`)
+	if small != "small: " {
+		b.t.Errorf("%s: too small for a thumb: %s", b.page().URL, small)
+	}
 }
 
 // otherSite serves one page on another site: 127.0.0.1, while the server under
@@ -236,7 +294,7 @@ func otherSite(t *testing.T, body string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write([]byte("<!doctype html><title>other</title><h1>the other site</h1>" + body))
+		_, _ = w.Write([]byte("<!doctype html><title>other</title>" + body))
 	}))
 	t.Cleanup(server.Close)
 	u, err := url.Parse(server.URL)

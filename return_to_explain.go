@@ -35,10 +35,7 @@ func (a *App) explainReturnURL(raw, base string) returnURLVerdict {
 		return v
 	}
 	v.Accepted, v.Location = true, location
-	own, ownErr := parseReturnURL(base, nil)
-	if ownErr != nil {
-		own = nil
-	}
+	own := parseBase(base)
 	candidate, err := parseReturnURL(location, own)
 	switch {
 	case raw == "":
