@@ -205,7 +205,7 @@ func TestPrintable(t *testing.T) {
 		"a\u009bb":         "a\uFFFDb",
 		"a\u202eb":         "a\uFFFDb",
 		"a\xffb":           "a\uFFFDb",
-		"line\nline":       "line\uFFFDline",
+		"first\nsecond":    "first\uFFFDsecond",
 		"Jürgen 名":         "Jürgen 名",
 	} {
 		if got := printable(in); got != want {

@@ -190,7 +190,7 @@ func (c *checker) send(line string, header []string, credential *Credential) (re
 		return requestAnswer{}, err
 	}
 	if credential != nil {
-		r.AddCookie(&http.Cookie{Name: c.app.Cookie.Name, Value: credential.value}) //nolint:gosec // it is sent nowhere
+		r.AddCookie(&http.Cookie{Name: c.app.Cookie.Name, Value: credential.value})
 	}
 	server, err := c.serverFor(r)
 	if err != nil {

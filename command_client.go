@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,9 +75,7 @@ func (c *adminClient) ask(method, path string, query url.Values, body []byte, he
 	if err != nil {
 		return nil, fmt.Errorf("asking the admin endpoint: %w", err)
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	r.Header.Set("Origin", c.origin)
 	resp, err := c.http.Do(r)
 	if err != nil {

@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"strings"
@@ -20,9 +21,7 @@ type lateBody struct {
 func (b *lateBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	if err == io.EOF {
-		for name, values := range b.late {
-			b.trailer[name] = values
-		}
+		maps.Copy(b.trailer, b.late)
 	}
 	return n, err
 }

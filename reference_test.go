@@ -224,10 +224,8 @@ func jsonFields(of reflect.Type, seen []reflect.Type) []string {
 	if of.Kind() != reflect.Struct || of.PkgPath() != reflect.TypeFor[App]().PkgPath() {
 		return nil
 	}
-	for _, other := range seen {
-		if other == of {
-			return nil
-		}
+	if slices.Contains(seen, of) {
+		return nil
 	}
 	var names []string
 	for field := range of.Fields() {

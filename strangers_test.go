@@ -48,7 +48,7 @@ func countEmbedded(store *embeddedStore) countKeys {
 func countRedis(server *redistest.Server) countKeys {
 	return func(t *testing.T) (errors, others int) {
 		t.Helper()
-		for _, key := range strings.Fields(server.CLI(t, "KEYS", "*")) {
+		for key := range strings.FieldsSeq(server.CLI(t, "KEYS", "*")) {
 			if strings.HasPrefix(key, defaultRedisKeyPrefix+"error:") {
 				errors++
 			} else {

@@ -23,13 +23,17 @@ const streamsTick = 500 * time.Millisecond
 // streamsTimeout bounds a look-up.
 const streamsTimeout = 2 * time.Second
 
+// streamsAtOnce is how many sessions are looked up together.
+const streamsAtOnce = 128
+
 // errSessionEnded is why the context of a request that is cut is done. To a proxy
 // it is as if the client had gone: the app has not failed, is not asked again, and
 // is not taken for ill.
 var errSessionEnded = fmt.Errorf("the session of this request has ended: %w", context.Canceled)
 
 // streams holds every request that is being served for a session. It has one
-// goroutine, whatever the number of requests. It lives as long as its store, so
+// goroutine, whatever the number of requests, and a few more for as long as it
+// takes to look sessions up. It lives as long as its store, so
 // that what a former configuration still serves is cut as well.
 type streams struct {
 	store   Store
@@ -308,19 +312,46 @@ func (s *streams) check(tick bool) {
 			}
 		}
 	}
-	for key := range dirty {
-		ended, revokedAt, err := s.ended(key)
-		if err != nil {
-			break // an outage is not a logout: they go on, and are looked up again
-		}
-		delete(dirty, key)
-		if ended {
-			s.cut(key, revokedAt)
-		}
+	for len(dirty) > 0 && s.lookUpSome(dirty) {
 	}
 	s.mu.Lock()
 	maps.Copy(s.dirty, dirty)
 	s.mu.Unlock()
+}
+
+// lookUpSome asks the store about some sessions at once, so that they share round
+// trips, cuts those that have ended, and takes out of dirty what it knows of now.
+// It reports whether the store has answered for all of them: an outage is not a
+// logout, so what is left goes on, and is looked up again.
+func (s *streams) lookUpSome(dirty map[Key]struct{}) bool {
+	var (
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		answered []Key
+		asked    int
+	)
+	for key := range dirty {
+		if asked++; asked > streamsAtOnce {
+			break
+		}
+		wg.Go(func() {
+			ended, revokedAt, err := s.ended(key)
+			if err != nil {
+				return
+			}
+			if ended {
+				s.cut(key, revokedAt)
+			}
+			mu.Lock()
+			answered = append(answered, key)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	for _, key := range answered {
+		delete(dirty, key)
+	}
+	return len(answered) == min(asked, streamsAtOnce)
 }
 
 // ended asks the store whether a session is over, and since when if it was revoked.

@@ -271,7 +271,7 @@ var taken sync.Map
 func freePort(t testing.TB) string {
 	t.Helper()
 	for {
-		port := strconv.Itoa(10_000 + rand.IntN(22_000)) //nolint:gosec // no secret
+		port := strconv.Itoa(10_000 + rand.IntN(22_000))
 		if _, twice := taken.LoadOrStore(port, true); twice {
 			continue
 		}

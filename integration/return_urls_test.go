@@ -152,7 +152,7 @@ func hostileCases(seed uint64) []*hostileCase {
 		cases = append(cases, &hostileCase{raw: raw, origin: returnURLOrigins[0]})
 	}
 	generator := hostileurl.New(seed)
-	for i := 0; i < generatedURLs; i++ {
+	for i := range generatedURLs {
 		if raw := generator.Next(); raw != "" {
 			c := &hostileCase{raw: raw, origin: returnURLOrigins[i%len(returnURLOrigins)]}
 			if i%2 == 0 {

@@ -106,7 +106,7 @@ func TestSmuggling(t *testing.T) {
 		{name: "another host in the target", line: "POST http://other.example/open/x HTTP/1.1", lines: "Content-Length: 2\r\n", body: "ab", passes: passes},
 		{name: "two hosts", lines: "Host: other.example\r\nContent-Length: 0\r\n", passes: refused},
 		{name: "a space in the target", line: "POST /open/x y HTTP/1.1", passes: refused},
-		{name: "a version in the target", line: "POST /open/x HTTP/1.1 HTTP/1.1", passes: refused},
+		{name: "a version in the target", line: "POST /open/x HTTP/1.0 HTTP/1.1", passes: refused},
 		{name: "HTTP/1.2", line: "POST /open/x HTTP/1.2", passes: passes},
 		{name: "no length and a body", body: gated + "\r\n\r\n", passes: passes},
 		{name: "Upgrade with a body", lines: "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n", body: "ab", passes: passes},

@@ -61,7 +61,7 @@ func newTutorial(t *testing.T) *tutorial {
 	}
 	// In place of the binary that the reader has built.
 	writeFile(t, filepath.Join(folder, "caddy"), "#!/bin/sh\n"+asCaddy+"=1 exec "+strconv.Quote(self)+` "$@"`+"\n")
-	if err := os.Chmod(filepath.Join(folder, "caddy"), 0o700); err != nil { //nolint:gosec // it is to be run
+	if err := os.Chmod(filepath.Join(folder, "caddy"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	// Caddy opens a second listener at a reload and closes the first: a connection

@@ -82,7 +82,7 @@ func askChromium(t *testing.T, questions []question) func() ([]reading, error) {
 		t.Fatal(err)
 	}
 	// Not t.TempDir: what Chromium leaves running for a moment may still write here.
-	dir, err := os.MkdirTemp("", "chromium")
+	dir, err := os.MkdirTemp("", "chromium") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestDocumentedTexts(t *testing.T) {
 		fmt.Fprintf(&table, "| `%s` | %s |\n", key, english[key])
 	}
 	if *update {
-		if err := os.WriteFile(document, []byte(before+mark+table.String()), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(document, []byte(before+mark+table.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -24,9 +24,6 @@ import (
 // maxFile bounds one file of the folder, in bytes.
 const maxFile = 1 << 20
 
-// shared are the files that all pages use.
-var shared = []string{"layout.html", "icons.html", "page.css"}
-
 // readFiles returns the text of every file, the one in the folder before ours.
 func readFiles(folder string) (map[string]string, error) {
 	texts := make(map[string]string)
@@ -148,7 +145,7 @@ func parts(name string) []string { return []string{"layout.html", "icons.html", 
 // tryAll runs a page through all its branches, so that a field that is not there
 // is found now, and not when somebody gets there.
 func (s *Set) tryAll(name string, texts map[string]string, start string, sample sample) error {
-	page := texttemplate.New("").Funcs(texttemplate.FuncMap(s.functions)).Funcs(eager)
+	page := texttemplate.New("").Funcs(s.functions).Funcs(eager)
 	for _, file := range parts(name) {
 		if _, err := page.New(file).Parse(strings.ReplaceAll(texts[file], "\r\n", "\n")); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"text/template/parse"
 )
 
-// eager are and and or as functions: the built-in ones do not evaluate what they
+// eager holds both logical functions: the built-in ones do not evaluate what they
 // have no need of.
 var eager = texttemplate.FuncMap{
 	"and": func(first any, _ ...any) any { return first },

@@ -179,3 +179,24 @@ func (r *report) replaceIn(name string) error {
 	text := strings.TrimRight(r.page.String(), "\n") + "\n"
 	return os.WriteFile(name, fmt.Appendf(nil, "%s%s\n%s\n%s%s", before, beginMark, text, endMark, after), 0o644)
 }
+
+// namedCount is a row of the report.
+type namedCount struct {
+	name string
+	n    int64
+}
+
+func (s *soak) mustBeZero() []namedCount {
+	c := &s.counts
+	return []namedCount{
+		{"live sessions that were refused", c.lost.Load()},
+		{"ended sessions that were accepted, streams among them", c.accepted.Load()},
+		{"streams that were cut though their session lives", c.cutAlive.Load()},
+		{"logouts that were noted and never done", c.leftPending.Load()},
+		{"answers that make no sense", c.strange.Load()},
+		{fmt.Sprintf("requests that nothing answered in %d tries", maxTries), c.unanswered.Load()},
+		{"reloads that failed", c.failedLoad.Load()},
+		{"panics and data races", c.panics.Load()},
+		{"secrets in a log", c.secrets.Load()},
+	}
+}
