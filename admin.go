@@ -138,9 +138,7 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var q issueRequest
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&q); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength)).Decode(&q); err != nil {
 		// Whoever may ask here may read what the decoder says.
 		return adminError(http.StatusBadRequest, `body: want JSON like {"identity":"alice","traits":{},"lifespan":"1h"}: `+err.Error())
 	}

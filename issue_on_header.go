@@ -4,7 +4,9 @@
 package caddylogout
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -20,6 +22,32 @@ type issueRequest struct {
 	Traits   json.RawMessage `json:"traits,omitempty"`
 	// Lifespan is a duration like "1h" or "7d". Default: the app's lifespan.
 	Lifespan string `json:"lifespan,omitempty"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Each name may stand once, and as it is
+// written here: of two identities one reader takes the first and another the last,
+// and an app that pastes a name into its JSON could be made to name somebody else.
+func (q *issueRequest) UnmarshalJSON(data []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return errors.New("want an object")
+	}
+	fields := map[string]any{"identity": &q.Identity, "traits": &q.Traits, "lifespan": &q.Lifespan}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		to := fields[name.(string)] // what the decoder calls a name is one
+		if to == nil {
+			return fmt.Errorf("unknown field %q, or given twice", name)
+		}
+		delete(fields, name.(string))
+		if err := decoder.Decode(to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // session checks the request and says what session it asks for.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"strconv"
 	"testing"
 	"time"
 
@@ -189,15 +190,7 @@ func TestRedisTLSConnects(t *testing.T) {
 	}
 }
 
-func freeTCPPort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	noError(t, err)
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	noError(t, err)
-	noError(t, listener.Close())
-	return port
-}
+func freeTCPPort(t *testing.T) string { return strconv.Itoa(redistest.FreePort(t)) }
 
 // TestRedisTLSFiles opens stores whose files are not what they should be.
 func TestRedisTLSFiles(t *testing.T) {

@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
 const (
@@ -261,29 +261,8 @@ func writeFile(t testing.TB, name, content string) {
 	}
 }
 
-// taken remembers the ports that this run was given, so that none is given to
-// two servers before the first has bound it.
-var taken sync.Map
-
-// freePort returns a loopback port that nothing listens on. It is below those that
-// systems give to outgoing connections (from 32768 on, RFC 6335 says 49152): one of
-// these could take the port before its server does.
-func freePort(t testing.TB) string {
-	t.Helper()
-	for {
-		port := strconv.Itoa(10_000 + rand.IntN(22_000))
-		if _, twice := taken.LoadOrStore(port, true); twice {
-			continue
-		}
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
-		if err == nil && l.Close() == nil {
-			return port
-		}
-		if t.Context().Err() != nil {
-			t.Fatal(err)
-		}
-	}
-}
+// freePort returns a loopback port that nothing listens on.
+func freePort(t testing.TB) string { return strconv.Itoa(redistest.FreePort(t)) }
 
 // eventually polls until ok, and fails the test after a while.
 func eventually(t testing.TB, what string, ok func() bool) {

@@ -10,8 +10,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
-// TestTwoNodes signs in on one node and out on the other: what one has
-// answered, the other knows.
+// TestTwoNodes signs in on one node and out on the other. The one that has answered
+// a logout refuses from then on; the other one as soon as Redis has told it, and
+// from then on too.
 func TestTwoNodes(t *testing.T) {
 	store := redisStore(redistest.Start(t))
 	one, two := startWith(t, store), startWith(t, store)
@@ -32,7 +33,10 @@ func TestTwoNodes(t *testing.T) {
 		if a.status != 303 || a.header.Get("Location") != appURL+"/login" {
 			t.Errorf("logout %d: %d to %q", i+1, a.status, a.header.Get("Location"))
 		}
-		for _, other := range []*caddyServer{one, two} {
+		for _, other := range []*caddyServer{node, one, two} {
+			if i == 0 && other == one {
+				eventually(t, "the other node has heard of the logout", func() bool { return whoami(t, one, "Cookie: "+browser) == 401 })
+			}
 			if got := whoami(t, other, "Cookie: "+browser); got != 401 {
 				t.Errorf("whoami after logout %d: %d", i+1, got)
 			}

@@ -7,10 +7,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -165,16 +167,32 @@ func (s *Server) answersPing(ctx context.Context) string {
 	return string(answer[:n])
 }
 
-// FreePort finds a port that nobody listens on.
+// FreePort finds a port of 127.0.0.1 that nobody listens on, and that it has given
+// to no other test of this process.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatalf("redistest: find a free port: %v", err)
+	for {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		if _, twice := taken.LoadOrStore(port, true); twice {
+			continue
+		}
+		listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil && listener.Close() == nil {
+			return port
+		}
+		if tb.Context().Err() != nil {
+			tb.Fatalf("redistest: find a free port: %v", err)
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
+
+// The ports that tests use are below those that systems give to outgoing
+// connections (from 32768 on, RFC 6335 says 49152): one of these could take a port
+// before its server does.
+const lowestPort, highestPort = 10_000, 32_000
+
+// taken are the ports that were given out in this process, to parallel tests.
+var taken sync.Map
 
 // Addr returns the address of the server, as host:port.
 func (s *Server) Addr() string { return s.addr }
