@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file sends requests as people's clients do: again, where nothing answered.
 
 package main

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file breaks things: it reloads the Caddys, takes Redis away, and kills
 // Caddys.
 

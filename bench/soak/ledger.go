@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file is the ledger: what is known of every session, and what an answer
 // about it means.
 

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file tests what an answer about a session means, and what the ledger
 // makes of logouts that cross each other.
 

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // Command soak uses a few Caddys for half an hour as people would, while it
 // reloads them, takes Redis away, and kills processes; then it says whether a
 // session was lost, whether one was accepted that had ended, and whether memory

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file watches what the Caddys use: memory, goroutines, open files.
 
 package main

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file is what people do: sign in, use the app, sign out in every way.
 
 package main

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file holds what happens when: a run of half an hour, and the same closer
 // together for a shorter one.
 

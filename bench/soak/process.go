@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file starts processes, ends them, and reads what they use.
 
 package main

@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file writes what came of a run, as a section of a Markdown page.
 
 package main

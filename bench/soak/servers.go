@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file holds the servers of a run: Redis with a log of all that it has
 // acknowledged, the app behind the proxies, and the Caddys.
 

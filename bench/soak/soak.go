@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file holds a run: its servers, its people, its counts, and the last look
 // at every session.
 

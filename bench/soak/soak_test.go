@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file runs a soak of a few seconds, so that the program cannot rot. The
 // test binary doubles as the Caddy.
 

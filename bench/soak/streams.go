@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file holds streams open, ends their session, and watches them end.
 
 package main

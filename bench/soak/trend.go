@@ -1,3 +1,5 @@
+//go:build !windows
+
 // This file tells growth from noise.
 
 package main
