@@ -15,6 +15,10 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
+// outage is long enough for a frozen server to be found out: requests that wait
+// for one round trip are one failure, and each takes a timeout.
+const outage = time.Second
+
 // TestRedisFails is for one server.
 func TestRedisFails(t *testing.T) {
 	t.Parallel()
@@ -72,7 +76,7 @@ func TestRedisFails(t *testing.T) {
 			}, durable...),
 			fail: func(t *testing.T, s server) {
 				t.Helper()
-				s.CLI(t, "DEBUG", "POPULATE", "1500", "filling", "64")
+				s.CLI(t, "DEBUG", "POPULATE", "3000", "filling", "64")
 				s.CLI(t, "BGREWRITEAOF")
 				waitForStore(t, "the file to be written", func() bool {
 					return !strings.Contains(s.CLI(t, "INFO", "persistence"), "_in_progress:1") &&
@@ -104,7 +108,7 @@ func TestRedisFails(t *testing.T) {
 			crowd := startCrowd(t, store)
 			during(100 * time.Millisecond)
 			tc.fail(t, server)
-			during(400 * time.Millisecond)
+			during(outage)
 			tc.lift(t, server)
 			back := crowd.waitBack(t)
 			during(100 * time.Millisecond)
