@@ -106,7 +106,7 @@ func TestIssueByRedisCLI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindSubmatch(page)
+	block := regexp.MustCompile("(?s)## Create a session from a login service\n.*?```sh\n(.*?)```").FindSubmatch(page)
 	if block == nil {
 		t.Fatal("docs/redis.md has no script")
 	}
