@@ -33,7 +33,7 @@ SOAK_FLAGS ?=
 # How often `race` runs every test.
 RACE_COUNT ?= 5
 
-.PHONY: help build run test race lint bench soak fuzz examples image image-test sbom
+.PHONY: help build run test race attack lint bench soak fuzz examples image image-test sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' xcaddy.mk
@@ -58,6 +58,10 @@ test: ## all that CI runs: lint, tests, fuzzing for 10 s a target
 race: ## every test RACE_COUNT times under the race detector
 	scripts/install-missing.sh
 	CGO_ENABLED=1 go test -race -count=$(RACE_COUNT) -shuffle=on -timeout 60m $(GO_TEST_FLAGS) ./...
+
+attack: ## the attacks among the tests, with how often each was tried and got through
+	scripts/install-missing.sh
+	go test -count=1 -v -run '^TestAttack' ./... | grep -E '^(---|FAIL|ok|panic)|attack: '
 
 lint: ## formatting, linters, vet and builds for linux, darwin and windows
 	scripts/lint.sh
