@@ -63,47 +63,51 @@ func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
 
 // lookupKey asks about one key, and notes the use of its session.
 func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
-	return a.ask(ctx, key, a.touch, a.cache.counts())
+	open, err := a.openStore()
+	if err != nil {
+		return lookupResult{}, err
+	}
+	return a.ask(ctx, open, key, a.touch, open.cache.counts())
 }
 
 // peek asks about one key for somebody else: to be looked at in a list is no
 // use, and must not keep an idle session alive.
 func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
-	return a.ask(ctx, key, func(context.Context, Store, *cached, time.Time) {}, nil)
+	open, err := a.openStore()
+	if err != nil {
+		return lookupResult{}, err
+	}
+	return a.ask(ctx, open, key, func(context.Context, Store, *cached, time.Time) {}, nil)
 }
 
 // noteUse is told of each session that was found live.
 type noteUse = func(ctx context.Context, store Store, known *cached, now time.Time)
 
-func (a *App) ask(ctx context.Context, key Key, note noteUse, counts *checkCounts) (lookupResult, error) {
-	store, err := a.openStore()
-	if err != nil {
-		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
+func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, counts *checkCounts) (lookupResult, error) {
 	if a.isPending(key) {
 		counts.add(checkPending)
 		return lookupResult{pending: true}, nil
 	}
-	now, changes := a.now(), a.streams.changesOf(key)
+	now, changes := a.now(), open.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
-	if known := a.cache.get(key, now); known != nil && !a.idle(known, now) {
+	if known := open.cache.get(key, now); known != nil && !a.idle(known, now) {
 		counts.addHit(known)
-		return a.judge(ctx, store, known, now, changes, note), nil
+		return a.judge(ctx, open, known, now, changes, note), nil
 	}
-	known, err := a.readThrough(ctx, store, key, now)
+	known, err := a.readThrough(ctx, open, key, now)
 	counts.addRead(known, err)
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.judge(ctx, store, known, now, changes, note), nil
+	return a.judge(ctx, open, known, now, changes, note), nil
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
-func (a *App) readThrough(ctx context.Context, store Store, key Key, now time.Time) (*cached, error) {
+func (a *App) readThrough(ctx context.Context, open *opened, key Key, now time.Time) (*cached, error) {
 	ctx, span := startSpan(ctx, checkSpan)
-	known, err := a.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
-		return a.read(ctx, store, key)
+	known, err := open.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
+		return a.read(ctx, open, key)
 	})
 	endCheck(span, known, err)
 	return known, err
@@ -194,7 +198,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 	credentials := a.format.Locate(r, buf[:0])
 	res := new(authResult)
 	if len(credentials) == 0 {
-		a.cache.counts().add(checkNoCredential)
+		a.measured.Load().counts().add(checkNoCredential)
 		return res, nil
 	}
 	var outage error

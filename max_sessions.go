@@ -83,7 +83,7 @@ func (a *App) keepWithin(ctx context.Context, identity string, ending []Key) {
 func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell func(Key)) (int, error) {
 	store, err := a.openStore()
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return 0, err
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
