@@ -71,6 +71,7 @@ type stream struct {
 	ctx        context.Context // of the request
 	cancel     context.CancelCauseFunc
 	cut        *streamCut // set when it is cut
+	over       bool       // it has been served; for the goroutine that serves it
 }
 
 // newPlaceStreams starts to look after the requests for the sessions of a place.
@@ -141,6 +142,7 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 // close takes a request that has been served out.
 func (s *streams) close(st *stream) {
 	s.unregister(st)
+	st.over = true
 	st.cancel(nil)
 	st.cut.ended(s.now)
 }
@@ -150,6 +152,10 @@ func (s *streams) close(st *stream) {
 func (st *stream) wasCut() bool {
 	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), errSessionEnded)
 }
+
+// isOver reports whether the request was registered and has been served: nobody
+// cuts it any more.
+func (st *stream) isOver() bool { return st != nil && st.over }
 
 func (s *streams) unregister(st *stream) {
 	stripe := &s.stripes[st.key[0]]
