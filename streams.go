@@ -39,6 +39,7 @@ type streams struct {
 	sources streamSources
 	now     func() time.Time
 	stripes [256]streamStripe
+	cuts    unfinished
 
 	mu    sync.Mutex
 	dirty map[Key]struct{} // to be looked up
@@ -72,6 +73,10 @@ type stream struct {
 	cancel     context.CancelCauseFunc
 	cut        *streamCut // set when it is cut
 	over       bool       // it has been served; for the goroutine that serves it
+
+	sent   atomic.Bool         // its response has begun: the two below are set
+	writer http.ResponseWriter // of the server, while it is being served
+	major  int                 // of the HTTP version
 }
 
 // newPlaceStreams starts to look after the requests for the sessions of a place.
@@ -92,6 +97,7 @@ func newPlaceStreams(now func() time.Time) *streams {
 func (s *streams) Close() {
 	close(s.stop)
 	<-s.done
+	s.cuts.work.Wait()
 	for i := range s.stripes {
 		stripe := &s.stripes[i]
 		stripe.mu.Lock()
@@ -111,9 +117,9 @@ func (s *streams) changesOf(key Key) uint64 {
 
 // open registers a request of a session, and returns it with a context that is
 // done when the session ends: a proxy then closes both of its connections, and
-// the writer of the gate takes nothing more. (To set a write deadline from here
-// would be a race with Caddy's own.) close has to be called when it has been served.
-// It returns nil when nobody would cut the request any more.
+// the writer of the gate takes nothing more. What a handler does not end then is
+// ended by abort. close has to be called when the request has been served. It returns
+// nil when nobody would cut the request any more.
 func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	session, changes := res.session, res.changes
@@ -142,6 +148,9 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 // close takes a request that has been served out.
 func (s *streams) close(st *stream) {
 	s.unregister(st)
+	if st.cut != nil {
+		s.cuts.remove(st)
+	}
 	st.over = true
 	st.cancel(nil)
 	st.cut.ended(s.now)
@@ -222,6 +231,7 @@ func (s *streams) cut(key Key, revokedAt time.Time) int {
 		st := open.first
 		open.remove(st)
 		st.cut = all.add()
+		s.cuts.add(st)
 		st.cancel(errSessionEnded)
 		count++
 	}
@@ -281,6 +291,7 @@ func (s *streams) lookAfter() {
 			s.check(false)
 		case <-ticker.C:
 			s.check(true)
+			s.cuts.abort()
 			s.giveBackKept()
 		}
 	}
