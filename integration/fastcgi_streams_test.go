@@ -59,8 +59,8 @@ func TestAttackQuietPHP(t *testing.T) {
 	redis := redistest.Start(t)
 	store := patient(redisStore(redis), "10s")
 	other := startWith(t, store)
-	clear, unencrypted := new(http.Protocols), new(http.Protocols)
-	clear.SetHTTP1(true)
+	plain, unencrypted := new(http.Protocols), new(http.Protocols)
+	plain.SetHTTP1(true)
 	unencrypted.SetUnencryptedHTTP2(true)
 	trusting := func() *tls.Config { return &tls.Config{InsecureSkipVerify: true} } // of this test's own Caddy
 	tries, through := 0, 0
@@ -69,9 +69,9 @@ func TestAttackQuietPHP(t *testing.T) {
 		transport *http.Transport
 		proto     string
 	}{
-		"HTTP/1.1":         {false, &http.Transport{Protocols: clear}, "HTTP/1.1"},
+		"HTTP/1.1":         {false, &http.Transport{Protocols: plain}, "HTTP/1.1"},
 		"HTTP/2":           {false, &http.Transport{Protocols: unencrypted}, "HTTP/2.0"},
-		"HTTP/1.1 and TLS": {true, &http.Transport{Protocols: clear, TLSClientConfig: trusting()}, "HTTP/1.1"},
+		"HTTP/1.1 and TLS": {true, &http.Transport{Protocols: plain, TLSClientConfig: trusting()}, "HTTP/1.1"},
 		"HTTP/2 and TLS":   {true, &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: trusting()}, "HTTP/2.0"},
 	} {
 		tries++
