@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -27,6 +28,8 @@ type hookedWriter struct {
 	dropBody bool
 	// until ends the body when it is done, nil for never.
 	until context.Context
+	// sent notes that the response has begun, nil if nobody wants to know.
+	sent *atomic.Bool
 	// brokeOff says that it did, and that what was sent is not whole.
 	brokeOff bool
 }
@@ -63,6 +66,9 @@ func (x *hookedWriter) WriteHeader(status int) {
 	x.wrote = true
 	if x.dropBody = x.hook(&x.ResponseWriterWrapper, status); !x.dropBody {
 		x.ResponseWriterWrapper.WriteHeader(status)
+		if x.sent != nil {
+			x.sent.Store(true)
+		}
 	}
 }
 

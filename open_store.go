@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -25,35 +24,15 @@ type opened struct {
 
 // taken is what an app has to give back.
 type taken struct {
-	mu           sync.Mutex // a request may open the store while Caddy cleans up
-	store, cache bool
-	cleanedUp    bool
+	mu        sync.Mutex    // a request may open the store while Caddy cleans up
+	source    *streamSource // nil: no store was taken
+	cache     bool
+	cleanedUp bool
 }
 
 // stores holds the open stores by their pool key, so that a reload hands an
 // open store on to the next configuration.
 var stores = caddy.NewUsagePool()
-
-// pooledStore is an open store with what lives as long as it does: the requests
-// that are served for its sessions, and who is told when something changes.
-type pooledStore struct {
-	Store
-	streams *streams
-	reports *reports
-}
-
-func newPooledStore(store Store) *pooledStore {
-	p := &pooledStore{Store: measuredStore{store}, streams: newStreams(measuredStore{store}, time.Now), reports: newReports(store)}
-	p.reports.subscribe(p.streams)
-	return p
-}
-
-// Destruct implements caddy.Destructor.
-func (p *pooledStore) Destruct() error {
-	p.reports.close()
-	p.streams.Close()
-	return p.Close()
-}
 
 // errCleanedUp refuses what would never be given back.
 var errCleanedUp = errors.New("this configuration is no longer used")
@@ -80,14 +59,15 @@ func (a *App) take() (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newPooledStore(store), nil
+		return newPooledStore(store, placeOf(a.storeModule)), nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
-	a.taken.store = true
 	pooled := value.(*pooledStore)
-	open := &opened{Store: pooled.Store, streams: pooled.streams, reports: pooled.reports}
+	pooled.source.use()
+	a.taken.source = pooled.source
+	open := &opened{Store: pooled.Store, streams: pooled.source.streams, reports: pooled.reports}
 	if open.cache, err = a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
@@ -106,22 +86,23 @@ func (a *App) Cleanup() error {
 	running.drop(a)
 	a.stopJournal()
 	a.taken.mu.Lock()
-	store, cache := a.taken.store, a.taken.cache
-	a.taken.store, a.taken.cache, a.taken.cleanedUp = false, false, true
+	source, cache := a.taken.source, a.taken.cache
+	a.taken.source, a.taken.cache, a.taken.cleanedUp = nil, false, true
 	a.taken.mu.Unlock()
-	if !store {
+	if source == nil {
 		return nil
 	}
+	source.drop()
+	key, logger := a.storeModule.PoolKey(), a.logger
 	linger.later(func() {
 		if cache { // it subscribes to the store
 			a.giveBackCache()
 		}
-		if _, err := stores.Delete(a.storeModule.PoolKey()); err != nil {
-			a.logger.Error("closing session store failed", zap.Error(err))
-		}
+		source.giveBack(func() {
+			if _, err := stores.Delete(key); err != nil {
+				logger.Error("closing session store failed", zap.Error(err))
+			}
+		})
 	})
 	return nil
 }
-
-// Interface guard.
-var _ caddy.Destructor = (*pooledStore)(nil)

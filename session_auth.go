@@ -82,6 +82,7 @@ func (*SessionAuth) CaddyModule() caddy.ModuleInfo {
 func (g *SessionAuth) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
 	g.prepare()
+	keepConnection(ctx)
 	var err error
 	g.app, err = appOf(ctx)
 	return err
@@ -168,8 +169,12 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 		return next.ServeHTTP(x, r)
 	}
 	served, st := open.streams.open(r, res)
+	if st == nil {
+		return g.app.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
+	}
 	defer open.streams.close(st)
-	x.until = served.Context()
+	x.until, x.sent = served.Context(), &st.sent
+	st.writer, st.major = w, r.ProtoMajor
 	err = next.ServeHTTP(x, served)
 	if err != nil && !x.wrote && st.wasCut() {
 		return g.refuse(w, r)

@@ -14,6 +14,7 @@ needs=(
   npm:npm
   chromium:chromium
   promtool:prometheus
+  php-cgi:php-cgi
 )
 # Builds the image; only root can do that here, see scripts/image-test.sh.
 ((EUID != 0)) || needs+=(buildah:buildah)

@@ -1,0 +1,88 @@
+// This file closes a client's side of a request whose session has ended while the
+// handler goes on: one that waits for an app and does not look at the context of
+// the request, as Caddy's FastCGI transport does.
+
+package caddylogout
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// abortAfter is how long a handler has to end a request that was cut. Those that
+// look at its context do so at once, and in their own way.
+const abortAfter = 100 * time.Millisecond
+
+// unfinished holds the requests that were cut and are still being served.
+type unfinished struct {
+	mu   sync.Mutex
+	all  map[*stream]time.Time // since when
+	work sync.WaitGroup        // what closes connections
+}
+
+// add notes a request that is cut now.
+func (u *unfinished) add(st *stream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.all == nil {
+		u.all = make(map[*stream]time.Time)
+	}
+	u.all[st] = time.Now()
+}
+
+// remove takes a request out that has been served. When it returns, its writer is
+// left alone.
+func (u *unfinished) remove(st *stream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.all, st)
+}
+
+// abort closes what handlers did not end in their time. A response that has not
+// begun is left to them: it will be replaced.
+func (u *unfinished) abort() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for st, since := range u.all {
+		if time.Since(since) < abortAfter || !st.sent.Load() {
+			continue
+		}
+		delete(u.all, st)
+		u.abortOne(st)
+	}
+}
+
+// abortOne closes the client's side. The lock is held, so the writer is in use.
+func (u *unfinished) abortOne(st *stream) {
+	if st.major == 1 {
+		if conn, ok := st.ctx.Value(caddyhttp.ConnCtxKey).(net.Conn); ok {
+			// With TLS it sends an alert, for which a client that does not read
+			// may let us wait.
+			u.work.Go(func() { _ = conn.Close() })
+		}
+		return
+	}
+	// On a connection of many requests, HTTP/2 resets the one stream whose write
+	// deadline has passed. HTTP/3 does not: there it ends what the app writes.
+	_ = http.NewResponseController(st.writer).SetWriteDeadline(time.Unix(1, 0))
+}
+
+// keepConnection has a server keep the connection of each request at hand.
+func keepConnection(ctx caddy.Context) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return // checked by itself, without a server
+	}
+	server.RegisterConnContext(func(ctx context.Context, c net.Conn) context.Context {
+		if ctx.Value(caddyhttp.ConnCtxKey) != nil {
+			return ctx
+		}
+		return context.WithValue(ctx, caddyhttp.ConnCtxKey, c)
+	})
+}
