@@ -14,6 +14,8 @@ needs=(
   npm:npm
   chromium:chromium
   promtool:prometheus
+  gunicorn:gunicorn
+  hypercorn:python3-hypercorn
 )
 # Builds the image; only root can do that here, see scripts/image-test.sh.
 ((EUID != 0)) || needs+=(buildah:buildah)
