@@ -94,7 +94,7 @@ func (app *legacyApp) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer conn.Close()
-		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nSet-Cookie: " + defaultCookieName + "=evil\r\n\r\n")
+		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSet-Cookie: " + defaultCookieName + "=evil\r\n\r\n")
 		_ = buffered.Flush()
 		_, _ = io.CopyN(conn, buffered, 4)
 	default:
@@ -378,7 +378,7 @@ func TestCaddyWatchedResponses(t *testing.T) {
 		defer conn.Close()
 		deadline, _ := ctx.Deadline()
 		_ = conn.SetDeadline(deadline)
-		fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\nCookie: %s=%s\r\n\r\n", strings.TrimPrefix(s.base, "http://"), defaultCookieName, kept[defaultCookieName])
+		fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: %s=%s\r\n\r\n", strings.TrimPrefix(s.base, "http://"), defaultCookieName, kept[defaultCookieName])
 		reader := bufio.NewReader(conn)
 		res, err := http.ReadResponse(reader, nil)
 		if err != nil || res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Set-Cookie") != "" {

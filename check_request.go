@@ -172,6 +172,9 @@ func (c *checker) request(line string, header []string) (requestVerdict, error) 
 }
 
 func (a requestAnswer) verdict() string {
+	if a.Status == http.StatusNotImplemented {
+		return verdictRefused // a tunnel: nobody gets one
+	}
 	switch a.By {
 	case "logout", "login":
 		return verdictIntercepted

@@ -154,6 +154,9 @@ func (l *Login) Cleanup() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if refusal := admit(r); refusal != nil {
+		return l.app.failAndClose(w, r, refusal)
+	}
 	path := ownPath(r, l.app.Prefix)
 	switch path {
 	case loginBrowserPath:

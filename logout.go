@@ -67,6 +67,9 @@ func (l *Logout) Validate() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if refusal := admit(r); refusal != nil {
+		return l.app.failAndClose(w, r, refusal)
+	}
 	if serve := l.route(ownPath(r, l.app.Prefix)); serve != nil {
 		return serve(w, r)
 	}

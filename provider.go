@@ -21,7 +21,8 @@ import (
 //	authenticate … — in JSON: {"handler":"authentication","providers":{"session":{}}}
 //
 // It sets {http.auth.user.id} and {http.auth.user.<trait>}. An outage of the
-// store is an error of the provider, and the request is refused.
+// store is an error of the provider, and the request is refused. A CONNECT is not
+// authenticated unless it is for a WebSocket, and an Upgrade to anything else is cut.
 type SessionProvider struct {
 	app *App
 }
@@ -40,6 +41,9 @@ func (p *SessionProvider) Provision(ctx caddy.Context) error {
 
 // Authenticate implements caddyauth.Authenticator.
 func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
+	if admitted := admit(r) == nil; !admitted {
+		return caddyauth.User{}, false, nil
+	}
 	res, err := p.app.authenticate(r)
 	if err != nil {
 		return caddyauth.User{}, false, err
@@ -58,7 +62,9 @@ func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (
 
 // MatchSession matches requests that have a live session, or only those of the
 // persons that are named. While the store cannot be asked, it is an error (503)
-// and not a mismatch: an outage must not choose another route.
+// and not a mismatch: an outage must not choose another route. A CONNECT that is
+// not for a WebSocket is an error too (501), and an Upgrade to anything else is cut:
+// nothing but this matcher may stand in front of an app.
 type MatchSession struct {
 	// Identities are the ids of the persons to match. Default: anybody.
 	Identities []string `json:"identities,omitempty"`
@@ -80,6 +86,9 @@ func (m *MatchSession) Provision(ctx caddy.Context) error {
 
 // MatchWithError implements caddyhttp.RequestMatcherWithError.
 func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
+	if refusal := admit(r); refusal != nil {
+		return false, caddyhttp.Error(refusal.Code, refusal)
+	}
 	res, err := m.app.authenticate(r)
 	if err != nil {
 		return false, caddyhttp.Error(http.StatusServiceUnavailable, err)

@@ -144,6 +144,9 @@ func validateHeaderName(name string) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if refusal := admit(r); refusal != nil {
+		return g.app.failAndClose(w, r, refusal)
+	}
 	res, err := g.app.authenticate(r)
 	if err != nil {
 		return g.app.unavailable(w, r, err)

@@ -309,6 +309,7 @@ func TestCheckRequests(t *testing.T) {
 		{"POST https://app.example.com/index.php?action=other", "open", "reverse_proxy", 0, "", "static_response", 200},
 		{"http://app.example.com/x", "open", "static_response", 308, "^https://app.example.com/x$", "static_response", 308},
 		{"http://plain.example.com:8080/", "open", "static_response", 200, "", "static_response", 200},
+		{"CONNECT https://app.example.com/public/x", "refused", "logout", 501, "", "logout", 501},
 		{"https://elsewhere.example/", "open", "", 200, "", "", 200},
 	}
 	args := []string{"--header", "User-Agent: a browser"}

@@ -39,11 +39,17 @@ func dialHTTP2(t *testing.T, s *caddyServer) *http2Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newHTTP2(t, conn)
+}
+
+// newHTTP2 begins HTTP/2 on a connection.
+func newHTTP2(t *testing.T, conn net.Conn) *http2Conn {
+	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
 	c := &http2Conn{conn: conn, framer: http2.NewFramer(conn, conn)}
 	c.encoder = hpack.NewEncoder(&c.encoded)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	_, err = conn.Write([]byte(http2.ClientPreface))
+	_, err := conn.Write([]byte(http2.ClientPreface))
 	if err := errors.Join(err, c.framer.WriteSettings(), conn.SetDeadline(time.Now().Add(startTimeout))); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ needs=(
   chromium:chromium
   promtool:prometheus
   php-cgi:php-cgi
+  gunicorn:gunicorn
+  hypercorn:python3-hypercorn
 )
 # Builds the image; only root can do that here, see scripts/image-test.sh.
 ((EUID != 0)) || needs+=(buildah:buildah)
