@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,11 +140,17 @@ func (awayStore) Revoke(context.Context, Key, string, time.Time, time.Time) (boo
 	return false, errAway
 }
 
-// takeStoreAway makes the store fail, and returns how to bring it back.
+// takeStoreAway makes the store fail, and returns how to bring it back. The
+// journal may be asking for the store meanwhile.
 func (a *testApp) takeStoreAway() (bringBack func()) {
-	open := a.openStore
-	a.openStore = func() (Store, error) { return awayStore{}, nil }
-	return func() { a.openStore = open }
+	open, back := a.openStore, new(atomic.Bool)
+	a.openStore = func() (Store, error) {
+		if back.Load() {
+			return open()
+		}
+		return awayStore{}, nil
+	}
+	return func() { back.Store(true) }
 }
 
 func TestAppValidate(t *testing.T) {
