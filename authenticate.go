@@ -26,6 +26,12 @@ type authResult struct {
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
+	// missed says that no live session was found, but that the request carries
+	// more session cookies than were looked at: nobody may be told that there is
+	// none.
+	missed bool
+	// strangers are the bearer tokens that were looked up and are no session's.
+	strangers []string
 	// changes is what streams wants to know of the time of the look-up.
 	changes uint64
 	// known is what this server keeps of the session.
@@ -208,11 +214,17 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			res.session, res.credential, res.changes, res.known = found.session, c, found.changes, found.known
 			break
 		}
+		if c.Source == SourceBearer && !found.ofSession() {
+			res.strangers = append(res.strangers, c.value)
+		}
 	}
 	if res.session == nil && outage != nil {
 		return nil, outage
 	}
-	res.deadCookie = res.session == nil && hasCookie(credentials)
+	if res.session == nil {
+		res.missed = a.missedCookies(r, credentials)
+		res.deadCookie = hasCookie(credentials) && !res.missed
+	}
 	remember(r, res)
 	return res, nil
 }
@@ -222,13 +234,4 @@ func remember(r *http.Request, res *authResult) {
 	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
 		caddyhttp.SetVar(r.Context(), authVar, res)
 	}
-}
-
-func hasCookie(credentials []Credential) bool {
-	for _, c := range credentials {
-		if c.Source == SourceCookie {
-			return true
-		}
-	}
-	return false
 }
