@@ -32,6 +32,8 @@ type authResult struct {
 	missed bool
 	// strangers are the bearer tokens that were looked up and are no session's.
 	strangers []string
+	// traits are those of the session, flat, once a placeholder of one was asked for.
+	traits map[string]string
 	// changes is what streams wants to know of the time of the look-up.
 	changes uint64
 	// known is what this server keeps of the session.

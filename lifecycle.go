@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
 // replayWindow is how long after a logout the same logout is answered as the
@@ -40,18 +42,18 @@ var errInvalidSession = errors.New("invalid session")
 
 func (n *newSession) validate() error {
 	switch {
-	case n.identity == "":
-		return fmt.Errorf("%w: identity: must not be empty", errInvalidSession)
 	case len(n.identity) > maxIdentityLength:
 		return fmt.Errorf("%w: identity: at most %d bytes", errInvalidSession, maxIdentityLength)
-	case strings.ContainsFunc(n.identity, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
-		return fmt.Errorf("%w: identity: no control characters, and valid UTF-8", errInvalidSession)
-	case !isJSONObject(n.traits) || (len(n.traits) > 0 && !json.Valid(n.traits)):
-		return fmt.Errorf("%w: traits: must be a JSON object", errInvalidSession)
 	case len(n.traits) > maxTraitsLength:
 		return fmt.Errorf("%w: traits: at most %d bytes", errInvalidSession, maxTraitsLength)
 	case n.lifespan < 0 || n.lifespan > maxLifespan:
 		return fmt.Errorf("%w: lifespan: more than 0, at most 10 years", errInvalidSession)
+	}
+	if err := person.CheckIdentity(n.identity); err != nil {
+		return fmt.Errorf("%w: identity: it %w", errInvalidSession, err)
+	}
+	if err := person.CheckTraits(n.traits); err != nil {
+		return fmt.Errorf("%w: traits: %w", errInvalidSession, err)
 	}
 	return nil
 }
