@@ -58,15 +58,32 @@ func (n *newSession) validate() error {
 	return nil
 }
 
+// issueTries bounds how often a sign-in makes a session, each under a fresh
+// credential, when the one before was ended while it was being made.
+const issueTries = 5
+
 // issue makes a session under a fresh credential and returns both. Nothing that
-// a client sends becomes a credential, so no session can be fixed in advance.
-func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, error) {
+// a client sends becomes a credential, so no session can be fixed in advance. It
+// may be ended while it is being made, with all others of the person, or as one of
+// the oldest when many sign in at once. Then another one is made: it is newer than
+// the end, as if the person had signed in a moment later. The error wraps
+// [ErrExists] if that happens again and again.
+func (a *App) issue(ctx context.Context, n newSession) (c Credential, s *Session, err error) {
 	if err := n.validate(); err != nil {
 		return Credential{}, nil, err
 	}
 	if n.lifespan == 0 {
 		n.lifespan = time.Duration(a.Lifespan)
 	}
+	for range issueTries {
+		if c, s, err = a.issueOnce(ctx, n); !errors.Is(err, ErrExists) {
+			break
+		}
+	}
+	return c, s, err
+}
+
+func (a *App) issueOnce(ctx context.Context, n newSession) (Credential, *Session, error) {
 	c := Credential{value: newSessionToken()}
 	key := a.format.Key(c)
 	now := a.now().UTC().Truncate(time.Millisecond)
