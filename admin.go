@@ -153,6 +153,10 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
 			return adminError(http.StatusServiceUnavailable, "the session store cannot be asked")
 		}
+		if errors.Is(err, ErrExists) {
+			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
+			return adminError(http.StatusServiceUnavailable, "the sessions of this person are being ended at this moment")
+		}
 		return err
 	}
 	app.audit(r, auditEntry{event: eventIssued, trigger: byAdmin, outcome: outcomeIssued}.ofSession(session))

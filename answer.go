@@ -66,6 +66,13 @@ func errUnavailable() *apiError {
 		"The session store cannot be asked right now. Nothing was changed: please try again in a few seconds.", msgUnavailable)
 }
 
+// errEndedMeanwhile is the answer to a sign-in whose sessions were ended as fast as
+// they were made. Nothing is wrong with it but the moment.
+func errEndedMeanwhile() *apiError {
+	return newError(http.StatusServiceUnavailable, "sessions_ended_meanwhile",
+		"The sessions of this person are being ended at this moment. Please try again in a few seconds.", msgUnavailable)
+}
+
 func errCSRF(reason string) *apiError {
 	return newError(http.StatusForbidden, "security_csrf_violation", reason, msgCSRF)
 }
@@ -126,6 +133,9 @@ func bodyError(err error) *apiError {
 func (a *App) asAPIError(r *http.Request, err error) *apiError {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
+	}
+	if errors.Is(err, ErrExists) {
+		return errEndedMeanwhile()
 	}
 	if !errors.Is(err, ErrUnavailable) {
 		a.logger.Error("request failed", zap.String("path", r.URL.Path), zap.Error(err))

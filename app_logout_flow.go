@@ -148,7 +148,8 @@ func (l *Logout) returnLocation(r *http.Request) string {
 // endAll ends every live session of the credentials. All of them came from one
 // client, that wants to be out; to end one only would leave the others to whoever
 // has tossed in a cookie. The error is that of the first which could not be
-// ended, and errLogoutPending if they were all noted.
+// ended, errLogoutPending if they were all noted, and errTooManyCookies if there
+// are more than were looked at.
 func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger string) error {
 	a := l.app
 	r, end := startLogout(r)
@@ -176,10 +177,15 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger strin
 			a.audit(r, auditEntry{event: eventLogoutRepeated, trigger: trigger, outcome: outcomeRepeated, session: a.format.Key(c).Short()})
 		}
 	}
-	if failure == nil && pending {
+	switch {
+	case failure != nil:
+		return failure
+	case pending:
 		return errLogoutPending
+	case a.missedCookies(r, credentials):
+		return errTooManyCookies() // one that was not looked at may be live
 	}
-	return failure
+	return nil
 }
 
 // watchForLogout lets a request through and ends the session if the response

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,11 +159,23 @@ func (awayStore) Revoke(context.Context, Key, string, time.Time, time.Time) (boo
 	return false, errAway
 }
 
-// takeStoreAway makes the store fail, and returns how to bring it back.
+// takeStoreAway makes the store fail, and returns how to bring it back. The
+// journal may be asking for the store meanwhile.
 func (a *testApp) takeStoreAway() (bringBack func()) {
-	open := a.openStore
-	a.reopen(func(o *opened) { o.Store = awayStore{} })
-	return func() { a.openStore = open }
+	open, back := a.openStore, new(atomic.Bool)
+	there, err := open()
+	away := opened{Store: awayStore{}}
+	if err == nil {
+		away = *there
+		away.Store = awayStore{}
+	}
+	a.openStore = func() (*opened, error) {
+		if back.Load() {
+			return open()
+		}
+		return &away, nil
+	}
+	return func() { back.Store(true) }
 }
 
 func TestAppValidate(t *testing.T) {

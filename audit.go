@@ -113,6 +113,8 @@ func (e auditEntry) failed(err error) auditEntry {
 		if refusal.Code == http.StatusServiceUnavailable {
 			e.outcome = outcomeUnavailable
 		}
+	case errors.Is(err, ErrExists):
+		e.outcome, e.reason = outcomeUnavailable, errEndedMeanwhile().ID
 	case errors.Is(err, ErrUnavailable):
 		e.outcome, e.reason = outcomeUnavailable, errUnavailable().ID
 	}

@@ -26,6 +26,14 @@ type authResult struct {
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
+	// missed says that no live session was found, but that the request carries
+	// more session cookies than were looked at: nobody may be told that there is
+	// none.
+	missed bool
+	// strangers are the bearer tokens that were looked up and are no session's.
+	strangers []string
+	// traits are those of the session, flat, once a placeholder of one was asked for.
+	traits map[string]string
 	// changes is what streams wants to know of the time of the look-up, foundAt.
 	changes uint64
 	foundAt time.Time
@@ -202,8 +210,11 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 		a.measured.Load().counts().add(checkNoCredential)
 		return new(authResult), nil
 	}
-	var res *authResult
-	var outage error
+	var (
+		res       *authResult
+		outage    error
+		strangers []string
+	)
 	for _, c := range credentials {
 		found, err := a.lookup(r.Context(), c)
 		if err != nil {
@@ -214,13 +225,18 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			res = found.authResult(c)
 			break
 		}
+		if c.Source == SourceBearer && !found.ofSession() {
+			strangers = append(strangers, c.value)
+		}
 	}
 	switch {
 	case res == nil && outage != nil:
 		return nil, outage
 	case res == nil:
-		res = &authResult{deadCookie: hasCookie(credentials)}
+		missed := a.missedCookies(r, credentials)
+		res = &authResult{missed: missed, deadCookie: hasCookie(credentials) && !missed}
 	}
+	res.strangers = strangers
 	remember(r, res)
 	return res, nil
 }
@@ -230,13 +246,4 @@ func remember(r *http.Request, res *authResult) {
 	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
 		caddyhttp.SetVar(r.Context(), authVar, res)
 	}
-}
-
-func hasCookie(credentials []Credential) bool {
-	for _, c := range credentials {
-		if c.Source == SourceCookie {
-			return true
-		}
-	}
-	return false
 }

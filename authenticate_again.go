@@ -20,7 +20,8 @@ func (a *App) again(r *http.Request, res *authResult) (*authResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := &authResult{deadCookie: res.credential.Source == SourceCookie}
+	// The other cookies of the request were not looked at: none is cleared.
+	fresh := new(authResult)
 	if found.session != nil {
 		fresh = found.authResult(res.credential)
 		if !res.stream.isOver() { // the gate that registered it is around this check

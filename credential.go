@@ -66,14 +66,15 @@ func newSessionToken() string {
 }
 
 // locateCredentials appends the credentials of the request to dst: the header,
-// every cookie of the name, the bearer token. All of them are returned, because
-// a wrong one must not hide a good one.
+// the cookies of the name, the bearer token. All of them are returned, up to
+// maxCredentials, because a wrong one must not hide a good one.
 func locateCredentials(r *http.Request, cookieName string, dst []Credential) []Credential {
 	for _, value := range r.Header[sessionTokenHeader] {
 		dst = appendCredential(dst, value, SourceHeader)
 	}
+	first := len(dst)
 	for value := range cookieValues(r.Header, cookieName) {
-		dst = appendCredential(dst, value, SourceCookie)
+		dst = appendCookie(dst, first, value)
 	}
 	for _, value := range r.Header["Authorization"] {
 		if token, ok := bearerToken(value); ok {
@@ -84,7 +85,7 @@ func locateCredentials(r *http.Request, cookieName string, dst []Credential) []C
 }
 
 func appendCredential(dst []Credential, value string, source Source) []Credential {
-	if value == "" || len(value) > maxCredentialLength || len(dst) >= maxCredentials {
+	if !isCredential(value) || len(dst) >= maxCredentials {
 		return dst
 	}
 	c := Credential{value: value, Source: source}
@@ -93,6 +94,9 @@ func appendCredential(dst []Credential, value string, source Source) []Credentia
 	}
 	return append(dst, c)
 }
+
+// isCredential reports whether a value can be a credential at all.
+func isCredential(value string) bool { return value != "" && len(value) <= maxCredentialLength }
 
 // bearerToken returns the token of an Authorization header's value. The scheme
 // is case-insensitive (RFC 9110, section 11.1).

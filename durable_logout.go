@@ -186,11 +186,10 @@ func (a *App) replayLogout(key Key) error {
 }
 
 // answerPending answers 202: the logout was accepted and is not done. The
-// cookie is cleared, for this browser has no more use of it.
+// cookie is cleared, for this browser has no more use of it, unless another
+// session cookie came along that may be live.
 func (a *App) answerPending(w http.ResponseWriter, r *http.Request, asJSON bool) error {
-	if hasCookie(a.format.Locate(r, nil)) {
-		a.clearSessionCookie(w, r)
-	}
+	a.clearIfOut(w, r)
 	if asJSON {
 		return writeJSON(w, http.StatusAccepted, map[string]string{
 			"status": "pending",

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
 // Format is one way of keeping sessions: how a credential is found in a
@@ -67,7 +69,8 @@ func (f nativeFormat) Locate(r *http.Request, dst []Credential) []Credential {
 func (nativeFormat) Key(c Credential) Key { return KeyOf(c.value) }
 
 // Decode implements [Format]. The id inside the value is checked against the
-// key, so that a value copied to another key is nobody's session.
+// key, so that a value copied to another key is nobody's session. An identity that
+// an app may take for another one's is no session that we can vouch for, either.
 func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
 	var stored storedSession
 	if err := decodeStored(value, &stored); err != nil {
@@ -75,7 +78,7 @@ func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
 	}
 	switch {
 	case stored.Version != schemaVersion, stored.ID != key.ID(),
-		stored.Identity == "", stored.IssuedAt.IsZero(), stored.ExpiresAt.IsZero(),
+		person.CheckIdentity(stored.Identity) != nil, stored.IssuedAt.IsZero(), stored.ExpiresAt.IsZero(),
 		!isJSONObject(stored.Traits):
 		return nil, errForeignValue
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
 // replayWindow is how long after a logout the same logout is answered as the
@@ -40,31 +42,48 @@ var errInvalidSession = errors.New("invalid session")
 
 func (n *newSession) validate() error {
 	switch {
-	case n.identity == "":
-		return fmt.Errorf("%w: identity: must not be empty", errInvalidSession)
 	case len(n.identity) > maxIdentityLength:
 		return fmt.Errorf("%w: identity: at most %d bytes", errInvalidSession, maxIdentityLength)
-	case strings.ContainsFunc(n.identity, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
-		return fmt.Errorf("%w: identity: no control characters, and valid UTF-8", errInvalidSession)
-	case !isJSONObject(n.traits) || (len(n.traits) > 0 && !json.Valid(n.traits)):
-		return fmt.Errorf("%w: traits: must be a JSON object", errInvalidSession)
 	case len(n.traits) > maxTraitsLength:
 		return fmt.Errorf("%w: traits: at most %d bytes", errInvalidSession, maxTraitsLength)
 	case n.lifespan < 0 || n.lifespan > maxLifespan:
 		return fmt.Errorf("%w: lifespan: more than 0, at most 10 years", errInvalidSession)
 	}
+	if err := person.CheckIdentity(n.identity); err != nil {
+		return fmt.Errorf("%w: identity: it %w", errInvalidSession, err)
+	}
+	if err := person.CheckTraits(n.traits); err != nil {
+		return fmt.Errorf("%w: traits: %w", errInvalidSession, err)
+	}
 	return nil
 }
 
+// issueTries bounds how often a sign-in makes a session, each under a fresh
+// credential, when the one before was ended while it was being made.
+const issueTries = 5
+
 // issue makes a session under a fresh credential and returns both. Nothing that
-// a client sends becomes a credential, so no session can be fixed in advance.
-func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, error) {
+// a client sends becomes a credential, so no session can be fixed in advance. It
+// may be ended while it is being made, with all others of the person, or as one of
+// the oldest when many sign in at once. Then another one is made: it is newer than
+// the end, as if the person had signed in a moment later. The error wraps
+// [ErrExists] if that happens again and again.
+func (a *App) issue(ctx context.Context, n newSession) (c Credential, s *Session, err error) {
 	if err := n.validate(); err != nil {
 		return Credential{}, nil, err
 	}
 	if n.lifespan == 0 {
 		n.lifespan = time.Duration(a.Lifespan)
 	}
+	for range issueTries {
+		if c, s, err = a.issueOnce(ctx, n); !errors.Is(err, ErrExists) {
+			break
+		}
+	}
+	return c, s, err
+}
+
+func (a *App) issueOnce(ctx context.Context, n newSession) (Credential, *Session, error) {
 	c := Credential{value: newSessionToken()}
 	key := a.format.Key(c)
 	now := a.now().UTC().Truncate(time.Millisecond)

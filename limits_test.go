@@ -62,14 +62,18 @@ func TestCredentialLimits(t *testing.T) {
 		"as long as may be":            {[]string{"Cookie: " + cookie(strings.Repeat("x", maxCredentialLength))}, 1, 401},
 		"one byte longer":              {[]string{"Cookie: " + cookie(strings.Repeat("x", maxCredentialLength+1))}, 0, 401},
 		"a megabyte, and a good one":   {[]string{"Cookie: " + cookie(strings.Repeat("x", 1<<20)) + "; " + cookie(c.value)}, 1, 200},
-		"5,000 cookies in one line":    {[]string{"Cookie: " + strings.Join(bad, "; ")}, maxCredentials, 401},
-		"5,000 lines of a cookie":      {made(5000, "Cookie: "+defaultCookieName+"=ory_st_%d"), maxCredentials, 401},
+		"5,000 cookies in one line":    {[]string{"Cookie: " + strings.Join(bad, "; ")}, maxCredentials, 400},
+		"5,000 lines of a cookie":      {made(5000, "Cookie: "+defaultCookieName+"=ory_st_%d"), maxCredentials, 400},
 		"5,000 lines of other cookies": {append(made(5000, "Cookie: a%d=b"), "Cookie: "+cookie(c.value)), 1, 200},
 		"the same one 5,000 times":     {[]string{"Cookie: " + strings.Repeat(cookie("x")+"; ", 5000) + cookie(c.value)}, 2, 200},
 		"5,000 tokens":                 {made(5000, "X-Session-Token: %d"), maxCredentials, 401},
 		"5,000 bearers":                {made(5000, "Authorization: Bearer %d"), maxCredentials, 401},
 		"a good one as the last":       {[]string{"Cookie: " + strings.Join(bad[:maxCredentials-1], "; ") + "; " + cookie(c.value)}, maxCredentials, 200},
-		"a good one too late":          {[]string{"Cookie: " + strings.Join(bad[:maxCredentials], "; ") + "; " + cookie(c.value)}, maxCredentials, 401},
+		"a good one behind them":       {[]string{"Cookie: " + strings.Join(bad, "; ") + "; " + cookie(c.value)}, maxCredentials, 200},
+		"a good one before them":       {[]string{"Cookie: " + cookie(c.value) + "; " + strings.Join(bad, "; ")}, 1, 200},
+		"a good one between them":      {[]string{"Cookie: " + strings.Join(bad[:100], "; ") + "; " + cookie(c.value) + "; " + strings.Join(bad[100:], "; ")}, maxCredentials, 400},
+		"a good one behind tokens":     {append(made(7, "X-Session-Token: %d"), "Cookie: "+strings.Join(bad, "; ")+"; "+cookie(c.value)), maxCredentials, 200},
+		"no room for cookies":          {append(made(8, "X-Session-Token: %d"), "Cookie: "+cookie(c.value)), maxCredentials, 400},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -148,7 +148,7 @@ func (l *Logout) createURL(w http.ResponseWriter, r *http.Request) error {
 	}
 	if res.session == nil {
 		a.clearIfDead(w, r, res)
-		return a.fail(w, r, errSessionInactive())
+		return a.fail(w, r, res.inactive(errSessionInactive()))
 	}
 	returnTo := ""
 	if raw := r.URL.Query().Get("return_to"); raw != "" {
@@ -336,13 +336,16 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 			liveCookie = liveCookie || (c.Source == SourceCookie && !same)
 		}
 	}
-	out.clear = hasCookie(credentials) && !liveCookie
+	missed := l.app.missedCookies(r, credentials)
+	out.clear = hasCookie(credentials) && !liveCookie && !missed
 	switch {
 	case out.session != nil || replay:
 	case anyLive:
 		out.clear = false
 		out.failure = newError(http.StatusForbidden, "logout_token_mismatch",
 			"Unable to log out because the logout token in the URL query does not match the session cookie.", msgForbidden)
+	case missed:
+		out.failure = errTooManyCookies()
 	default:
 		out.failure = errSessionInactive()
 	}

@@ -3,13 +3,14 @@
 package caddylogout
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
 // userPlaceholder is the prefix under which Caddy keeps who a user is.
@@ -38,39 +39,20 @@ func setPlaceholders(repl *caddy.Replacer, a *App, r *http.Request, res *authRes
 		if !ok {
 			return nil, false
 		}
-		value, ok := traitsOf(s)[trait]
+		if res.traits == nil {
+			res.traits = a.traitsOf(s)
+		}
+		value, ok := res.traits[trait]
 		return value, ok
 	})
 }
 
-// traitsOf flattens the traits of a session: numbers as they were written,
-// nested objects with dots, lists as their JSON.
-func traitsOf(s *Session) map[string]string {
-	flat := make(map[string]string)
-	if len(s.Traits) == 0 {
-		return flat
+// traitsOf returns the traits of a session by the names of their placeholders. Our
+// sign-ins refuse what is left out here, but a login service may have written it.
+func (a *App) traitsOf(s *Session) map[string]string {
+	traits, err := person.Flatten(s.Traits)
+	if err != nil {
+		a.logger.Warn("traits left out", zap.String("session", s.Key.Short()), zap.Error(err))
 	}
-	var traits map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(s.Traits))
-	decoder.UseNumber()
-	if decoder.Decode(&traits) == nil {
-		flatten(flat, "", traits)
-	}
-	return flat
-}
-
-func flatten(flat map[string]string, prefix string, object map[string]any) {
-	for name, value := range object {
-		switch v := value.(type) {
-		case nil:
-		case string:
-			flat[prefix+name] = v
-		case map[string]any:
-			flatten(flat, prefix+name+".", v)
-		default:
-			if text, err := json.Marshal(v); err == nil {
-				flat[prefix+name] = string(text)
-			}
-		}
-	}
+	return traits
 }

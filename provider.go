@@ -53,7 +53,7 @@ func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return caddyauth.User{}, false, nil
 	}
-	traits := traitsOf(res.session)
+	traits := p.app.traitsOf(res.session)
 	// Caddy sets the metadata after the id: a trait of that name would turn one
 	// person into another.
 	delete(traits, "id")

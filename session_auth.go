@@ -155,7 +155,9 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 		g.app.clearIfDead(w, r, res)
 		return g.refuse(w, r)
 	}
-	g.clean(r, res)
+	if err := g.clean(r, res); err != nil {
+		return g.app.unavailable(w, r, err)
+	}
 	if res.session == nil {
 		g.app.clearIfDead(w, r, res)
 		return next.ServeHTTP(g.watchResponse(w, r, res), r)
@@ -194,41 +196,19 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 // headers that only we set, in every spelling and behind the body too, their
 // names in Connection (a proxy deletes what is named there, after us), our
 // credential, and the secret that binds this browser to its forms. An error page
-// of the app needs that secret, to ask for the error on behalf of the browser.
-func (g *SessionAuth) clean(r *http.Request, res *authResult) {
+// of the app needs that secret, to ask for the error on behalf of the browser. The
+// error wraps [ErrUnavailable] if a bearer token could not be looked up.
+func (g *SessionAuth) clean(r *http.Request, res *authResult) error {
 	g.strip.deleteFrom(r.Header)
 	g.own.cutConnection(r.Header)
 	g.strip.cutTrailers(r)
 	if !g.stripsCredentials() {
-		return
+		return nil
 	}
 	cutCookies(r.Header, func(name string) bool {
 		return name == g.app.Cookie.Name || g.app.isBrowserCookie(name) && !g.app.isErrorPage(r)
 	})
-	cutBearer(r.Header, res)
-}
-
-// cutBearer deletes an Authorization header that holds our credential. Any
-// other is the app's own business.
-func cutBearer(h http.Header, res *authResult) {
-	values := h["Authorization"]
-	if len(values) == 0 {
-		return
-	}
-	kept := make([]string, 0, len(values)) // others may hold the old one
-	for _, value := range values {
-		token, ok := bearerToken(value)
-		ours := ok && (strings.HasPrefix(token, sessionTokenPrefix) ||
-			(res.session != nil && res.credential.Source == SourceBearer && token == res.credential.value))
-		if !ours {
-			kept = append(kept, value)
-		}
-	}
-	if len(kept) == 0 {
-		h.Del("Authorization")
-		return
-	}
-	h["Authorization"] = kept
+	return g.cutBearer(r, res)
 }
 
 // tell sets the configured headers. A value that cannot be a header's (a trait

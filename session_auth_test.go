@@ -84,14 +84,16 @@ func TestGateRefuses(t *testing.T) {
 
 func TestGateTellsTheApp(t *testing.T) {
 	a := newTestApp(t, nil)
-	c, s := a.signIn(t, "alice", `{"email":"alice@example.com","name":{"first":"Alice"},"groups":["a","b"],"n":1.50,"bad":"x\r\nSet-Cookie: y"}`)
+	c, s := a.signIn(t, "alice", `{"email":"alice@example.com","name":{"first":"Alice"},"groups":["a","b"],"n":1.50}`)
 	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{
 		"X-User-Id": "{http.auth.user.id}", "X-Email": "{http.auth.user.email}", "X-First": "{http.auth.user.name.first}",
 		"X-Groups": "{http.auth.user.groups}", "X-N": "{http.auth.user.n}", "X-Session": "{session.id}",
-		"X-Logout-Url": "{session.logout_url}", "X-None": "{http.auth.user.none}", "X-Bad": "{http.auth.user.bad}",
+		"X-Logout-Url": "{session.logout_url}", "X-None": "{http.auth.user.none}", "X-Bad": "{bad}",
 	}})
 	var p passed
-	serve(t, gate, newRequest(t, http.MethodGet, "http://app.example/", sessionCookieLine(c)), p.next)
+	r := newRequest(t, http.MethodGet, "http://app.example/", sessionCookieLine(c))
+	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("bad", "x\r\nSet-Cookie: y")
+	serve(t, gate, r, p.next)
 	want := http.Header{
 		"X-User-Id": {"alice"}, "X-Email": {"alice@example.com"}, "X-First": {"Alice"}, "X-Groups": {`["a","b"]`}, "X-N": {"1.50"},
 		"X-Session": {s.ID}, "X-Logout-Url": {"http://app.example/self-service/logout?token=" + logoutToken(c)},

@@ -27,8 +27,8 @@ func (l *Logout) whoami(w http.ResponseWriter, r *http.Request) error {
 	}
 	if res.session == nil {
 		a.clearIfDead(w, r, res)
-		return a.failJSON(w, r, newError(http.StatusUnauthorized, "session_inactive",
-			"No valid session credentials found in the request.", msgUnauthorized))
+		return a.failJSON(w, r, res.inactive(newError(http.StatusUnauthorized, "session_inactive",
+			"No valid session credentials found in the request.", msgUnauthorized)))
 	}
 	w.Header().Set(identityHeader, url.PathEscape(res.session.Identity))
 	return writeJSON(w, http.StatusOK, sessionJSON(res.session, a.baseURL(r)))
@@ -47,8 +47,8 @@ func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*authResult, er
 	}
 	if res.session == nil {
 		a.clearIfDead(w, r, res)
-		return nil, a.failJSON(w, r, newError(http.StatusUnauthorized, "session_inactive",
-			"No valid session cookie found.", msgUnauthorized))
+		return nil, a.failJSON(w, r, res.inactive(newError(http.StatusUnauthorized, "session_inactive",
+			"No valid session cookie found.", msgUnauthorized)))
 	}
 	// A cookie is sent along by any page that makes the browser ask; a token
 	// is not. So a change by cookie has to come from a page of this host.
@@ -120,7 +120,7 @@ func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
 		return a.failJSON(w, r, err)
 	}
 	if all && res.credential.Source == SourceCookie {
-		a.clearSessionCookie(w, r)
+		a.clearIfOut(w, r)
 		l.cleanBrowser(w.Header(), r)
 	}
 	return writeJSON(w, http.StatusOK, map[string]int{"count": count})

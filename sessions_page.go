@@ -52,6 +52,9 @@ func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	if res.session == nil {
 		a.clearIfDead(w, r, res)
+		if res.missed {
+			return a.failPage(w, r, errTooManyCookies())
+		}
 		return a.unauthorized(w, r)
 	}
 	if change {
@@ -96,7 +99,7 @@ func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *authResu
 	if !out {
 		return redirect(w, r, l.SessionsPage)
 	}
-	a.clearSessionCookie(w, r)
+	a.clearIfOut(w, r)
 	l.cleanBrowser(w.Header(), r)
 	location, err := a.checkReturnURL(r, "")
 	if err != nil {

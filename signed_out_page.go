@@ -29,6 +29,9 @@ func (a *App) serveDone(w http.ResponseWriter, r *http.Request) error {
 	if res.session != nil {
 		return redirect(w, r, a.homeURL(r))
 	}
+	if res.missed {
+		return a.failPage(w, r, errTooManyCookies())
+	}
 	for _, c := range a.format.Locate(r, nil) {
 		switch found, err := a.lookup(r.Context(), c); {
 		case err != nil:

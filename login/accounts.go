@@ -15,8 +15,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
 // Limits on an accounts file and on what is typed into a sign-in form.
@@ -149,22 +150,19 @@ func parseAccount(line string) (Account, error) {
 	if compact.Len() > MaxTraits {
 		return Account{}, fmt.Errorf("the traits are over %d bytes", MaxTraits)
 	}
+	if err := person.CheckTraits(compact.Bytes()); err != nil {
+		return Account{}, fmt.Errorf("the traits: %w", err)
+	}
 	account.Traits = compact.Bytes()
 	return account, nil
 }
 
 func checkName(name string) error {
-	switch {
-	case name == "":
-		return errors.New("the name is empty")
-	case len(name) > MaxName:
+	if len(name) > MaxName {
 		return fmt.Errorf("the name is over %d bytes", MaxName)
-	case name != strings.TrimSpace(name):
-		return errors.New("the name ends with a space")
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return errors.New("the name holds a control character")
-	case strings.ContainsRune(name, unicode.ReplacementChar):
-		return errors.New("the name holds U+FFFD, which is what is left of a broken character")
+	}
+	if err := person.CheckIdentity(name); err != nil {
+		return fmt.Errorf("the name %w", err)
 	}
 	return nil
 }

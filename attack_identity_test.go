@@ -1,0 +1,162 @@
+// This file attacks who somebody is: identities and traits that an app may take
+// for another person's, by every way in which a session comes to be.
+
+package caddylogout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/login"
+)
+
+// lookalikes are ids that some reader takes for admin, or that do something to a
+// log or a terminal.
+var lookalikes = []string{
+	"", " admin", "admin ", "\tadmin", "admin\n", "admin\u0085", "\u0085admin", "admin\u00a0", "\u2003admin", "admin\u3000",
+	"\ufeffadmin", "admin\ufeff", "admin\u200b", "ad\u0085min", "ad\x00min", "ad\u009bmin", "ad\u2028min", "\u202enimda", "admin\x7f",
+}
+
+// oddTraits are traits whose role is not what it seems.
+var oddTraits = []string{
+	`{"role":" admin"}`, `{"role":"admin\n"}`, `{"role":"admin\u0085"}`, `{"role":"admin\u00a0"}`, `{"role":"ad\u202emin"}`, `{"role":"\ud800"}`,
+	`{"role":"user","role":"admin"}`, `{"role":"admin","role":"user"}`, `{"role":"user","r\u006fle":"admin"}`, `{"role":null,"role":"admin"}`,
+	`{"org":{"role":"user"},"org.role":"admin"}`, `{"org.role":"admin","org":{"role":"user"}}`,
+	`{"org":{"role":"user"},"org":{"role":"admin"}}`, `{"org":{"role":"admin"},"org":"user"}`,
+}
+
+func TestAttackIdentities(t *testing.T) {
+	a := newTestApp(t, nil)
+	tries, through := 0, 0
+	made := func(how string, err error) {
+		tries++
+		if err == nil {
+			through++
+			t.Errorf("%s made a session", how)
+		}
+	}
+	hash := "$2a$04$" + strings.Repeat("a", 53)
+	quote := func(s string) string {
+		text, err := json.Marshal(s)
+		noError(t, err)
+		return string(text)
+	}
+	sign := func(how, identity, traits string) {
+		_, _, err := a.issue(t.Context(), newSession{identity: identity, traits: json.RawMessage(traits), method: "password"})
+		made("issue: "+how, err)
+
+		var q issueRequest
+		text := fmt.Sprintf(`{"identity":%s,"traits":%s}`, quote(identity), traits)
+		noError(t, json.Unmarshal([]byte(text), &q))
+		_, err = q.session("token")
+		made("admin endpoint: "+how, err)
+
+		w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
+			newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("X-Signed-In", text)
+				w.WriteHeader(http.StatusOK)
+				return nil
+			})
+		if w.Code == http.StatusBadGateway && len(w.Header()["Set-Cookie"]) == 0 {
+			err = errInvalidSession
+		} else {
+			err = nil
+		}
+		made("app's header: "+how, err)
+	}
+	for _, identity := range lookalikes {
+		sign(fmt.Sprintf("%q", identity), identity, `{}`)
+		// Blanks before a name are those of the line.
+		if name := identity + ":"; !strings.HasPrefix(strings.TrimSpace(name), "admin:") && !strings.Contains(identity, "\n") {
+			_, err := login.ParseAccounts("accounts.txt", strings.NewReader("# one\n"+name+hash))
+			made(fmt.Sprintf("accounts file: %q", identity), err)
+			if err != nil && (!strings.HasPrefix(err.Error(), "accounts.txt:2: ") || strings.Contains(err.Error(), "admin")) {
+				t.Errorf("%q: %v", identity, err)
+			}
+		}
+	}
+	for _, traits := range oddTraits {
+		sign(traits, "alice", traits)
+		_, err := login.ParseAccounts("accounts.txt", strings.NewReader("# one\nalice:"+hash+":"+traits))
+		made("accounts file: "+traits, err)
+		if err != nil && (!strings.HasPrefix(err.Error(), "accounts.txt:2: ") || strings.Contains(err.Error(), "admin")) {
+			t.Errorf("%s: %v", traits, err)
+		}
+	}
+	attacked(t, "sign-in under an ambiguous identity or with ambiguous traits", tries, through)
+}
+
+// What a login service has written into Redis is nobody's session if its identity
+// may be taken for another's: an outage, so that no cookie is cleared. Ambiguous
+// traits are left out.
+func TestAttackIdentitiesInRedis(t *testing.T) {
+	server := redistest.Start(t)
+	a := newTestApp(t, nil)
+	store := openRedis(t, RedisStore{Address: server.Addr()}, a.time)
+	t.Cleanup(func() { _ = store.Close() })
+	a.reopen(func(o *opened) { o.Store = store })
+	put := func(identity, traits string) Credential {
+		c := Credential{value: newSessionToken()}
+		key := a.format.Key(c)
+		text := func(s string) string {
+			var out strings.Builder
+			encoder := json.NewEncoder(&out)
+			encoder.SetEscapeHTML(false)
+			noError(t, encoder.Encode(s))
+			return strings.TrimSpace(out.String())
+		}
+		at := a.time().UTC().Format(time.RFC3339)
+		value := fmt.Sprintf(`{"v":1,"id":%q,"identity":%s,"traits":%s,"issued_at":%q,"expires_at":%q}`,
+			key.ID(), text(identity), traits, at, a.time().Add(time.Hour).UTC().Format(time.RFC3339))
+		noError(t, store.Create(t.Context(), key, Entry{Identity: identity + "?", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}))
+		return c
+	}
+	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Role": "{http.auth.user.role}", "X-Org-Role": "{http.auth.user.org.role}", "X-Org": "{http.auth.user.org}", "X-Ok": "{http.auth.user.ok}"}})
+	tries, through := 0, 0
+	for _, identity := range lookalikes {
+		var p passed
+		w := serve(t, gate, newRequest(t, http.MethodGet, "/", sessionCookieLine(put(identity, `{}`)), "Accept: application/json"), p.next)
+		tries++
+		if p.header != nil || w.Code != http.StatusServiceUnavailable || len(w.Header()["Set-Cookie"]) > 0 {
+			through++
+			t.Errorf("%q: %d, the app got %v", identity, w.Code, p.header)
+		}
+	}
+	for _, traits := range oddTraits {
+		var p passed
+		c := put("alice", strings.TrimSuffix(traits, "}")+`,"ok":"yes"}`)
+		serve(t, gate, newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), p.next)
+		tries++
+		if p.header["X-Role"] != nil || p.header["X-Org-Role"] != nil || p.header["X-Org"] != nil {
+			through++
+			t.Errorf("%s: the app got %v", traits, p.header)
+		}
+		if p.header.Get("X-User-Id") != "alice" || p.header.Get("X-Ok") != "yes" {
+			t.Errorf("%s: the app got %v", traits, p.header)
+		}
+		r := newRequest(t, http.MethodGet, "/", sessionCookieLine(c))
+		user, ok, err := (&SessionProvider{app: a.App}).Authenticate(nil, r)
+		if !ok || err != nil || len(user.Metadata) != 1 || user.Metadata["ok"] != "yes" {
+			t.Errorf("%s: the provider says %v, %v", traits, user, err)
+		}
+	}
+	attacked(t, "ambiguous identity or traits in Redis", tries, through)
+
+	// Such a session can be ended: by the index it is in.
+	c := put("admin ", `{}`)
+	if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("before: %v", err)
+	}
+	if count, err := a.revokeKeys(t.Context(), "admin ?", func(key Key) bool { return key == a.format.Key(c) }); count != 1 || err != nil {
+		t.Errorf("revoked %d, %v", count, err)
+	}
+	if found, err := a.lookup(t.Context(), c); err != nil || found.revokedAt.IsZero() {
+		t.Errorf("after: %+v, %v", found, err)
+	}
+}

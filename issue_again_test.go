@@ -1,0 +1,114 @@
+// This file tests sign-ins whose sessions are ended while they are being made.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// takenStore says that the next keys are taken.
+type takenStore struct {
+	Store
+	left, tries int
+}
+
+func (s *takenStore) Create(ctx context.Context, key Key, e Entry) error {
+	s.tries++
+	if s.left--; s.left >= 0 {
+		return ErrExists
+	}
+	return s.Store.Create(ctx, key, e)
+}
+
+func TestIssueTriesAgain(t *testing.T) {
+	for taken, ok := range map[int]bool{0: true, 1: true, issueTries - 1: true, issueTries: false, 1000: false} {
+		a := newTestApp(t, nil)
+		store, err := a.openStore()
+		noError(t, err)
+		counter := &takenStore{Store: store, left: taken}
+		a.reopen(func(o *opened) { o.Store = counter })
+		w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
+			newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("X-Signed-In", `{"identity":"alice"}`)
+				w.WriteHeader(http.StatusOK)
+				return nil
+			})
+		if want := min(taken+1, issueTries); counter.tries != want {
+			t.Errorf("%d taken: %d tries, want %d", taken, counter.tries, want)
+		}
+		switch h := w.Header(); {
+		case ok && (w.Code != http.StatusOK || len(h["Set-Cookie"]) != 1):
+			t.Errorf("%d taken: %d %v", taken, w.Code, h)
+		case !ok && (w.Code != http.StatusServiceUnavailable || h.Get("Retry-After") == "" || h.Get("Ory-Error-Id") != "sessions_ended_meanwhile" || len(h["Set-Cookie"]) > 0):
+			t.Errorf("%d taken: %d %v", taken, w.Code, h)
+		}
+	}
+}
+
+// Many sign in while all sessions of the person are ended again and again, and more
+// than max_sessions at once. No sign-in fails but with the error that asks to try
+// again, and after the last end nobody is left.
+func TestSignInWhileAllAreEnded(t *testing.T) {
+	const people, each = 8, 60
+	server, bound := redistest.Start(t), 3
+	a := newTestApp(t, func(a *App) { a.MaxSessions = &bound })
+	a.App.clock = time.Now
+	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, time.Now)
+	t.Cleanup(func() { _ = store.Close() })
+	a.reopen(func(o *opened) { o.Store = store })
+	all := func(Key) bool { return true }
+	var made, again, failed atomic.Int64
+	var signIns, ends sync.WaitGroup
+	done := make(chan struct{})
+	ends.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := a.revokeKeys(t.Context(), "alice", all); err != nil {
+				failed.Add(1)
+				t.Error(err)
+			}
+		}
+	})
+	for range people {
+		signIns.Go(func() {
+			for range each {
+				_, s, err := a.issue(t.Context(), newSession{identity: "alice", method: "password"})
+				switch {
+				case err == nil && s != nil:
+					made.Add(1)
+				case errors.Is(err, ErrExists) && a.asAPIError(newRequest(t, http.MethodGet, "/"), err).Code == http.StatusServiceUnavailable:
+					again.Add(1)
+				default:
+					failed.Add(1)
+					t.Error(err)
+				}
+			}
+		})
+	}
+	signIns.Wait()
+	close(done)
+	ends.Wait()
+	if _, err := a.revokeKeys(t.Context(), "alice", all); err != nil {
+		t.Fatal(err)
+	}
+	noError(t, store.WalkKeys(t.Context(), func(keys []Key) error {
+		t.Errorf("%d sessions outlived their end", len(keys))
+		return nil
+	}))
+	t.Logf("%d sign-ins while all are ended: %d made, %d to try again, %d failed", people*each, made.Load(), again.Load(), failed.Load())
+	if made.Load() == 0 {
+		t.Error("nobody could sign in")
+	}
+}

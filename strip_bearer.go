@@ -1,0 +1,87 @@
+// This file keeps the app from getting the credential of a session as a bearer
+// token: whoever holds it can act as the person.
+
+package caddylogout
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// cutBearer deletes each Authorization line that may hold the credential of a
+// session: also of another one than that of the request, and one without our
+// prefix, which a login service may have made. All other lines are the app's own
+// business. What cannot be looked up is not handed on: the error says that the
+// store could not be asked. To drop the line instead would have the app refuse,
+// and perhaps sign out, somebody who is signed in.
+func (g *SessionAuth) cutBearer(r *http.Request, res *authResult) error {
+	lines := r.Header["Authorization"]
+	if len(lines) == 0 {
+		return nil
+	}
+	kept := make([]string, 0, len(lines)) // others may hold the old one
+	check := bearerCheck{app: g.app, res: res}
+	for _, line := range lines {
+		ours, err := check.line(r.Context(), line)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			kept = append(kept, line)
+		}
+	}
+	setLines(r.Header, "Authorization", kept)
+	return nil
+}
+
+// bearerCheck looks at the bearer tokens of one request.
+type bearerCheck struct {
+	app   *App
+	res   *authResult
+	asked int
+}
+
+// line reports whether a line of Authorization must not go to the app. A proxy may
+// have joined several lines with commas (RFC 9110, section 5.3), so each part of
+// it is looked at. A part of the Bearer scheme that is not one token is deleted
+// (RFC 6750, section 2.1): nobody can say what the app would make of it.
+func (c *bearerCheck) line(ctx context.Context, line string) (ours bool, err error) {
+	for part := range strings.SplitSeq(line, ",") {
+		words := strings.Fields(part)
+		if len(words) == 0 || !strings.EqualFold(words[0], "bearer") {
+			continue
+		}
+		if len(words) != 2 {
+			return true, nil
+		}
+		if ours, err := c.token(ctx, words[1]); ours || err != nil {
+			return ours, err
+		}
+	}
+	return false, nil
+}
+
+// token reports whether a bearer token is, or may be, the credential of a session:
+// a live one, or one that was revoked, or whose logout is pending and which other
+// servers still take. Few are looked up: a request has one such line, and of one
+// that has many the last are deleted unseen.
+func (c *bearerCheck) token(ctx context.Context, token string) (bool, error) {
+	switch {
+	case strings.HasPrefix(token, sessionTokenPrefix), c.res.session != nil && token == c.res.credential.value:
+		return true, nil
+	case len(token) > maxCredentialLength, slices.Contains(c.res.strangers, token):
+		return false, nil // no credential, or looked up already
+	case c.asked == maxCredentials:
+		return true, nil
+	}
+	c.asked++
+	found, err := c.app.peek(ctx, c.app.format.Key(Credential{value: token, Source: SourceBearer}))
+	return found.ofSession(), err
+}
+
+// ofSession reports whether the key is, or was, that of a session.
+func (f *lookupResult) ofSession() bool {
+	return f.session != nil || f.pending || !f.revokedAt.IsZero()
+}
