@@ -70,7 +70,19 @@ func (u *unfinished) abortOne(st *stream) {
 	}
 	// On a connection of many requests, HTTP/2 resets the one stream whose write
 	// deadline has passed. HTTP/3 does not: there it ends what the app writes.
-	_ = http.NewResponseController(st.writer).SetWriteDeadline(time.Unix(1, 0))
+	// It is set on the server's own writer: those around it are Caddy's, and keep
+	// what they set for the goroutine that serves the request alone.
+	w := st.writer
+	for {
+		around, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = around.Unwrap()
+	}
+	if w, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = w.SetWriteDeadline(time.Unix(1, 0))
+	}
 }
 
 // keepConnection has a server keep the connection of each request at hand.
