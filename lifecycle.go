@@ -19,6 +19,11 @@ import (
 // first time: a double click, a second tab, another node.
 const replayWindow = 10 * time.Minute
 
+// justRevoked reports whether what was found was revoked within replayWindow.
+func (a *App) justRevoked(found lookupResult) bool {
+	return !found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow
+}
+
 // maxIdentityLength bounds the id of a person in bytes.
 const maxIdentityLength = 256
 
