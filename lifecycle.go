@@ -38,6 +38,11 @@ type newSession struct {
 	lifespan time.Duration // 0: the app's
 	device   Device
 	ending   []Key // what the caller ends in its favour
+
+	// after is what issue itself sets when it tries again: the session is to be
+	// newer, whatever the clock says.
+	after time.Time
+	tries int
 }
 
 // errInvalidSession says that a session cannot be made of what was asked for.
@@ -79,7 +84,7 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 		Identity:        n.identity,
 		Traits:          n.traits,
 		Method:          n.method,
-		IssuedAt:        now,
+		IssuedAt:        later(now, n.after),
 		AuthenticatedAt: now,
 		ExpiresAt:       now.Add(n.lifespan),
 		Device:          n.device,
@@ -98,7 +103,10 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 	}
 	a.cache.Changed(key)
 	if bound != nil && bound.Exceeded {
-		a.keepWithin(ctx, s.Identity, n.ending)
+		if after, behind := a.keepWithin(ctx, s, n.ending); behind && n.tries < maxIssueTries {
+			n.after, n.tries = after, n.tries+1
+			return a.issue(ctx, n)
+		}
 	}
 	return c, s, nil
 }
@@ -115,7 +123,8 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	defer cancel()
 	now := a.now()
 	a.streams.spare(ctx, s.Key)
-	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+	until := later(s.ExpiresAt, now.Add(replayWindow)).Add(clockTolerance)
+	ended, err := a.format.Revoke(ctx, store, s, now, until)
 	a.forget(s.Key, now, err)
 	return ended, err
 }
@@ -211,7 +220,10 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 			break
 		}
 		now := a.now()
-		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
+		for i := range keys {
+			keys[i].ExpiresAt = keys[i].ExpiresAt.Add(clockTolerance)
+		}
+		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow+clockTolerance))
 		for _, key := range keys {
 			a.forget(key.Key, now, err)
 			done[key.Key] = true
