@@ -104,7 +104,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 // has answered with, if it was asked.
 func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credentials []Credential, app http.Header) error {
 	if err := l.endAll(r, credentials, byApp); err != nil {
-		return l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: byApp}, err)
+		return l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: byApp}, err, true)
 	}
 	for _, name := range []string{"Set-Cookie", "Clear-Site-Data"} {
 		w.Header()[name] = append(w.Header()[name], app[name]...)
@@ -173,7 +173,7 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger strin
 			failure = errors.Join(failure, err)
 		case found.session != nil:
 			a.audit(r, auditEntry{event: eventRevoked, trigger: trigger, outcome: outcomeRevoked}.ofSession(found.session))
-		case !found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow:
+		case a.justRevoked(found):
 			a.audit(r, auditEntry{event: eventLogoutRepeated, trigger: trigger, outcome: outcomeRepeated, session: a.format.Key(c).Short()})
 		}
 	}
@@ -214,7 +214,7 @@ func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentia
 	h := w.Header()
 	if err := l.endAll(r, credentials, trigger); err != nil {
 		clear(h)
-		if err := l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: trigger}, err); err != nil {
+		if err := l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: trigger}, err, true); err != nil {
 			l.app.logger.Error("answering for a failed logout failed", zap.Error(err))
 		}
 		return true

@@ -219,15 +219,38 @@ func TestIssueRefuses(t *testing.T) {
 func TestLogoutToken(t *testing.T) {
 	one, other := Credential{value: newSessionToken()}, Credential{value: newSessionToken()}
 	token := logoutToken(one)
-	if len(token) != len(logoutTokenPrefix)+32 || !strings.HasPrefix(token, logoutTokenPrefix) {
+	if len(token) != len(logoutTokenPrefix)+32+52 || !strings.HasPrefix(token, logoutTokenPrefix) {
 		t.Errorf("token %q", token)
 	}
 	if !logoutTokenMatches(one, token) || logoutTokenMatches(other, token) || logoutTokenMatches(one, token+"x") || logoutTokenMatches(one, "") {
 		t.Error("the token fits another credential, or not its own")
 	}
 	// Other nodes, and later versions, must compute the same.
-	if got := logoutToken(Credential{value: "ory_st_example"}); got != "ory_lo_eytrposyabetmo5jrmcep4oasogkumth" {
+	example, former := Credential{value: "ory_st_example"}, "ory_lo_eytrposyabetmo5jrmcep4oasogkumth"
+	if got := logoutToken(example); got != former+"b3frhaqmtwoy7p5hggte2pvvnts7kchmfh66slr7344esfjw24la" {
 		t.Errorf("token %q", got)
+	}
+	// What former versions computed is still in pages, and on nodes that are not
+	// upgraded yet.
+	if !logoutTokenMatches(example, former) || logoutTokenMatches(one, former) {
+		t.Error("a token of the former version does not fit, or fits another credential")
+	}
+	if key, ok := keyOfLogoutToken(token); !ok || key != KeyOf(one.value) {
+		t.Error("the token does not name its session")
+	}
+	mixed := token[:len(former)] + logoutToken(other)[len(former):]
+	for name, c := range map[string]Credential{"the HMAC's": one, "the key's": other} {
+		if logoutTokenMatches(c, mixed) {
+			t.Errorf("a token of two sessions fits %s credential", name)
+		}
+	}
+	for _, broken := range []string{"", former, former + "x", token + "x", token[:len(token)-1], token[:len(token)-1] + "b", token[:len(token)-1] + "!"} {
+		if _, ok := keyOfLogoutToken(broken); ok {
+			t.Errorf("%q names a session", broken)
+		}
+		if logoutTokenMatches(one, broken) {
+			t.Errorf("%q fits", broken)
+		}
 	}
 }
 

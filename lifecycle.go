@@ -21,6 +21,11 @@ import (
 // first time: a double click, a second tab, another node.
 const replayWindow = 10 * time.Minute
 
+// justRevoked reports whether what was found was revoked within replayWindow.
+func (a *App) justRevoked(found lookupResult) bool {
+	return !found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow
+}
+
 // maxIdentityLength bounds the id of a person in bytes.
 const maxIdentityLength = 256
 
@@ -35,6 +40,10 @@ type newSession struct {
 	lifespan time.Duration // 0: the app's
 	device   Device
 	ending   []Key // what the caller ends in its favour
+
+	// after is what issue itself sets when it tries again: the session is to be
+	// newer, whatever the clock says.
+	after time.Time
 }
 
 // errInvalidSession says that a session cannot be made of what was asked for.
@@ -76,14 +85,14 @@ func (a *App) issue(ctx context.Context, n newSession) (c Credential, s *Session
 		n.lifespan = time.Duration(a.Lifespan)
 	}
 	for range issueTries {
-		if c, s, err = a.issueOnce(ctx, n); !errors.Is(err, ErrExists) {
+		if c, s, err = a.issueOnce(ctx, &n); !errors.Is(err, ErrExists) {
 			break
 		}
 	}
 	return c, s, err
 }
 
-func (a *App) issueOnce(ctx context.Context, n newSession) (Credential, *Session, error) {
+func (a *App) issueOnce(ctx context.Context, n *newSession) (Credential, *Session, error) {
 	c := Credential{value: newSessionToken()}
 	key := a.format.Key(c)
 	now := a.now().UTC().Truncate(time.Millisecond)
@@ -93,7 +102,7 @@ func (a *App) issueOnce(ctx context.Context, n newSession) (Credential, *Session
 		Identity:        n.identity,
 		Traits:          n.traits,
 		Method:          n.method,
-		IssuedAt:        now,
+		IssuedAt:        later(now, n.after),
 		AuthenticatedAt: now,
 		ExpiresAt:       now.Add(n.lifespan),
 		Device:          n.device,
@@ -112,7 +121,10 @@ func (a *App) issueOnce(ctx context.Context, n newSession) (Credential, *Session
 	}
 	store.cache.Changed(key)
 	if bound != nil && bound.Exceeded {
-		a.keepWithin(ctx, s.Identity, n.ending)
+		if after, out := a.keepWithin(ctx, s, n.ending); out {
+			n.after = after
+			return Credential{}, nil, fmt.Errorf("%w: among the oldest of its person", ErrExists)
+		}
 	}
 	return c, s, nil
 }
@@ -129,7 +141,8 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	defer cancel()
 	now := a.now()
 	store.streams.spare(ctx, s.Key)
-	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
+	until := later(s.ExpiresAt, now.Add(replayWindow)).Add(clockTolerance)
+	ended, err := a.format.Revoke(ctx, store, s, now, until)
 	store.forget(s.Key, now, err)
 	return ended, err
 }
@@ -225,7 +238,10 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 			break
 		}
 		now := a.now()
-		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
+		for i := range keys {
+			keys[i].ExpiresAt = keys[i].ExpiresAt.Add(clockTolerance)
+		}
+		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow+clockTolerance))
 		for _, key := range keys {
 			store.forget(key.Key, now, err)
 			done[key.Key] = true

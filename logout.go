@@ -222,11 +222,9 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 		return refuse(newError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", msgBadRequest))
 	}
 	verified, err := l.verify(r, token, trigger)
-	if verified.credential.value != "" {
-		refused.session = a.format.Key(verified.credential).Short()
-	}
+	refused.session = verified.handle
 	if err != nil {
-		return l.failLogout(w, r, refused, err)
+		return l.failLogout(w, r, refused, err, verified.proven())
 	}
 	if verified.failure != nil {
 		if verified.clear {
@@ -245,7 +243,7 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 	done.event, done.outcome = eventLogoutRepeated, outcomeRepeated
 	if verified.session != nil {
 		if _, err := a.revoke(r.Context(), verified.session); err != nil {
-			return l.failLogout(w, r, refused, a.postpone(r, verified.credential, trigger, err))
+			return l.failLogout(w, r, refused, a.postpone(r, verified.credential, trigger, err), true)
 		}
 		done.event, done.outcome = eventRevoked, outcomeRevoked
 	}
@@ -253,17 +251,23 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 	if verified.clear {
 		a.clearSessionCookie(w, r)
 	}
-	l.cleanBrowser(w.Header(), r)
+	if verified.proven() {
+		l.cleanBrowser(w.Header(), r)
+	}
 	if wantsJSON(r) {
 		return writeNoContent(w)
 	}
 	return redirect(w, r, location)
 }
 
-// failLogout answers a logout that was not done: pending, or an error.
-func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused auditEntry, err error) error {
+// failLogout answers a logout that was not done: pending, or an error. proven
+// says that the client has shown the credential of what is pending: nobody else
+// may have the app's cookies deleted.
+func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused auditEntry, err error, proven bool) error {
 	if errors.Is(err, errLogoutPending) {
-		l.stripCookies(w.Header(), r)
+		if proven {
+			l.stripCookies(w.Header(), r)
+		}
 		return l.app.answerPending(w, r, wantsJSON(r))
 	}
 	l.app.audit(r, refused.failed(err))
@@ -292,28 +296,41 @@ func submitted(w http.ResponseWriter, r *http.Request) (token, returnTo string, 
 type verifiedLogout struct {
 	// session is to be revoked; nil if that was done within the replay window.
 	session *Session
-	// credential is the one that the token belongs to.
+	// credential is the one that the token belongs to, zero if it did not come
+	// along: then the token alone names a session that has ended.
 	credential Credential
+	// handle is how logs name the session of the token, if it is known.
+	handle string
 	// clear says that after this no session cookie of the request is live.
 	clear bool
 	// failure is the refusal, if the token does not fit.
 	failure *apiError
 }
 
+// proven says that the client has shown the credential of the token. A browser
+// whose cookie another tab has had cleared has not, nor has one that followed a
+// link with a key that somebody else knows to be revoked: its cookies of the app
+// were deleted by the first answer, or are not ours to delete.
+func (v *verifiedLogout) proven() bool { return v.credential.value != "" }
+
 // verify finds the session that the token belongs to among the credentials of
 // the request. That session, and no other that came along, is the one to end.
 func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
 	var buf [maxCredentials]Credential
 	credentials := l.app.format.Locate(r, buf[:0])
-	matched := -1
+	matched, mixed := -1, false
 	for i, c := range credentials {
-		if matched < 0 && logoutTokenMatches(c, token) {
+		switch fit := fitLogoutToken(c, token); {
+		case fit == fits && matched < 0:
 			matched = i
+		case fit == fitsMixed:
+			mixed = true
 		}
 	}
 	var out verifiedLogout
 	if matched >= 0 {
 		out.credential = credentials[matched]
+		out.handle = l.app.format.Key(out.credential).Short()
 	}
 	anyLive, liveCookie, replay := false, false, false
 	for _, c := range credentials {
@@ -329,7 +346,7 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 		same := matched >= 0 && c.value == credentials[matched].value
 		if same {
 			out.session = found.session
-			replay = !found.revokedAt.IsZero() && l.app.now().Sub(found.revokedAt) < replayWindow
+			replay = l.app.justRevoked(found)
 		}
 		if found.session != nil {
 			anyLive = true
@@ -346,10 +363,36 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 			"Unable to log out because the logout token in the URL query does not match the session cookie.", msgForbidden)
 	case missed:
 		out.failure = errTooManyCookies()
-	default:
+	case matched >= 0 || mixed:
 		out.failure = errSessionInactive()
+	default:
+		return out, l.verifyWithoutCredential(r, token, &out)
 	}
 	return out, nil
+}
+
+// verifyWithoutCredential finds out whether the session that a token names was
+// revoked a moment ago, when no credential of the request is live and none is the
+// token's: the same link in a second tab, whose cookie the first tab's answer has
+// cleared. One look-up says so, which keeps no idle session alive, and a session
+// that lives is never called ended.
+func (l *Logout) verifyWithoutCredential(r *http.Request, token string, out *verifiedLogout) error {
+	out.failure = errSessionInactive()
+	key, ok := keyOfLogoutToken(token)
+	if !ok {
+		return nil
+	}
+	found, err := l.app.peek(r.Context(), key)
+	switch {
+	case err != nil:
+		return err
+	case found.pending:
+		out.handle = key.Short()
+		return errLogoutPending
+	case l.app.justRevoked(found):
+		out.handle, out.failure = key.Short(), nil
+	}
+	return nil
 }
 
 // Interface guards.

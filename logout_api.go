@@ -46,7 +46,7 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 			a.audit(r, auditEntry{event: eventRevoked, trigger: byAPI, outcome: outcomeRevoked}.ofSession(found.session))
 			return writeNoContent(w)
 		}
-		done = done || (!found.revokedAt.IsZero() && a.now().Sub(found.revokedAt) < replayWindow)
+		done = done || a.justRevoked(found)
 	}
 	switch {
 	case pending:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -60,65 +61,94 @@ func (a *App) unmarshalMaxSessions(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// keepWithin ends the oldest sessions of a person who has more than there may
-// be. Those that the caller is about to end do not count. A failure is told and
-// no more: the sign-in is good, and the next one tries again.
-func (a *App) keepWithin(ctx context.Context, identity string, ending []Key) {
-	e := auditEntry{event: eventManyRevoked, trigger: byBound, outcome: outcomeRevoked, identity: identity}
-	var err error
-	if e.count, err = a.endOldest(ctx, identity, ending, func(key Key) { e = e.and(key) }); err != nil {
+// keepWithin ends the oldest sessions of the person who has just got the session
+// made, if there are more than there may be. Those that the caller is about to end
+// do not count. A failure is told and no more: the sign-in is good, and the next
+// one tries again.
+//
+// The session made may itself be among the oldest by the order that every server
+// goes by: many others were made meanwhile, or the clock of this server is behind.
+// It ends like any other: to except it here would have two such sign-ins end each
+// other. Then out is true, and the caller makes another session that was issued no
+// earlier than after.
+func (a *App) keepWithin(ctx context.Context, made *Session, ending []Key) (after time.Time, out bool) {
+	e := auditEntry{event: eventManyRevoked, trigger: byBound, outcome: outcomeRevoked, identity: made.Identity}
+	surplus, err := a.oldest(ctx, made.Identity, ending)
+	if err == nil && len(surplus.keys) > 0 {
+		e.count, err = a.revokeKeys(ctx, made.Identity, func(key Key) bool { return surplus.keys[key] })
+		out = surplus.keys[made.Key] && err == nil
+		for key := range surplus.keys {
+			if key != made.Key || !out {
+				e = e.and(key)
+			}
+		}
+		if out {
+			e.count = max(e.count-1, 0) // nobody has got it
+		}
+	}
+	if err != nil {
 		e = e.failed(err)
 	}
 	if e.count > 0 || err != nil {
 		a.audit(nil, e)
 	}
+	return surplus.newest.Add(time.Millisecond), out
 }
 
-// endOldest ends what is not among the newest sessions of a person. Several
-// sign-ins may do so at once, on several servers: all go by the same order, so
+// surplus is what a person has too many.
+type surplus struct {
+	keys   map[Key]bool
+	newest time.Time // when the newest session of all was issued
+}
+
+// oldest returns what is not among the newest sessions of a person. Several
+// sign-ins may ask at once, on several servers: all go by the same order, so
 // none ends what is among the newest of all, and fewer than the bound are never
 // left. The last one to come to life finds all the others alive, so more are not
 // left either. That is why the store itself is asked, and not the near cache,
 // which may hear of another sign-in a moment later.
-func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell func(Key)) (int, error) {
+func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplus, error) {
 	store, err := a.openStore()
 	if err != nil {
-		return 0, err
+		return surplus{}, err
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	keys, err := store.Keys(ctx, identity)
 	if err != nil {
-		return 0, err
+		return surplus{}, err
 	}
 	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return slices.Contains(ending, key.Key) })
 	found, err := a.readAll(ctx, store, keys)
 	if err != nil {
-		return 0, err
+		return surplus{}, err
 	}
 	// What is listed and not there is gone, or is being made: then whoever makes
 	// it will count.
 	found = slices.DeleteFunc(found, func(known *cached) bool { return known.session == nil })
 	if len(found) <= *a.MaxSessions {
-		return 0, nil
+		return surplus{}, nil
 	}
 	now := a.now()
+	// Nobody uses those that were idle for too long, and no clock that is right
+	// has issued those of the future: they go first.
+	first := func(x *cached) bool {
+		return a.idle(x, now) || x.session.IssuedAt.After(now.Add(clockTolerance))
+	}
 	slices.SortFunc(found, func(x, y *cached) int {
-		// Nobody uses those that were idle for too long: they go first.
-		if idle := a.idle(x, now); idle != a.idle(y, now) {
-			if idle {
+		if early := first(x); early != first(y) {
+			if early {
 				return 1
 			}
 			return -1
 		}
 		return cmp.Or(y.session.IssuedAt.Compare(x.session.IssuedAt), cmp.Compare(x.session.ID, y.session.ID))
 	})
-	oldest := make(map[Key]bool)
+	out := surplus{keys: make(map[Key]bool), newest: found[0].session.IssuedAt}
 	for _, known := range found[*a.MaxSessions:] {
-		oldest[known.session.Key] = true
-		tell(known.session.Key)
+		out.keys[known.session.Key] = true
 	}
-	return a.revokeKeys(ctx, identity, func(key Key) bool { return oldest[key] })
+	return out, nil
 }
 
 // readAll asks the store about many keys, many at a time.

@@ -197,7 +197,7 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 		// would try again.
 		for tried := 0; tried < failed.Len(); {
 			tried = failed.Len()
-			apps[0].keepWithin(t.Context(), "alice", nil)
+			apps[0].keepWithin(t.Context(), &Session{Identity: "alice"}, nil)
 		}
 		slices.SortFunc(all, func(x, y *Session) int {
 			if c := y.IssuedAt.Compare(x.IssuedAt); c != 0 {

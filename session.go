@@ -133,7 +133,8 @@ type Entry struct {
 type Bound struct {
 	// Max is the number, more than 0.
 	Max int
-	// Exceeded says that the index listed more when the session was there.
+	// Exceeded says that the index listed more when the session was there,
+	// perhaps with some that expired within clockTolerance.
 	Exceeded bool
 }
 
@@ -181,8 +182,9 @@ type Store interface {
 	// after until. It never makes a session, nor revives one.
 	Touch(ctx context.Context, key Key, at, until time.Time) error
 
-	// Keys lists the keys in the index of identity that have not expired, in no
-	// order. A key that is listed may be gone.
+	// Keys lists the keys in the index of identity, in no order, but those that
+	// have expired by the clock of every server, see clockTolerance. A key that
+	// is listed may be gone.
 	Keys(ctx context.Context, identity string) ([]IndexedKey, error)
 
 	// WalkIdentities calls found with the identities that have an index, some at

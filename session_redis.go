@@ -100,18 +100,26 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 }
 
 // index writes the entry of key into the index of its identity, and clears out
-// those that have expired. The index itself lasts as long as its last entry.
+// those that have expired by any server's clock: an entry that a fast clock took
+// out of it would be missed by "log out everywhere". The index itself lasts as
+// long as its last entry.
 func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
 	name := s.indexKey(e.Identity)
 	end := e.ExpiresAt.Add(time.Second - 1).Truncate(time.Second) // never before the session
 	pipe := s.client.Pipeline()
-	pipe.ZRemRangeByScore(ctx, name, "-inf", strconv.FormatInt(s.now().Unix(), 10))
+	pipe.ZRemRangeByScore(ctx, name, "-inf", s.expired())
 	pipe.ZAddGT(ctx, name, redis.Z{Score: float64(end.Unix()), Member: key.String()})
 	// NX for an index that is new, GT for one that has an end: GT alone takes
 	// none for the latest end of all.
 	pipe.Do(ctx, "expireat", name, end.Unix(), "nx")
 	pipe.Do(ctx, "expireat", name, end.Unix(), "gt")
 	return execPipeline(ctx, "create", pipe)
+}
+
+// expired is the score up to which entries of an index have expired by the clock
+// of every server.
+func (s *redisStore) expired() string {
+	return strconv.FormatInt(s.now().Add(-clockTolerance).Unix(), 10)
 }
 
 // Touch notes a use of key.
@@ -124,7 +132,7 @@ func (s *redisStore) Touch(ctx context.Context, key Key, at, until time.Time) er
 func (s *redisStore) Keys(ctx context.Context, identity string) ([]IndexedKey, error) {
 	members, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 		Key:     s.indexKey(identity),
-		Start:   "(" + strconv.FormatInt(s.now().Unix(), 10),
+		Start:   "(" + s.expired(),
 		Stop:    "+inf",
 		ByScore: true,
 	}).Result()

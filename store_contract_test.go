@@ -138,7 +138,7 @@ func (c contract) keys(t *testing.T, identity string) []Key {
 	keys := make([]Key, 0, len(listed))
 	for _, entry := range listed {
 		keys = append(keys, entry.Key)
-		if !entry.ExpiresAt.After(c.Now()) {
+		if !entry.ExpiresAt.After(c.Now().Add(-clockTolerance)) {
 			t.Errorf("the index lists a key that ended %v", entry.ExpiresAt)
 		}
 	}

@@ -97,7 +97,8 @@ var flows = map[string]flow{
 func logoutToken(credential string) string {
 	mac := hmac.New(sha256.New, []byte(credential))
 	mac.Write([]byte("caddy-logout logout token v1"))
-	return "ory_lo_" + lowerBase32.EncodeToString(mac.Sum(nil)[:20])
+	key := sha256.Sum256([]byte(credential))
+	return "ory_lo_" + lowerBase32.EncodeToString(mac.Sum(nil)[:20]) + lowerBase32.EncodeToString(key[:])
 }
 
 // connection is one connection to the server under load.

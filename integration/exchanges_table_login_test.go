@@ -87,8 +87,14 @@ var exchangesLogin = []exchange{
 		n: 27, name: "submit again, JSON", path: "{logout:a}", accept: acceptJSON, cookie: "{c:a}",
 		was: noSession, now: noContent.clears(), why: whyReplay,
 	},
-	{n: 28, name: "submit again, no cookie, HTML", path: "{logout:a}", accept: acceptBrowser, was: errorPage.csrf()},
-	{n: 29, name: "submit again, no cookie, JSON", path: "{logout:a}", accept: acceptJSON, was: noSession.csrf()},
+	{
+		n: 28, name: "submit again, no cookie, HTML", path: "{logout:a}", accept: acceptBrowser,
+		was: errorPage.csrf(), now: seeOther("{app}/login"), why: whyReplay,
+	},
+	{
+		n: 29, name: "submit again, no cookie, JSON", path: "{logout:a}", accept: acceptJSON,
+		was: noSession.csrf(), now: noContent, why: whyReplay,
+	},
 	{
 		n: 30, name: "whoami after logout", path: toWhoami, accept: acceptJSON, cookie: "{c:a}",
 		was: noCredentials, now: noCredentials.clears(), why: whyClear,

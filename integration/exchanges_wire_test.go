@@ -160,7 +160,7 @@ func (w wire) fields() map[string]string {
 var (
 	uuids       = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	credentials = regexp.MustCompile(`ory_st_[0-9A-Za-z]{32}`)
-	loTokens    = regexp.MustCompile(`ory_lo_[0-9A-Za-z]{32}`)
+	loTokens    = regexp.MustCompile(`ory_lo_[0-9A-Za-z]{84}`)
 	dates       = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"`)
 )
 

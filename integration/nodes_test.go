@@ -50,6 +50,39 @@ func TestTwoNodes(t *testing.T) {
 	}
 }
 
+// TestSecondTabOnTwoNodes follows one logout URL in two tabs of a browser: the
+// second one has no cookie any more.
+func TestSecondTabOnTwoNodes(t *testing.T) {
+	store := redisStore(redistest.Start(t))
+	one, two := startWith(t, store), startWith(t, store)
+	browser := signInBrowser(t, one)
+	logout := createLogout(t, one, browser, "")
+	path := strings.TrimPrefix(logout.URL, one.URL(""))
+	for _, node := range []*caddyServer{one, two} {
+		if a := call(t, "GET", node.URL(path), "", acceptJSON); a.status != 401 {
+			t.Errorf("a session that lives, without its cookie: %d", a.status)
+		}
+	}
+	first := call(t, "GET", two.URL(path), "", acceptBrowser, "Cookie: "+browser)
+	if first.status != 303 || first.header.Get("Set-Cookie") == "" {
+		t.Fatalf("first tab: %d %q", first.status, first.header)
+	}
+	for i, node := range []*caddyServer{two, one, two, one} {
+		// The node that did not do it hears of it a moment later.
+		var second answer
+		eventually(t, "the second tab is answered as the first", func() bool {
+			second = call(t, "GET", node.URL(path), "", acceptBrowser)
+			return second.status == 303 && second.header.Get("Location") == first.header.Get("Location")
+		})
+		if second.header.Get("Set-Cookie") != "" {
+			t.Errorf("second tab, time %d: %q", i, second.header)
+		}
+		if a := call(t, "GET", node.URL(path), "", acceptJSON); a.status != 204 {
+			t.Errorf("second tab, a script, time %d: %d", i, a.status)
+		}
+	}
+}
+
 // TestWriteBack writes a session back into Redis after its end, as a program does
 // that had it in hand: after a mere deletion it lives again, after a logout not.
 func TestWriteBack(t *testing.T) {
