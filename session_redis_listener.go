@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,14 +86,15 @@ func (l *redisListener) listen(ctx context.Context) error {
 	// A subscription to nothing: a connection that reads all the time.
 	connection := client.Subscribe(ctx)
 	defer connection.Close()
-	if err := ping(ctx, connection); err != nil {
+	pings := newPings(time.Now)
+	if err := pings.send(ctx, connection); err != nil {
 		return err
 	}
 
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer cancel()
-	helpers.Go(func() { keepPinging(ctx, connection) })
+	helpers.Go(func() { pings.keep(ctx, connection) })
 	if l.options.Addr == sentinelAddr {
 		helpers.Go(func() {
 			l.compareMaster(ctx, &remote)
@@ -110,11 +110,11 @@ func (l *redisListener) listen(ctx context.Context) error {
 			return err
 		}
 		if pong, ok := message.(*redis.Pong); ok {
-			sent, err := strconv.ParseInt(pong.Payload, 10, 64)
+			sent, err := pings.answered(pong.Payload)
 			if err != nil {
-				return fmt.Errorf("answer to PING: %w", err)
+				return err
 			}
-			l.watch.proven(l, watchStart.Add(time.Duration(sent)+watchProof))
+			l.watch.proven(l, sent.Add(watchProof))
 		}
 	}
 }
@@ -160,26 +160,6 @@ func refusal(err error) error {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return err
-}
-
-// watchStart is what the times in PINGs count from: its clock is monotonic.
-var watchStart = time.Now()
-
-func ping(ctx context.Context, connection *redis.PubSub) error {
-	return connection.Ping(ctx, strconv.FormatInt(int64(time.Since(watchStart)), 10))
-}
-
-func keepPinging(ctx context.Context, connection *redis.PubSub) {
-	tick := time.NewTicker(watchPing)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			_ = ping(ctx, connection) // if it fails, no answer comes
-		}
-	}
 }
 
 // sentinelAddr is what the library calls the address of a master that Sentinel
