@@ -219,7 +219,7 @@ func redisError(operation string, err error) error {
 
 func redisCause(err error) error {
 	for _, safe := range []error{
-		errNotAsked, errNotMaster, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+		errNotAsked, errNotMaster, errOtherNode, errClusterMoves, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 	} {
 		if errors.Is(err, safe) {
 			return safe

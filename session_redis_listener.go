@@ -45,6 +45,9 @@ var errRefused = errors.New("the server does not report changes")
 type redisListener struct {
 	watch   *redisWatch
 	options redis.Options
+	// node is the id of the node of a Cluster that is meant; empty elsewhere.
+	// Another server may have its address by now.
+	node string
 	// until is when the proof ends; zero if there is none. The watch's lock
 	// guards it.
 	until time.Time
@@ -141,6 +144,9 @@ func (l *redisListener) connectOnce(remote *atomic.Value) *redis.Options {
 				return err
 			}
 		}
+		if err := l.wantNode(ctx, conn); err != nil {
+			return err
+		}
 		return refusal(conn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{
 			Bcast:    true,
 			Prefixes: []string{l.watch.session, l.watch.revoked},
@@ -150,6 +156,29 @@ func (l *redisListener) connectOnce(remote *atomic.Value) *redis.Options {
 	// The store's own would be given reports to as well.
 	options.PushNotificationProcessor = redis.NewPushNotificationProcessor()
 	return &options
+}
+
+// errOtherNode says that another server has the address of the node that is meant.
+var errOtherNode = errors.New("another server has the address of this node")
+
+// wantNode refuses the connection to another node of a Cluster than the one that
+// is meant: what that one does not report is no proof of anything.
+func (l *redisListener) wantNode(ctx context.Context, conn *redis.Conn) error {
+	if l.node == "" {
+		return nil
+	}
+	nodes, err := conn.ClusterNodes(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("cluster nodes: %w", err)
+	}
+	view, err := parseClusterView(nodes)
+	if err != nil {
+		return err
+	}
+	if view.id != l.node {
+		return errOtherNode
+	}
+	return nil
 }
 
 // refusal makes errRefused of an answer that will be the same next time: the
