@@ -86,9 +86,10 @@ type App struct {
 	NearCache NearCache `json:"near_cache,omitzero"`
 
 	storeModule StoreModule
-	cache       *nearCache // nil: none; set with the store
-	streams     *streams   // set with the store
-	reports     *reports   // set with the store
+	cache       *nearCache   // nil: none; set with the store
+	streams     *streams     // set with the store
+	reports     *reports     // set with the store
+	health      *storeHealth // set with the store
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
@@ -115,16 +116,19 @@ type pooledStore struct {
 	Store
 	streams *streams
 	reports *reports
+	health  *storeHealth
 }
 
 func newPooledStore(store Store) *pooledStore {
 	p := &pooledStore{Store: measuredStore{store}, streams: newStreams(measuredStore{store}, time.Now), reports: newReports(store)}
 	p.reports.subscribe(p.streams)
+	p.health = startHealth(store)
 	return p
 }
 
 // Destruct implements caddy.Destructor.
 func (p *pooledStore) Destruct() error {
+	p.health.stop()
 	p.reports.close()
 	p.streams.Close()
 	return p.Close()
@@ -319,7 +323,7 @@ func (a *App) takeStore() (Store, error) {
 	}
 	a.tookStore = true
 	pooled := value.(*pooledStore)
-	a.streams, a.reports = pooled.streams, pooled.reports
+	a.streams, a.reports, a.health = pooled.streams, pooled.reports, pooled.health
 	if err := a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
