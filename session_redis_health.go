@@ -17,7 +17,7 @@ import (
 
 // unreachable are causes that say that a server did not answer.
 var unreachable = []error{
-	errNotAsked, errNotMaster, context.DeadlineExceeded, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+	errNotAsked, errNotMaster, errNoCluster, context.DeadlineExceeded, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 }
 
 // errKeyPattern says that the ACL pattern of the user is for other keys.

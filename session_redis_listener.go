@@ -36,6 +36,9 @@ const (
 	// watchMaster is how often Sentinel is asked whether the master is still the
 	// same: the old one may live on, cut off from Sentinel but not from us.
 	watchMaster = time.Second
+	// watchServer is how often a fresh connection is asked which server it leads
+	// to: behind a name that was switched, no connection of before would tell.
+	watchServer = 3 * time.Second
 )
 
 // errRefused says that the server answers, but does not report changes.
@@ -103,6 +106,9 @@ func (l *redisListener) listen(ctx context.Context) error {
 			l.compareMaster(ctx, &remote)
 			_ = connection.Close()
 		})
+	}
+	if l.options.Addr != sentinelAddr {
+		helpers.Go(func() { l.compareServer(ctx) })
 	}
 	stopReading := context.AfterFunc(ctx, func() { _ = connection.Close() })
 	defer stopReading()
@@ -216,6 +222,25 @@ func (l *redisListener) compareMaster(ctx context.Context, remote *atomic.Value)
 		if addr != remote.Load() {
 			return
 		}
+	}
+}
+
+// compareServer opens a connection now and then, which is asked where it leads,
+// as all are. What comes of it is not for this listener to say.
+func (l *redisListener) compareServer(ctx context.Context) {
+	tick := time.NewTicker(watchServer)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		options := l.options
+		options.PoolSize, options.MinIdleConns, options.Limiter = 1, 0, nil
+		client := redis.NewClient(&options)
+		_ = client.Ping(ctx).Err()
+		_ = client.Close()
 	}
 }
 

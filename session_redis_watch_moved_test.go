@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,13 +53,29 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cluster := redistest.StartCluster(t, "--cluster-node-timeout", "2000", "--cluster-replica-no-failover", "yes")
+			cluster := redistest.StartCluster(t, "--cluster-node-timeout", "2000", "--cluster-replica-no-failover", "yes", "--appendonly", "yes")
 			a := watchOn(t, RedisStore{Cluster: cluster.Addrs()}, 0)
 			a.waitArmed(t, true)
 			moved := cluster.Nodes[0]
 			before, _ := a.signInAt(t, cluster)
 			a.warm(t, before)
 			epoch := a.cache.epoch.Load()
+			// Whoever is signed in stays so: an outage is no logout.
+			asked, signedOut := 0, 0
+			moving, stop := make(chan struct{}), sync.WaitGroup{}
+			stop.Go(func() {
+				for {
+					select {
+					case <-moving:
+						return
+					case <-time.After(time.Millisecond):
+					}
+					asked++
+					if found, err := a.lookup(t.Context(), before); err == nil && found.session == nil {
+						signedOut++
+					}
+				}
+			})
 			moved.Stop(t)
 			successor(t, moved.RestartElsewhere(t))
 			for _, node := range cluster.Nodes {
@@ -69,6 +86,12 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 			waitForStore(t, "the cache to be cleared, and on again", func() bool {
 				return a.cache.epoch.Load() > epoch && a.cache.Stats().Armed
 			})
+			close(moving)
+			stop.Wait()
+			t.Logf("attack: sign-outs by a master that has moved, %s: %d tries, %d got through", name, asked, signedOut)
+			if signedOut != 0 {
+				t.Errorf("a live session was refused %d times", signedOut)
+			}
 			const tries = 10
 			through := 0
 			for range tries {
