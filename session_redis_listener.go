@@ -51,6 +51,9 @@ type redisListener struct {
 	// node is the id of the node of a Cluster that is meant; empty elsewhere.
 	// Another server may have its address by now.
 	node string
+	// mark is left in the database; without a key there is none. markMu guards it.
+	mark   databaseMark
+	markMu sync.Mutex
 	// until is when the proof ends; zero if there is none. The watch's lock
 	// guards it.
 	until time.Time
@@ -107,9 +110,7 @@ func (l *redisListener) listen(ctx context.Context) error {
 			_ = connection.Close()
 		})
 	}
-	if l.options.Addr != sentinelAddr {
-		helpers.Go(func() { l.compareServer(ctx) })
-	}
+	helpers.Go(func() { l.compareServer(ctx) })
 	stopReading := context.AfterFunc(ctx, func() { _ = connection.Close() })
 	defer stopReading()
 	for {
@@ -225,9 +226,21 @@ func (l *redisListener) compareMaster(ctx context.Context, remote *atomic.Value)
 	}
 }
 
-// compareServer opens a connection now and then, which is asked where it leads,
-// as all are. What comes of it is not for this listener to say.
+// compareServer opens a connection now and then, which is asked where it leads, as
+// all are, and looks whether the database is still the same.
 func (l *redisListener) compareServer(ctx context.Context) {
+	look := func() {
+		options := l.options
+		options.PoolSize, options.MinIdleConns, options.Limiter = 1, 0, nil
+		client := redis.NewClient(&options)
+		defer client.Close()
+		if l.mark.key == "" {
+			_ = client.Ping(ctx).Err()
+			return
+		}
+		l.checkMark(ctx, client)
+	}
+	look()
 	tick := time.NewTicker(watchServer)
 	defer tick.Stop()
 	for {
@@ -236,11 +249,7 @@ func (l *redisListener) compareServer(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		options := l.options
-		options.PoolSize, options.MinIdleConns, options.Limiter = 1, 0, nil
-		client := redis.NewClient(&options)
-		_ = client.Ping(ctx).Err()
-		_ = client.Close()
+		look()
 	}
 }
 
@@ -255,6 +264,7 @@ func (l *redisListener) HandlePushNotification(_ context.Context, _ push.Notific
 			return nil
 		}
 	}
+	l.forgetMark()
 	l.watch.sink.ChangedAll()
 	return nil
 }

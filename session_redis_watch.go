@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ func (s *redisStore) Watch(sink WatchSink) (stop func()) {
 		running.Go(func() { w.followCluster(ctx, client) })
 	case *redis.Client:
 		l := &redisListener{watch: w, options: *client.Options()}
+		l.mark.key = s.prefix + "mark:" + rand.Text()
 		w.nodes, w.topology = map[string]*redisListener{"": l}, forever
 		running.Go(func() { l.run(ctx) })
 	}

@@ -35,7 +35,7 @@ func (a *watchedApp) signInAt(t *testing.T, cluster *redistest.Cluster) (Credent
 func (a *watchedApp) refusesWithin(t *testing.T, c Credential, within time.Duration) bool {
 	t.Helper()
 	deadline := time.Now().Add(within)
-	for time.Now().Before(deadline) {
+	for ; time.Now().Before(deadline); <-time.After(time.Millisecond) {
 		if found, err := a.lookup(t.Context(), c); err == nil && found.session == nil {
 			return true
 		}
