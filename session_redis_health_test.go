@@ -47,8 +47,10 @@ func TestHealthOfRedis(t *testing.T) {
 			denied string
 			says   string
 		}{
-			[]string{"--user", "u", "on", ">u", "~*", "+@all", "-" + right}, nil,
-			RedisStore{Username: "u", Password: "u"}, denied, "the server answered NOPERM to " + trial.name,
+			[]string{"--user", "u", "on", ">u", "~*", "+@all", "-" + right},
+			nil,
+			RedisStore{Username: "u", Password: "u"},
+			denied, "the server answered NOPERM to " + trial.name,
 		}
 	}
 	for name, test := range tests {

@@ -24,7 +24,8 @@ func TestStoreUnusableAtStart(t *testing.T) {
 		cause  string
 	}{
 		"wrong password": {
-			[]string{"--user", "narrow", "on", ">other", "~*", "&*", "+@all"}, nil,
+			[]string{"--user", "narrow", "on", ">other", "~*", "&*", "+@all"},
+			nil,
 			func(t *testing.T, redis *redistest.Server) {
 				t.Helper()
 				redis.CLI(t, "ACL", "SETUSER", "narrow", ">hunter2-secret")
@@ -36,14 +37,16 @@ func TestStoreUnusableAtStart(t *testing.T) {
 			func(t *testing.T, redis *redistest.Server) { t.Helper(); redis.Restart(t) }, "read", "connection refused",
 		},
 		"may not read": {
-			[]string{"--user", "narrow", "on", ">hunter2-secret", "~*", "&*", "+@all", "-get"}, nil,
+			[]string{"--user", "narrow", "on", ">hunter2-secret", "~*", "&*", "+@all", "-get"},
+			nil,
 			func(t *testing.T, redis *redistest.Server) {
 				t.Helper()
 				redis.CLI(t, "ACL", "SETUSER", "narrow", "+get")
 			}, "read", "NOPERM to GET",
 		},
 		"may not write": {
-			[]string{"--user", "narrow", "on", ">hunter2-secret", "~*", "&*", "+@all", "-set", "-del"}, nil,
+			[]string{"--user", "narrow", "on", ">hunter2-secret", "~*", "&*", "+@all", "-set", "-del"},
+			nil,
 			func(t *testing.T, redis *redistest.Server) {
 				t.Helper()
 				redis.CLI(t, "ACL", "SETUSER", "narrow", "+set", "+del")
