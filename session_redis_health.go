@@ -218,8 +218,7 @@ func (r *refusals) err() error {
 	if r.first == nil {
 		return nil
 	}
-	var reply redis.Error
-	if !errors.As(r.first, &reply) {
+	if _, ok := errors.AsType[redis.Error](r.first); !ok {
 		return redisError("check", r.first) // one that all commands share
 	}
 	texts := make([]string, 0, len(r.causes))

@@ -148,8 +148,7 @@ func (s *redisServers) identify(ctx context.Context, conn *redis.Conn) error {
 	pipe.Do(ctx, "ping", name)
 	info := pipe.Do(ctx, "info", "server")
 	if _, err := pipe.Exec(ctx); err != nil {
-		var reply redis.Error
-		if !errors.As(err, &reply) {
+		if _, ok := errors.AsType[redis.Error](err); !ok {
 			return fmt.Errorf("info: %w", err)
 		}
 	}

@@ -30,7 +30,7 @@ func startBalancer(t *testing.T, target string) *balancer {
 	noError(t, err)
 	b := &balancer{addr: listener.Addr().String()}
 	b.target.Store(&target)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {

@@ -34,7 +34,7 @@ func (s *sickStore) check(context.Context) storeFaults {
 // testGauge is a gauge and what it shows.
 func testGauge(t *testing.T) (gauge prometheus.Gauge, value func() float64) {
 	t.Helper()
-	gauge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gauge"})
+	gauge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gauge", Help: "A gauge of a test."})
 	registry := prometheus.NewRegistry()
 	noError(t, registry.Register(gauge))
 	return gauge, func() float64 {
