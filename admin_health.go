@@ -40,11 +40,16 @@ func (s *AdminSessions) liveness(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
-// ready asks the store whether it is there.
+// ready asks the store whether it is there, and whether it lets sessions be read. A
+// store that only refuses to write is ready: it would help nobody to send requests
+// to another server that uses the same one.
 func (a *App) ready(ctx context.Context) error {
 	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
-	return store.Ping(ctx)
+	if err := store.Ping(ctx); err != nil {
+		return err
+	}
+	return store.health.refusal(ctx)
 }

@@ -43,6 +43,8 @@ type storeStatistics struct {
 	Ready  bool   `json:"ready"`
 	// Away are the servers that are not asked until they answer again.
 	Away []awayServer `json:"away"`
+	// Faults is what keeps the store from being used.
+	Faults []storeFault `json:"faults"`
 }
 
 // awayServer is a server whose circuit breaker is open.
@@ -63,7 +65,7 @@ func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error
 }
 
 func (a *App) adminStatistics(ctx context.Context) adminStatistics {
-	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []awayServer{}}}
+	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []awayServer{}, Faults: []storeFault{}}}
 	if module, ok := a.storeModule.(interface{ CaddyModule() caddy.ModuleInfo }); ok {
 		out.Store.Module = module.CaddyModule().ID.Name()
 	}
@@ -71,6 +73,7 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 	if err != nil {
 		return out
 	}
+	out.Store.Faults = store.health.faults()
 	out.OpenRequests = store.streams.count()
 	if store.cache != nil {
 		stats := store.cache.Stats()

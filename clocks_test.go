@@ -129,8 +129,7 @@ func TestTombstoneOutlivesSlowClocks(t *testing.T) {
 	} {
 		_, s := right.signIn(t, name, "")
 		noError(t, end(s))
-		open, _ := right.openStore()
-		store := open.(*redisStore)
+		store := right.open().Store.(*redisStore)
 		left, err := store.client.PExpireTime(t.Context(), store.tombstoneKey(s.Key)).Result()
 		noError(t, err)
 		if until := time.UnixMilli(left.Milliseconds()); until.Before(s.ExpiresAt.Add(clockTolerance)) {

@@ -307,7 +307,9 @@ func (h *tripHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 func (h *tripHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
-		h.Add(1)
+		if !isHandshake(commands[0]) {
+			h.Add(1)
+		}
 		return next(ctx, commands)
 	}
 }

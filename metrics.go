@@ -38,6 +38,9 @@ type meterSet struct {
 	returnURLs    *prometheus.CounterVec // by rule
 	breakersOpen  prometheus.Gauge
 	breakerOpened prometheus.Counter
+	// Of the checks in the background:
+	storeUnreadable, storeUnwritable prometheus.Gauge
+	storeCheckFailures               prometheus.Counter
 
 	all []prometheus.Collector
 }
@@ -68,6 +71,9 @@ func newMeters() *meterSet {
 		breakersOpen:  prometheus.NewGauge(prometheus.GaugeOpts(metricName("store_breakers_open", "Number of Redis servers that are known to be away and are not asked: 0 or 1, in a Cluster up to the number of its nodes."))),
 		breakerOpened: prometheus.NewCounter(prometheus.CounterOpts(metricName("store_breaker_opened_total", "Number of times that a Redis server was found to be away."))),
 	}
+	unavailable := prometheus.NewGaugeVec(prometheus.GaugeOpts(metricName("store_unavailable", "Number of session stores that cannot be used, by what they are needed for: to read sessions, or to write them.")), []string{"access"})
+	m.storeUnreadable, m.storeUnwritable = unavailable.WithLabelValues("read"), unavailable.WithLabelValues("write")
+	m.storeCheckFailures = prometheus.NewCounter(prometheus.CounterOpts(metricName("store_check_failures_total", "Number of checks in the background that found a session store that cannot be used.")))
 	for trigger, outcomes := range logoutSeries {
 		for _, outcome := range outcomes {
 			m.logouts.WithLabelValues(trigger, outcome)
@@ -84,7 +90,7 @@ func newMeters() *meterSet {
 	m.returnURLs.WithLabelValues(ruleAmbiguous)
 	m.all = []prometheus.Collector{
 		m.logouts, m.signIns, m.storeSeconds, m.storeErrors, m.cutSeconds, m.streamsCut,
-		m.returnURLs, m.breakersOpen, m.breakerOpened,
+		m.returnURLs, m.breakersOpen, m.breakerOpened, unavailable, m.storeCheckFailures,
 	}
 	for i, labels := range checkLabels {
 		opts := metricName("checks_total", "Number of credentials that were checked, and of requests without any, by what they came to and who knew it.")

@@ -41,15 +41,21 @@ type nearCache struct {
 	// are dropped in one step, also those that are just being read.
 	epoch atomic.Uint64
 	// proven is until when nothing can have changed unheard, as the time since
-	// started; 0 is never. The clock is monotonic: an injected or adjusted one
-	// must not stretch it.
+	// started; 0 is never. The clock is monotonic: one that is set back must not
+	// stretch it.
 	proven atomic.Int64
+	// provenWall is the same by the wall clock, in nanoseconds since 1970: the
+	// monotonic one stands still while the machine is suspended.
+	provenWall atomic.Int64
 	// life is how long an entry lives at most, a time.Duration.
 	life atomic.Int64
 	// maxStale is the window that the operator accepts where changes are not
 	// reported; 0 is none.
 	maxStale time.Duration
 	started  time.Time
+	// clock has both readings. It is not the one that callers bring along, which
+	// may be adjusted.
+	clock func() time.Time
 
 	// checks is what the checks of this server came to. It is apart from what
 	// every check reads, and outlives the cache.
@@ -112,6 +118,7 @@ func newNearCache(entries int, maxStale time.Duration) *nearCache {
 		dead:     newOtter(max(entries/deadShare, 1)),
 		maxStale: maxStale,
 		started:  time.Now(),
+		clock:    time.Now,
 		checks:   new(checkCounts),
 	}
 	c.life.Store(int64(maxCacheLife))
@@ -141,13 +148,24 @@ func (c *nearCache) get(key Key, now time.Time) *cached {
 	if !ok {
 		e, ok = c.dead.GetIfPresent(key)
 	}
-	if !ok || e.epoch != epoch || !now.Before(e.until) {
+	if !ok || e.epoch != epoch || !within(now, e.until) {
 		return nil
 	}
 	return e
 }
 
-func (c *nearCache) armed() bool { return int64(time.Since(c.started)) < c.proven.Load() }
+// armed reports whether the proof holds by both clocks.
+func (c *nearCache) armed() bool {
+	now := c.clock()
+	return int64(now.Sub(c.started)) < c.proven.Load() && now.UnixNano() < c.provenWall.Load()
+}
+
+// within reports whether now is before until by every reading that both have.
+// The monotonic clock stands still while the machine is suspended, and the wall
+// clock can be set back: neither may make an end later.
+func within(now, until time.Time) bool {
+	return now.Before(until) && now.UnixNano() < until.UnixNano()
+}
 
 // fill reads key from the store and keeps it, unless the key changed meanwhile.
 // Requests for one key wait for one read. While the cache is not armed each
@@ -252,7 +270,10 @@ func (c *nearCache) Armed(until time.Time) {
 }
 
 // Alive implements [WatchSink].
-func (c *nearCache) Alive(until time.Time) { c.proven.Store(int64(until.Sub(c.started))) }
+func (c *nearCache) Alive(until time.Time) {
+	c.provenWall.Store(until.UnixNano())
+	c.proven.Store(int64(until.Sub(c.started)))
+}
 
 // Disarmed implements [WatchSink].
 func (c *nearCache) Disarmed() {
@@ -266,6 +287,7 @@ func (c *nearCache) Refused() {
 	c.Disarmed()
 	if c.maxStale > 0 {
 		c.life.Store(int64(min(c.maxStale, maxCacheLife)))
+		c.provenWall.Store(1<<63 - 1)
 		c.proven.Store(1<<63 - 1)
 	}
 }

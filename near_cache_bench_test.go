@@ -139,12 +139,13 @@ func trackEachKey(b *testing.B, store *redisStore) {
 		b.Fatal(err)
 	}
 	listening := client.Subscribe(b.Context())
-	if err := ping(b.Context(), listening); err != nil {
+	pings := newPings(time.Now)
+	if err := pings.send(b.Context(), listening); err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
-	running.Go(func() { keepPinging(ctx, listening) })
+	running.Go(func() { pings.keep(ctx, listening) })
 	running.Go(func() {
 		for ctx.Err() == nil {
 			_, _ = listening.ReceiveTimeout(ctx, watchSilence)

@@ -20,6 +20,7 @@ type opened struct {
 	cache   *nearCache // nil: none
 	streams *streams
 	reports *reports
+	health  *storeHealth
 }
 
 // taken is what an app has to give back.
@@ -67,7 +68,7 @@ func (a *App) take() (*opened, error) {
 	pooled := value.(*pooledStore)
 	pooled.source.use()
 	a.taken.source = pooled.source
-	open := &opened{Store: pooled.Store, streams: pooled.source.streams, reports: pooled.reports}
+	open := &opened{Store: pooled.Store, streams: pooled.source.streams, reports: pooled.reports, health: pooled.health}
 	if open.cache, err = a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type redisStore struct {
 	// themselves the commands whose keys have moved.
 	inCluster bool
 	breakers  *breakers
+	servers   *redisServers
 	timeout   time.Duration
 	prefix    string
 	now       func() time.Time
@@ -227,7 +228,8 @@ func redisError(operation string, err error) error {
 
 func redisCause(err error) error {
 	for _, safe := range []error{
-		errNotAsked, errNotMaster, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+		errNotAsked, errNotMaster, errOtherNode, errClusterMoves,
+		errSeveralServers, errNoRunID, errNoCluster, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 	} {
 		if errors.Is(err, safe) {
 			return safe

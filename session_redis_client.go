@@ -31,7 +31,9 @@ func (s *RedisStore) open(now func() time.Time) (*redisStore, error) {
 	store := &redisStore{
 		prefix: s.KeyPrefix, now: now, timeout: time.Duration(s.Timeout),
 		breakers: newBreakers(time.Duration(s.Timeout)),
+		servers:  newRedisServers(options, len(s.Cluster) > 0),
 	}
+	options.Dialer, options.OnConnect = store.servers.Dial, store.servers.identify
 	switch {
 	case s.Sentinel != nil:
 		store.client = store.breakers.sentinel(options)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +36,9 @@ const (
 	// watchMaster is how often Sentinel is asked whether the master is still the
 	// same: the old one may live on, cut off from Sentinel but not from us.
 	watchMaster = time.Second
+	// watchServer is how often a fresh connection is asked which server it leads
+	// to: behind a name that was switched, no connection of before would tell.
+	watchServer = 3 * time.Second
 )
 
 // errRefused says that the server answers, but does not report changes.
@@ -46,6 +48,12 @@ var errRefused = errors.New("the server does not report changes")
 type redisListener struct {
 	watch   *redisWatch
 	options redis.Options
+	// node is the id of the node of a Cluster that is meant; empty elsewhere.
+	// Another server may have its address by now.
+	node string
+	// mark is left in the database; without a key there is none. markMu guards it.
+	mark   databaseMark
+	markMu sync.Mutex
 	// until is when the proof ends; zero if there is none. The watch's lock
 	// guards it.
 	until time.Time
@@ -87,20 +95,22 @@ func (l *redisListener) listen(ctx context.Context) error {
 	// A subscription to nothing: a connection that reads all the time.
 	connection := client.Subscribe(ctx)
 	defer connection.Close()
-	if err := ping(ctx, connection); err != nil {
+	pings := newPings(time.Now)
+	if err := pings.send(ctx, connection); err != nil {
 		return err
 	}
 
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer cancel()
-	helpers.Go(func() { keepPinging(ctx, connection) })
+	helpers.Go(func() { pings.keep(ctx, connection) })
 	if l.options.Addr == sentinelAddr {
 		helpers.Go(func() {
 			l.compareMaster(ctx, &remote)
 			_ = connection.Close()
 		})
 	}
+	helpers.Go(func() { l.compareServer(ctx) })
 	stopReading := context.AfterFunc(ctx, func() { _ = connection.Close() })
 	defer stopReading()
 	for {
@@ -110,11 +120,11 @@ func (l *redisListener) listen(ctx context.Context) error {
 			return err
 		}
 		if pong, ok := message.(*redis.Pong); ok {
-			sent, err := strconv.ParseInt(pong.Payload, 10, 64)
+			sent, err := pings.answered(pong.Payload)
 			if err != nil {
-				return fmt.Errorf("answer to PING: %w", err)
+				return err
 			}
-			l.watch.proven(l, watchStart.Add(time.Duration(sent)+watchProof))
+			l.watch.proven(l, sent.Add(watchProof))
 		}
 	}
 }
@@ -141,6 +151,9 @@ func (l *redisListener) connectOnce(remote *atomic.Value) *redis.Options {
 				return err
 			}
 		}
+		if err := l.wantNode(ctx, conn); err != nil {
+			return err
+		}
 		return refusal(conn.ClientTrackingOn(ctx, &redis.ClientTrackingOptions{
 			Bcast:    true,
 			Prefixes: []string{l.watch.session, l.watch.revoked},
@@ -152,6 +165,29 @@ func (l *redisListener) connectOnce(remote *atomic.Value) *redis.Options {
 	return &options
 }
 
+// errOtherNode says that another server has the address of the node that is meant.
+var errOtherNode = errors.New("another server has the address of this node")
+
+// wantNode refuses the connection to another node of a Cluster than the one that
+// is meant: what that one does not report is no proof of anything.
+func (l *redisListener) wantNode(ctx context.Context, conn *redis.Conn) error {
+	if l.node == "" {
+		return nil
+	}
+	nodes, err := conn.ClusterNodes(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("cluster nodes: %w", err)
+	}
+	view, err := parseClusterView(nodes)
+	if err != nil {
+		return err
+	}
+	if view.id != l.node {
+		return errOtherNode
+	}
+	return nil
+}
+
 // refusal makes errRefused of an answer that will be the same next time: the
 // user may not, or the server does not know how. LOADING and the like pass.
 func refusal(err error) error {
@@ -160,26 +196,6 @@ func refusal(err error) error {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return err
-}
-
-// watchStart is what the times in PINGs count from: its clock is monotonic.
-var watchStart = time.Now()
-
-func ping(ctx context.Context, connection *redis.PubSub) error {
-	return connection.Ping(ctx, strconv.FormatInt(int64(time.Since(watchStart)), 10))
-}
-
-func keepPinging(ctx context.Context, connection *redis.PubSub) {
-	tick := time.NewTicker(watchPing)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			_ = ping(ctx, connection) // if it fails, no answer comes
-		}
-	}
 }
 
 // sentinelAddr is what the library calls the address of a master that Sentinel
@@ -210,6 +226,33 @@ func (l *redisListener) compareMaster(ctx context.Context, remote *atomic.Value)
 	}
 }
 
+// compareServer opens a connection now and then, which is asked where it leads, as
+// all are, and looks whether the database is still the same.
+func (l *redisListener) compareServer(ctx context.Context) {
+	look := func() {
+		options := l.options
+		options.PoolSize, options.MinIdleConns, options.Limiter = 1, 0, nil
+		client := redis.NewClient(&options)
+		defer client.Close()
+		if l.mark.key == "" {
+			_ = client.Ping(ctx).Err()
+			return
+		}
+		l.checkMark(ctx, client)
+	}
+	look()
+	tick := time.NewTicker(watchServer)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		look()
+	}
+}
+
 // HandlePushNotification takes one report: the names of keys, or nothing for
 // all. One that cannot be understood may be about any.
 func (l *redisListener) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, report []any) error {
@@ -221,6 +264,7 @@ func (l *redisListener) HandlePushNotification(_ context.Context, _ push.Notific
 			return nil
 		}
 	}
+	l.forgetMark()
 	l.watch.sink.ChangedAll()
 	return nil
 }

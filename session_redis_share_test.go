@@ -43,6 +43,9 @@ func (*heldPipelines) DialHook(next redis.DialHook) redis.DialHook          { re
 func (*heldPipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 func (h *heldPipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
+		if isHandshake(commands[0]) {
+			return next(ctx, commands)
+		}
 		h.arrived <- len(commands)
 		(<-h.release)(ctx, len(commands))
 		return next(ctx, commands)

@@ -38,7 +38,14 @@ func (b *breakers) single(network string, options *redis.UniversalOptions) redis
 // as soon as Sentinel names another.
 func (b *breakers) sentinel(options *redis.UniversalOptions) redis.UniversalClient {
 	o := options.Failover()
-	o.OnConnect = wantMaster
+	identify := o.OnConnect
+	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		role, err := wantMaster(ctx, conn)
+		if err != nil || role == "sentinel" {
+			return err
+		}
+		return identify(ctx, conn)
+	}
 	// The library asks the Sentinel that it knows, twice and with all tries,
 	// before it asks the others, and all within the time of a dial. Nobody waits
 	// that long for a connection: it comes late, for the next.
@@ -57,15 +64,18 @@ var errNotMaster = errors.New("the server is not the master")
 // clients has it (https://redis.io/docs/latest/develop/reference/sentinel-clients/,
 // step 3): a Sentinel may not have heard of a failover yet. The library calls it
 // for connections to Sentinels too.
-func wantMaster(ctx context.Context, conn *redis.Conn) error {
-	role, err := conn.Do(ctx, "role").Slice()
+func wantMaster(ctx context.Context, conn *redis.Conn) (role string, err error) {
+	answer, err := conn.Do(ctx, "role").Slice()
 	if err != nil {
-		return fmt.Errorf("role: %w", err)
+		return "", fmt.Errorf("role: %w", err)
 	}
-	if len(role) == 0 || role[0] != "master" && role[0] != "sentinel" {
-		return errNotMaster
+	if len(answer) > 0 {
+		role, _ = answer[0].(string)
 	}
-	return nil
+	if role != "master" && role != "sentinel" {
+		return "", errNotMaster
+	}
+	return role, nil
 }
 
 // cluster makes a client of a Cluster. Every node has a breaker of its own, so

@@ -110,7 +110,7 @@ func TestRedisContractSentinel(t *testing.T) {
 		defer config.Close()
 		conn := config.client.(*redis.Client).Conn()
 		defer conn.Close()
-		if err := wantMaster(t.Context(), conn); !errors.Is(err, errNotMaster) {
+		if _, err := wantMaster(t.Context(), conn); !errors.Is(err, errNotMaster) {
 			t.Errorf("%v, want errNotMaster", err)
 		}
 	})

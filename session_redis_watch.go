@@ -5,6 +5,7 @@ package caddylogout
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
@@ -25,7 +26,9 @@ func (s *redisStore) Watch(sink WatchSink) (stop func()) {
 		sink:    sink,
 		session: s.prefix + "session:",
 		revoked: s.prefix + "revoked:",
+		settle:  s.servers.settle,
 	}
+	s.servers.watch(w.servers)
 	var running sync.WaitGroup
 	switch client := s.client.(type) {
 	case *redis.ClusterClient:
@@ -33,12 +36,14 @@ func (s *redisStore) Watch(sink WatchSink) (stop func()) {
 		running.Go(func() { w.followCluster(ctx, client) })
 	case *redis.Client:
 		l := &redisListener{watch: w, options: *client.Options()}
+		l.mark.key = s.prefix + "mark:" + rand.Text()
 		w.nodes, w.topology = map[string]*redisListener{"": l}, forever
 		running.Go(func() { l.run(ctx) })
 	}
 	return func() {
 		cancel()
 		running.Wait()
+		s.servers.watch(nil)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.disarm(nil)
@@ -52,17 +57,35 @@ var forever = time.Now().Add(100 * 365 * 24 * time.Hour)
 type redisWatch struct {
 	sink             WatchSink
 	session, revoked string // prefixes
+	settle           func() // nil: nothing to settle
 
 	mu       sync.Mutex
 	nodes    map[string]*redisListener // by the id of the node
 	topology time.Time                 // until when nodes are proven to be all of them
+	several  error                     // what keeps pool and listeners from proving anything for each other
 	armed    bool
 	refused  bool
+}
+
+// servers notes whether the connections that read lead to the servers that are
+// listened to. When it returns, nothing is served from memory unless they do.
+func (w *redisWatch) servers(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.several = err
+	if errors.Is(err, errNoRunID) {
+		w.refuse(err)
+		return
+	}
+	w.update(nil)
 }
 
 // proven notes that a listener has heard of every change, and until when that
 // holds.
 func (w *redisWatch) proven(l *redisListener, until time.Time) {
+	if w.settle != nil {
+		w.settle()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l.until = until
@@ -93,6 +116,8 @@ func (w *redisWatch) update(err error) {
 		}
 	}
 	switch {
+	case w.several != nil:
+		w.disarm(w.several)
 	case until.IsZero() || len(w.nodes) == 0:
 		w.disarm(err)
 	case w.armed:
@@ -119,8 +144,11 @@ func (w *redisWatch) refuse(err error) {
 	w.disarm(err)
 	if !w.refused {
 		w.refused = true
-		watchLog().Warn("redis does not report changes, so the near cache is off unless max_stale is set",
-			zap.Error(redisError("watch", err)))
+		if cause := zap.Error(redisError("watch", err)); errors.Is(err, errNoRunID) {
+			watchLog().Warn("redis does not say which server it is, so the near cache is off unless max_stale is set", cause)
+		} else {
+			watchLog().Warn("redis does not report changes, so the near cache is off unless max_stale is set", cause)
+		}
 		w.sink.Refused()
 	}
 }

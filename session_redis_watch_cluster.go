@@ -100,7 +100,9 @@ func (w *redisWatch) followCluster(ctx context.Context, client *redis.ClusterCli
 				known = views[0].slots
 			}
 			for id, stop := range stops {
-				if nodes[id] == nil {
+				// A node keeps its id when it starts again at another address.
+				if node := nodes[id]; node == nil || node.Options().Addr != w.nodes[id].options.Addr {
+					w.disarm(errClusterMoves)
 					stop()
 					delete(stops, id)
 					delete(w.nodes, id)
@@ -110,7 +112,7 @@ func (w *redisWatch) followCluster(ctx context.Context, client *redis.ClusterCli
 				if w.nodes[id] != nil {
 					continue
 				}
-				l := &redisListener{watch: w, options: *node.Options()}
+				l := &redisListener{watch: w, options: *node.Options(), node: id}
 				nodeCtx, stop := context.WithCancel(ctx)
 				w.nodes[id], stops[id] = l, stop
 				listening.Go(func() { l.run(nodeCtx) })

@@ -254,17 +254,20 @@ type pooledStore struct {
 	Store
 	source  *streamSource
 	reports *reports
+	health  *storeHealth
 }
 
 func newPooledStore(store Store, place sessionPlace) *pooledStore {
 	p := &pooledStore{Store: measuredStore{store}, reports: newReports(store)}
 	p.source = places.join(p.Store, place, time.Now)
 	p.reports.subscribe(p.source)
+	p.health = startHealth(store)
 	return p
 }
 
 // Destruct implements caddy.Destructor.
 func (p *pooledStore) Destruct() error {
+	p.health.stop()
 	p.reports.close()
 	places.leave(p.source)
 	return p.Close()

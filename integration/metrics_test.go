@@ -244,7 +244,7 @@ func TestMetrics(t *testing.T) {
 		if len(now) > 300 {
 			t.Errorf("%d series", len(now))
 		}
-		allowed := regexp.MustCompile(`^[a-z_]+(\{((outcome|source|trigger|operation|rule)="[a-z_]+"|le="[0-9.e+Inf-]+"|,)+\})?$`)
+		allowed := regexp.MustCompile(`^[a-z_]+(\{((outcome|source|trigger|operation|rule|access)="[a-z_]+"|le="[0-9.e+Inf-]+"|,)+\})?$`)
 		for name := range now {
 			if !allowed.MatchString(name) {
 				t.Errorf("series %s", name)

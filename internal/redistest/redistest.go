@@ -111,6 +111,38 @@ func (s *Server) Restart(tb testing.TB) {
 	}
 }
 
+// RestartElsewhere starts a server that was stopped on another port, with what it
+// has kept on disk, and returns the address that it has left.
+func (s *Server) RestartElsewhere(tb testing.TB) (left string) {
+	tb.Helper()
+	left = s.addr
+	port := strconv.Itoa(FreePort(tb))
+	for i, arg := range s.args {
+		if arg == "--port" || arg == "--tls-port" && s.tls != nil {
+			s.args[i+1] = port
+		}
+	}
+	s.addr = net.JoinHostPort("127.0.0.1", port)
+	s.Restart(tb)
+	return left
+}
+
+// StartAt is [Start] at the address that another server has left.
+func StartAt(tb testing.TB, addr string, args ...string) *Server {
+	tb.Helper()
+	_, text, _ := net.SplitHostPort(addr)
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		tb.Fatalf("redistest: %s is no address of a server", addr)
+	}
+	s, err := start(tb, port, nil, append([]string{"--port", text}, args...))
+	if err != nil {
+		tb.Fatalf("redistest: %v", err)
+	}
+	tb.Cleanup(func() { s.Stop(tb) })
+	return s
+}
+
 // RestartLoading is Restart with more arguments, and does not wait for the server
 // to have loaded what it has kept.
 func (s *Server) RestartLoading(tb testing.TB, args ...string) {

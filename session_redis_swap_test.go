@@ -1,0 +1,62 @@
+// This file tests the near cache on a Redis whose database is exchanged for another.
+
+package caddylogout
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// TestAttackSwapDB exchanges the database for an empty one, which Redis does not
+// report: whoever was signed in is not any more.
+func TestAttackSwapDB(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a := watch(t, server, RedisStore{Timeout: patient}, 0)
+	a.waitArmed(t, true)
+	const tries = 20
+	credentials := make([]Credential, tries)
+	for i := range credentials {
+		credentials[i], _ = a.signIn(t, "alice", "")
+		a.warm(t, credentials[i])
+	}
+	// The mark is there, and stays when nothing happens.
+	waitForStore(t, "a mark", func() bool { return server.CLI(t, "KEYS", defaultRedisKeyPrefix+"mark:*") != "" })
+	server.CLI(t, "SWAPDB", "0", "1")
+	began, through := time.Now(), 0
+	for _, c := range credentials {
+		if !a.refusesWithin(t, c, max(time.Millisecond, 2*watchServer-time.Since(began))) {
+			through++
+		}
+	}
+	t.Logf("all were refused %v after the exchange", time.Since(began))
+	t.Logf("attack: sessions of a database that was exchanged: %d tries, %d got through", tries, through)
+	if through != 0 {
+		t.Errorf("%d of %d sessions are still served", through, tries)
+	}
+}
+
+func TestMark(t *testing.T) {
+	now := time.Now()
+	tests := map[string]struct {
+		held    string
+		found   string
+		age     time.Duration
+		changed bool
+	}{
+		"the first":             {"", "", 0, false},
+		"as it was left":        {"one", "one", watchServer, false},
+		"gone":                  {"one", "", watchServer, true},
+		"another":               {"one", "two", watchServer, true},
+		"gone, but it is time":  {"one", "", markLife, false},
+		"forgotten by a flush":  {"", "", watchServer, false},
+		"of before, then flush": {"", "one", watchServer, false},
+	}
+	for name, test := range tests {
+		if got := (databaseMark{held: test.held, until: now.Add(markLife / 2)}).changed(test.found, now.Add(test.age)); got != test.changed {
+			t.Errorf("%s: changed %v, want %v", name, got, test.changed)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+// This file tests what becomes of the near cache when a server moves: a master of
+// a Cluster that starts again at another address, while nobody, or another Redis,
+// has the one that it had.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
+)
+
+// signInAt signs in until a session is one of the first master's.
+func (a *watchedApp) signInAt(t *testing.T, cluster *redistest.Cluster) (Credential, *Session) {
+	t.Helper()
+	for {
+		c, s := a.waitSignIn(t)
+		slot, err := strconv.Atoi(cluster.Nodes[1].CLI(t, "CLUSTER", "KEYSLOT", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}"))
+		noError(t, err)
+		if slot < 16384/3 {
+			return c, s
+		}
+	}
+}
+
+// refusesWithin reports whether a credential is refused before the time is over.
+func (a *watchedApp) refusesWithin(t *testing.T, c Credential, within time.Duration) bool {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for ; time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		if found, err := a.lookup(t.Context(), c); err == nil && found.session == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// TestAttackClusterMovedMaster revokes sessions of a master that has started
+// again, with its nodes.conf, at another address.
+func TestAttackClusterMovedMaster(t *testing.T) {
+	t.Parallel()
+	for name, successor := range map[string]func(t *testing.T, addr string){
+		"nobody at the old address":        func(*testing.T, string) {},
+		"another Redis at the old address": func(t *testing.T, addr string) { t.Helper(); redistest.StartAt(t, addr) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := redistest.StartCluster(t, "--cluster-node-timeout", "2000", "--cluster-replica-no-failover", "yes", "--appendonly", "yes")
+			a := watchOn(t, RedisStore{Cluster: cluster.Addrs()}, 0)
+			a.waitArmed(t, true)
+			moved := cluster.Nodes[0]
+			before, _ := a.signInAt(t, cluster)
+			a.warm(t, before)
+			epoch := a.open().cache.epoch.Load()
+			// Whoever is signed in stays so: an outage is no logout.
+			asked, signedOut := 0, 0
+			moving, stop := make(chan struct{}), sync.WaitGroup{}
+			stop.Go(func() {
+				for {
+					select {
+					case <-moving:
+						return
+					case <-time.After(time.Millisecond):
+					}
+					asked++
+					if found, err := a.lookup(t.Context(), before); err == nil && found.session == nil {
+						signedOut++
+					}
+				}
+			})
+			moved.Stop(t)
+			successor(t, moved.RestartElsewhere(t))
+			for _, node := range cluster.Nodes {
+				waitForStore(t, "the Cluster to be whole", func() bool {
+					return strings.Contains(node.CLI(t, "CLUSTER", "INFO"), "cluster_state:ok")
+				})
+			}
+			waitForStore(t, "the cache to be cleared, and on again", func() bool {
+				return a.open().cache.epoch.Load() > epoch && a.open().cache.Stats().Armed
+			})
+			close(moving)
+			stop.Wait()
+			t.Logf("attack: sign-outs by a master that has moved, %s: %d tries, %d got through", name, asked, signedOut)
+			if signedOut != 0 {
+				t.Errorf("a live session was refused %d times", signedOut)
+			}
+			const tries = 10
+			through := 0
+			for range tries {
+				c, s := a.signInAt(t, cluster)
+				a.waitWarm(t, c)
+				moved.CLI(t, "SET", defaultRedisKeyPrefix+"revoked:{"+s.Key.String()+"}", "gone", "EX", "600")
+				if !a.refusesWithin(t, c, 2*time.Second) {
+					through++
+				}
+			}
+			t.Logf("attack: sessions revoked at a master that has moved, %s: %d tries, %d got through", name, tries, through)
+			if through != 0 {
+				t.Errorf("%d of %d revoked sessions are still served", through, tries)
+			}
+		})
+	}
+}
+
+// TestListenerWantsNode gives a listener the address of another server than that
+// of the node it is meant for.
+func TestListenerWantsNode(t *testing.T) {
+	t.Parallel()
+	meant := redistest.Start(t, "--cluster-enabled", "yes")
+	id := meant.CLI(t, "CLUSTER", "MYID")
+	for name, test := range map[string]struct {
+		server *redistest.Server
+		armed  bool
+	}{
+		"the node":        {meant, true},
+		"another node":    {redistest.Start(t, "--cluster-enabled", "yes"), false},
+		"no node at all":  {redistest.Start(t), false},
+		"is no more here": {redistest.Start(t, "--requirepass", "else"), false},
+	} {
+		cache := newNearCache(10, 0)
+		w := &redisWatch{sink: cache, session: "session:", revoked: "revoked:", topology: forever}
+		client := redis.NewClient(&redis.Options{Addr: test.server.Addr()})
+		l := &redisListener{watch: w, options: *client.Options(), node: id}
+		w.nodes = map[string]*redisListener{id: l}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.listen(ctx) }()
+		if test.armed {
+			waitForStore(t, name+": armed", cache.armed)
+			cancel()
+		}
+		err := <-ended
+		cancel()
+		if !test.armed && cache.armed() || errors.Is(err, errOtherNode) != (name == "another node") {
+			t.Errorf("%s: armed %v, want %v; %v", name, cache.armed(), test.armed, err)
+		}
+		noError(t, client.Close())
+	}
+}

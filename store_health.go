@@ -1,0 +1,243 @@
+// This file checks in the background whether the session store can be used, from
+// the start on, so that a wrong password is not found by the first person who
+// signs in.
+
+package caddylogout
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+const (
+	// healthEvery is the pause between two checks, up to half as long again, so
+	// that many servers do not check in step; healthRetry is the same while the
+	// store is unavailable.
+	healthEvery = 5 * time.Second
+	healthRetry = 2 * time.Second
+	// healthConfirm is the pause before a failure is believed: a connection that
+	// broke is no outage.
+	healthConfirm = 300 * time.Millisecond
+	// healthWithin bounds one check. The store's own timeouts are shorter.
+	healthWithin = 2 * time.Second
+)
+
+// storeFaults says what keeps a store from being used; nil is nothing. Both are
+// errors of the contract, without keys, passwords and data of clients.
+type storeFaults struct {
+	read  error // nobody can be checked
+	write error // nobody can sign in or out
+}
+
+// healthChecker is a store that can say more than [Store.Ping] does: whether it
+// may do all that it has to.
+type healthChecker interface {
+	check(ctx context.Context) storeFaults
+}
+
+// storeHealth holds what the last check found. It lives as long as the store.
+type storeHealth struct {
+	store  Store
+	logger *zap.Logger
+	// gauges count the stores that cannot be read, and written.
+	unreadable, unwritable prometheus.Gauge
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	checks  sync.Mutex // one at a time
+	last    atomic.Pointer[healthState]
+}
+
+// healthState is what was found, and since when it holds.
+type healthState struct {
+	storeFaults
+	readSince, writeSince time.Time
+}
+
+// startHealth begins to check a store, until stop.
+func startHealth(store Store) *storeHealth {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &storeHealth{
+		store: store, logger: caddy.Log().Named("sessions"), cancel: cancel,
+		unreadable: meters.storeUnreadable, unwritable: meters.storeUnwritable,
+	}
+	h.last.Store(new(healthState))
+	h.running.Go(func() { h.run(ctx) })
+	return h
+}
+
+// stop ends the checks and waits for the last one.
+func (h *storeHealth) stop() {
+	h.cancel()
+	h.running.Wait()
+	h.checks.Lock()
+	defer h.checks.Unlock()
+	last := h.last.Swap(new(healthState))
+	countFault(&last.readSince, nil, h.unreadable, time.Now())
+	countFault(&last.writeSince, nil, h.unwritable, time.Now())
+}
+
+func (h *storeHealth) run(ctx context.Context) {
+	for {
+		faults := h.check(ctx)
+		pause := healthEvery
+		if faults.read != nil || faults.write != nil {
+			pause = healthRetry
+		}
+		if !sleep(ctx, pause+rand.N(pause/2)) { //nolint:gosec // no secret
+			return
+		}
+	}
+}
+
+// sleep reports false if ctx ends before the time is over.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// check asks the store now, and notes what it finds.
+func (h *storeHealth) check(ctx context.Context) storeFaults {
+	h.checks.Lock()
+	defer h.checks.Unlock()
+	faults := h.ask(ctx)
+	last := h.last.Load()
+	if last.read == nil && faults.read != nil || last.write == nil && faults.write != nil {
+		if !sleep(ctx, healthConfirm) {
+			return faults
+		}
+		faults = h.ask(ctx)
+	}
+	if ctx.Err() != nil {
+		return faults // who asked has gone: that says nothing of the store
+	}
+	h.note(faults)
+	return faults
+}
+
+func (h *storeHealth) ask(ctx context.Context) storeFaults {
+	// It asks for itself, also while the breaker lets nobody through: only so is
+	// the cause known.
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, probing{}, true), healthWithin)
+	defer cancel()
+	if store, ok := h.store.(healthChecker); ok {
+		return store.check(ctx)
+	}
+	err := h.store.Ping(ctx)
+	return storeFaults{read: err, write: err}
+}
+
+// note keeps what was found, counts it, and logs what has changed.
+func (h *storeHealth) note(faults storeFaults) {
+	now, last := time.Now(), h.last.Load()
+	next := &healthState{storeFaults: faults, readSince: last.readSince, writeSince: last.writeSince}
+	if faults.read != nil || faults.write != nil {
+		meters.storeCheckFailures.Inc()
+	}
+	readFor := countFault(&next.readSince, faults.read, h.unreadable, now)
+	writeFor := countFault(&next.writeSince, faults.write, h.unwritable, now)
+	h.last.Store(next)
+	switch {
+	case faults.read != nil:
+		// That nobody can write either goes without saying.
+		if faultKind(last.read) != faultKind(faults.read) {
+			h.logger.Error("session store cannot be used", zap.String("access", "read"), zap.Error(faults.read))
+		}
+	case faults.write != nil:
+		if last.read != nil || faultKind(last.write) != faultKind(faults.write) {
+			h.logger.Error("session store cannot be used", zap.String("access", "write"), zap.Error(faults.write))
+		}
+	case last.read != nil || last.write != nil:
+		h.logger.Info("session store can be used again", zap.Duration("unavailable_for", max(readFor, writeFor)))
+	}
+}
+
+// countFault moves the moment since when there is a fault, and the gauge with it.
+// It returns how long one lasted that has ended.
+func countFault(since *time.Time, fault error, gauge prometheus.Gauge, now time.Time) (lasted time.Duration) {
+	switch {
+	case fault != nil && since.IsZero():
+		*since = now
+		gauge.Inc()
+	case fault == nil && !since.IsZero():
+		lasted = now.Sub(*since)
+		*since = time.Time{}
+		gauge.Dec()
+	}
+	return lasted
+}
+
+// faultKind tells faults apart that an operator would treat in different ways. A
+// server that cannot be reached says so in many words, with another port of ours
+// each time: that is one fault, not many.
+func faultKind(err error) string {
+	var network *net.OpError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &certificate), errors.As(err, &record):
+		return "tls"
+	case errors.As(err, &network):
+		return "unreachable"
+	}
+	for _, cause := range unreachable {
+		if errors.Is(err, cause) {
+			return "unreachable"
+		}
+	}
+	return err.Error()
+}
+
+// refusal returns what keeps people from being checked, nil if nothing does.
+// After a failure it asks again, so that a store that is back is used at once.
+func (h *storeHealth) refusal(ctx context.Context) error {
+	if h == nil || h.last.Load().read == nil {
+		return nil
+	}
+	if err := h.check(ctx).read; err != nil {
+		return fmt.Errorf("checking the session store: %w", err)
+	}
+	return nil
+}
+
+// faults lists what keeps the store from being used, for the statistics.
+func (h *storeHealth) faults() []storeFault {
+	out := []storeFault{}
+	if h == nil {
+		return out
+	}
+	last := h.last.Load()
+	if last.read != nil {
+		out = append(out, storeFault{"read", last.readSince.UTC(), last.read.Error()})
+	}
+	if last.write != nil {
+		out = append(out, storeFault{"write", last.writeSince.UTC(), last.write.Error()})
+	}
+	return out
+}
+
+// storeFault is one of storeFaults in JSON.
+type storeFault struct {
+	Access string    `json:"access"`
+	Since  time.Time `json:"since"`
+	Error  string    `json:"error"`
+}

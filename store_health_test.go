@@ -1,0 +1,150 @@
+// This file tests when the state of a store is logged and counted: once for each
+// change, and not for a moment.
+
+package caddylogout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// sickStore is a store that has the faults it is told to have.
+type sickStore struct {
+	Store
+	faults atomic.Pointer[storeFaults]
+	checks atomic.Int64
+}
+
+func (s *sickStore) check(context.Context) storeFaults {
+	s.checks.Add(1)
+	return *s.faults.Load()
+}
+
+// testGauge is a gauge and what it shows.
+func testGauge(t *testing.T) (gauge prometheus.Gauge, value func() float64) {
+	t.Helper()
+	gauge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gauge", Help: "A gauge of a test."})
+	registry := prometheus.NewRegistry()
+	noError(t, registry.Register(gauge))
+	return gauge, func() float64 {
+		families, err := registry.Gather()
+		noError(t, err)
+		return families[0].GetMetric()[0].GetGauge().GetValue()
+	}
+}
+
+func TestHealthChanges(t *testing.T) {
+	refused := func(port int) error {
+		return redisError("check", &net.OpError{Op: "dial", Addr: &net.TCPAddr{Port: port}, Err: errors.New("connection refused")})
+	}
+	wrong := fmt.Errorf("redis: check: %w: the server answered WRONGPASS", ErrUnavailable)
+	full := fmt.Errorf("redis: check: %w: the server answered OOM to SET", ErrUnavailable)
+	const bad, good = "session store cannot be used", "session store can be used again"
+	type step struct {
+		faults storeFaults
+		stay   time.Duration
+		logs   string
+	}
+	readFault := func(err error) storeFaults { return storeFaults{read: err, write: err} }
+	steps := []step{
+		{readFault(wrong), time.Minute, bad + " read"},
+		{readFault(refused(1)), time.Minute, bad + " read"},
+		{readFault(refused(2)), time.Minute, ""},
+		{readFault(redisError("check", io.EOF)), time.Minute, ""},
+		{storeFaults{}, time.Minute, good},
+		{readFault(refused(3)), healthConfirm / 2, ""}, // a moment
+		{storeFaults{}, time.Minute, ""},
+		{storeFaults{write: full}, time.Minute, bad + " write"},
+		{readFault(wrong), time.Minute, bad + " read"},
+		{storeFaults{write: full}, time.Minute, bad + " write"},
+		{storeFaults{}, time.Minute, good},
+		{readFault(wrong), time.Minute, bad + " read"},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		store := new(sickStore)
+		ctx, cancel := context.WithCancel(t.Context())
+		h := &storeHealth{store: store, logger: zap.New(core), cancel: cancel}
+		var reads, writes func() float64
+		h.unreadable, reads = testGauge(t)
+		h.unwritable, writes = testGauge(t)
+		h.last.Store(new(healthState))
+		store.faults.Store(&steps[0].faults)
+		h.running.Go(func() { h.run(ctx) })
+		for i, step := range steps {
+			if i > 0 {
+				store.faults.Store(&step.faults)
+				if step.stay < healthConfirm { // just when it is looked at
+					before := store.checks.Load()
+					for store.checks.Load() == before {
+						<-time.After(time.Millisecond)
+					}
+				}
+			}
+			<-time.After(step.stay)
+			synctest.Wait()
+			got := ""
+			for _, entry := range logs.TakeAll() {
+				got += entry.Message
+				if access, ok := entry.ContextMap()["access"].(string); ok {
+					got += " " + access
+				}
+			}
+			if got != step.logs {
+				t.Errorf("step %d: logged %q, want %q", i, got, step.logs)
+			}
+			if step.stay < healthConfirm {
+				continue
+			}
+			count := func(err error) float64 {
+				if err != nil {
+					return 1
+				}
+				return 0
+			}
+			if reads() != count(step.faults.read) || writes() != count(step.faults.write) {
+				t.Errorf("step %d: unavailable to read %v, to write %v", i, reads(), writes())
+			}
+		}
+		// A check in five seconds or more: ten minutes are 120 at most.
+		store.faults.Store(new(storeFaults))
+		<-time.After(time.Minute)
+		before := store.checks.Load()
+		<-time.After(10 * time.Minute)
+		if checks := store.checks.Load() - before; checks < 60 || checks > 120 {
+			t.Errorf("%d checks in ten minutes", checks)
+		}
+		// What it counted goes with it.
+		store.faults.Store(&steps[0].faults)
+		<-time.After(time.Minute)
+		h.stop()
+		if reads() != 0 || writes() != 0 {
+			t.Error("a store that is closed still counts as unavailable")
+		}
+	})
+}
+
+// silentStore answers no Ping.
+type silentStore struct{ Store }
+
+func (silentStore) Ping(context.Context) error { return ErrUnavailable }
+
+// TestHealthByPing has a store that says no more than whether it answers.
+func TestHealthByPing(t *testing.T) {
+	h := &storeHealth{store: silentStore{}}
+	found := h.ask(t.Context())
+	if !errors.Is(found.read, ErrUnavailable) || !errors.Is(found.write, ErrUnavailable) {
+		t.Errorf("read: %v, write: %v; want ErrUnavailable", found.read, found.write)
+	}
+}
