@@ -89,6 +89,8 @@ type App struct {
 	cache       *nearCache // nil: none; set with the store
 	streams     *streams   // set with the store
 	reports     *reports   // set with the store
+	uses        *uses      // set with the store
+	unwatchUses func()
 	openStore   func() (Store, error)
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
@@ -115,10 +117,14 @@ type pooledStore struct {
 	Store
 	streams *streams
 	reports *reports
+	uses    *uses
 }
 
 func newPooledStore(store Store) *pooledStore {
-	p := &pooledStore{Store: measuredStore{store}, streams: newStreams(measuredStore{store}, time.Now), reports: newReports(store)}
+	measured := measuredStore{store}
+	p := &pooledStore{
+		Store: measured, streams: newStreams(measured, time.Now), reports: newReports(store), uses: newUses(measured, time.Now),
+	}
 	p.reports.subscribe(p.streams)
 	return p
 }
@@ -127,6 +133,7 @@ func newPooledStore(store Store) *pooledStore {
 func (p *pooledStore) Destruct() error {
 	p.reports.close()
 	p.streams.Close()
+	p.uses.close()
 	return p.Close()
 }
 
@@ -319,7 +326,8 @@ func (a *App) takeStore() (Store, error) {
 	}
 	a.tookStore = true
 	pooled := value.(*pooledStore)
-	a.streams, a.reports = pooled.streams, pooled.reports
+	a.streams, a.reports, a.uses = pooled.streams, pooled.reports, pooled.uses
+	a.unwatchUses = a.uses.watch(time.Duration(a.IdleTimeout))
 	if err := a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
@@ -338,7 +346,7 @@ func (a *App) Cleanup() error {
 	running.drop(a)
 	a.stopJournal()
 	a.storeMu.Lock()
-	took, giveBackCache := a.tookStore, a.giveBackCache()
+	took, giveBackCache, unwatchUses := a.tookStore, a.giveBackCache(), a.unwatchUses
 	a.tookStore = false
 	a.storeMu.Unlock()
 	if !took {
@@ -347,6 +355,7 @@ func (a *App) Cleanup() error {
 	key, logger := a.storeModule.PoolKey(), a.logger
 	linger.later(func() {
 		giveBackCache() // it subscribes to the store
+		unwatchUses()
 		if _, err := stores.Delete(key); err != nil {
 			logger.Error("closing session store failed", zap.Error(err))
 		}

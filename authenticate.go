@@ -87,7 +87,7 @@ func (a *App) ask(ctx context.Context, key Key, note noteUse, counts *checkCount
 	now, changes := a.now(), a.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
-	if known := a.cache.get(key, now); known != nil && !a.idle(known, now) {
+	if known := a.cache.get(key, now); known != nil && !a.seemsIdle(known, now) {
 		counts.addHit(known)
 		return a.judge(ctx, store, known, now, changes, note), nil
 	}
@@ -134,8 +134,8 @@ func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 	}
 	known := &cached{session: s}
 	known.lastUsed.Store(s.IssuedAt.UnixMilli())
-	if record.LastUsed.After(s.IssuedAt) {
-		known.lastUsed.Store(record.LastUsed.UnixMilli())
+	if used := later(record.LastUsed, a.uses.missedUse(key)); used.After(s.IssuedAt) {
+		known.lastUsed.Store(used.UnixMilli())
 	}
 	return known, nil
 }
@@ -146,7 +146,7 @@ func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Ti
 	if s == nil {
 		return lookupResult{revokedAt: known.revokedAt}
 	}
-	if !s.Live(now) || a.idle(known, now) {
+	if !s.Live(now) || a.idle(ctx, known, now) {
 		return lookupResult{}
 	}
 	if a.IdleTimeout > 0 {
@@ -155,24 +155,40 @@ func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Ti
 	return lookupResult{session: s, known: known, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
 
-// idle reports whether a session was not used for longer than idle_timeout.
-func (a *App) idle(known *cached, now time.Time) bool {
+// seemsIdle reports whether a session was not used for longer than idle_timeout,
+// as far as is known: another server may know of a later use, and a use may not
+// have been noted.
+func (a *App) seemsIdle(known *cached, now time.Time) bool {
 	return a.IdleTimeout > 0 && known.session != nil &&
 		now.UnixMilli()-known.lastUsed.Load() >= time.Duration(a.IdleTimeout).Milliseconds()
 }
 
+// idle reports whether a session that was just read was not used for longer than
+// idle_timeout. It is the one judgement that ends a session for that.
+func (a *App) idle(ctx context.Context, known *cached, now time.Time) bool {
+	return a.seemsIdle(known, now) && !a.uses.mayHaveMissed(ctx, a.idleAt(known), now, time.Duration(a.IdleTimeout))
+}
+
+// surelyIdle is idle without asking the store anything.
+func (a *App) surelyIdle(known *cached, now time.Time) bool {
+	return a.seemsIdle(known, now) && !a.uses.excuses(a.idleAt(known), now, time.Duration(a.IdleTimeout))
+}
+
+// idleAt returns when a session is idle if it is not used until then.
+func (a *App) idleAt(known *cached) time.Time {
+	return time.UnixMilli(known.lastUsed.Load()).Add(time.Duration(a.IdleTimeout))
+}
+
 // touch notes the use of a session, at most once per tenth of idle_timeout; of
-// many requests at once, one does it.
+// many requests at once, one does it. The session is live whatever becomes of the
+// note, and a client that goes away is no reason to miss one. The note lasts as
+// long as the session: an idle_timeout that a reload makes longer finds it.
 func (a *App) touch(ctx context.Context, store Store, known *cached, now time.Time) {
-	idle := time.Duration(a.IdleTimeout)
 	last := known.lastUsed.Load()
-	if now.UnixMilli()-last < (idle/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
+	if now.UnixMilli()-last < (time.Duration(a.IdleTimeout)/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
-	if err := store.Touch(ctx, known.session.Key, now, now.Add(idle)); err != nil {
-		// The session is live all the same: the note is missed, not the person.
-		a.logger.Warn("noting the use of a session failed", zap.String("session", known.session.Key.Short()), zap.Error(err))
-	}
+	a.uses.note(ctx, store, known.session.Key, now, known.session.ExpiresAt)
 }
 
 func later(a, b time.Time) time.Time {

@@ -105,7 +105,7 @@ func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell
 	now := a.now()
 	slices.SortFunc(found, func(x, y *cached) int {
 		// Nobody uses those that were idle for too long: they go first.
-		if idle := a.idle(x, now); idle != a.idle(y, now) {
+		if idle := a.surelyIdle(x, now); idle != a.surelyIdle(y, now) {
 			if idle {
 				return 1
 			}
