@@ -44,7 +44,7 @@ func (s *AdminSessions) liveness(w http.ResponseWriter, _ *http.Request) error {
 func (a *App) ready(ctx context.Context) error {
 	store, err := a.openStore()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return err
 	}
 	return store.Ping(ctx)
 }

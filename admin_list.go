@@ -67,7 +67,7 @@ func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) 
 	answer := adminPage{Sessions: []adminSession{}}
 	store, err := a.openStore()
 	if err != nil {
-		return answer, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return answer, err
 	}
 	keys, err := store.Keys(ctx, identity)
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *AdminSessions) named(app *App, r *http.Request) (Key, string, error) {
 	}
 	store, err := app.openStore()
 	if err != nil {
-		return Key{}, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Key{}, "", err
 	}
 	keys, err := store.Keys(r.Context(), identity)
 	if err != nil {

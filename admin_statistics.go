@@ -71,9 +71,9 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 	if err != nil {
 		return out
 	}
-	out.OpenRequests = a.streams.count()
-	if a.cache != nil {
-		stats := a.cache.Stats()
+	out.OpenRequests = store.streams.count()
+	if store.cache != nil {
+		stats := store.cache.Stats()
 		out.NearCache = &cacheStatistics{
 			Armed: stats.Armed, Entries: stats.Entries,
 			Hits: stats.Hits, Misses: stats.Misses, Reads: stats.Reads, Joined: stats.Joined,
@@ -82,9 +82,9 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 	if j := a.durable.journal.Load(); j != nil {
 		out.PendingLogouts = int(j.count.Load())
 	}
-	if a.reports != nil {
-		if store, ok := a.reports.watcher.(*redisStore); ok {
-			out.Store.Away = store.breakers.away.list()
+	if store.reports != nil {
+		if redis, ok := store.reports.watcher.(*redisStore); ok {
+			out.Store.Away = redis.breakers.away.list()
 		}
 	}
 	if _, embedded := a.storeModule.(*EmbeddedStore); embedded {

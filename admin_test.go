@@ -169,7 +169,7 @@ func TestRevokeEverybody(t *testing.T) {
 	if count, err := a.revokeEverybody(gone, func(int) {}); count != 1 || err != nil {
 		t.Errorf("when the client has gone: %d, %v", count, err)
 	}
-	a.openStore = func() (Store, error) { return nil, errors.New("no") }
+	a.openStore = func() (*opened, error) { return nil, errAway }
 	if _, err := a.revokeEverybody(t.Context(), func(int) {}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("without a store: %v", err)
 	}

@@ -86,16 +86,13 @@ type App struct {
 	NearCache NearCache `json:"near_cache,omitzero"`
 
 	storeModule StoreModule
-	cache       *nearCache // nil: none; set with the store
-	streams     *streams   // set with the store
-	reports     *reports   // set with the store
-	uses        *uses      // set with the store
-	unwatchUses func()
-	openStore   func() (Store, error)
-	tookStore   bool
-	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
+	// openStore opens the store when it is called first, by Start or by a request
+	// that comes before it, and returns the same ever after. Its error wraps
+	// [ErrUnavailable].
+	openStore func() (*opened, error)
+	taken     taken
 
-	measured   atomic.Pointer[nearCache] // cache, for a scrape that comes before it
+	measured   atomic.Pointer[nearCache] // the near cache, for whoever must not open it
 	events     eventSink
 	durable    durable
 	accounts   []string // of all login handlers; see lasting
@@ -105,36 +102,6 @@ type App struct {
 	keptErrors *rate.Limiter
 	clock      func() time.Time
 	logger     *zap.Logger
-}
-
-// stores holds the open stores by their pool key, so that a reload hands an
-// open store on to the next configuration.
-var stores = caddy.NewUsagePool()
-
-// pooledStore is an open store with what lives as long as it does: the requests
-// that are served for its sessions, and who is told when something changes.
-type pooledStore struct {
-	Store
-	streams *streams
-	reports *reports
-	uses    *uses
-}
-
-func newPooledStore(store Store) *pooledStore {
-	measured := measuredStore{store}
-	p := &pooledStore{
-		Store: measured, streams: newStreams(measured, time.Now), reports: newReports(store), uses: newUses(measured, time.Now),
-	}
-	p.reports.subscribe(p.streams)
-	return p
-}
-
-// Destruct implements caddy.Destructor.
-func (p *pooledStore) Destruct() error {
-	p.reports.close()
-	p.streams.Close()
-	p.uses.close()
-	return p.Close()
 }
 
 // CaddyModule implements caddy.Module.
@@ -310,59 +277,6 @@ func (a *App) Start() error {
 // which Caddy also calls for an app that never started.
 func (*App) Stop() error { return nil }
 
-// takeStore opens the store, or takes on the one that is open already.
-func (a *App) takeStore() (Store, error) {
-	a.storeMu.Lock()
-	defer a.storeMu.Unlock()
-	value, _, err := stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) {
-		store, err := a.storeModule.Open()
-		if err != nil {
-			return nil, err
-		}
-		return newPooledStore(store), nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("opening the session store: %w", err)
-	}
-	a.tookStore = true
-	pooled := value.(*pooledStore)
-	a.streams, a.reports, a.uses = pooled.streams, pooled.reports, pooled.uses
-	a.unwatchUses = a.uses.watch(time.Duration(a.IdleTimeout))
-	if err := a.takeCache(pooled.reports); err != nil {
-		return nil, err
-	}
-	// With the store, not after it: other apps may serve before this one has
-	// started, and what is pending has to be refused from the first request on.
-	if err := a.startJournal(); err != nil {
-		return nil, err
-	}
-	return pooled.Store, nil
-}
-
-// Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
-// Provision, and while requests of this configuration are still being served:
-// so it gives back only what this instance took, and late.
-func (a *App) Cleanup() error {
-	running.drop(a)
-	a.stopJournal()
-	a.storeMu.Lock()
-	took, giveBackCache, unwatchUses := a.tookStore, a.giveBackCache(), a.unwatchUses
-	a.tookStore = false
-	a.storeMu.Unlock()
-	if !took {
-		return nil
-	}
-	key, logger := a.storeModule.PoolKey(), a.logger
-	linger.later(func() {
-		giveBackCache() // it subscribes to the store
-		unwatchUses()
-		if _, err := stores.Delete(key); err != nil {
-			logger.Error("closing session store failed", zap.Error(err))
-		}
-	})
-	return nil
-}
-
 func (a *App) now() time.Time { return a.clock() }
 
 // Interface guards.
@@ -371,5 +285,4 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.Validator    = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
-	_ caddy.Destructor   = (*pooledStore)(nil)
 )

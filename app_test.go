@@ -67,8 +67,27 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	a.openStore = func() (Store, error) { return store, nil }
+	a.use(&opened{Store: store})
 	return a
+}
+
+// use gives an app what is open.
+func (a *App) use(open *opened) {
+	a.openStore = func() (*opened, error) { return open, nil }
+	a.measured.Store(open.cache)
+}
+
+// open is what is open.
+func (a *App) open() *opened {
+	open, _ := a.openStore()
+	return open
+}
+
+// reopen changes what is open from the next request on.
+func (a *App) reopen(change func(*opened)) {
+	open := *a.open()
+	change(&open)
+	a.use(&open)
 }
 
 // signIn makes a session.
@@ -142,7 +161,7 @@ func (awayStore) Revoke(context.Context, Key, string, time.Time, time.Time) (boo
 // takeStoreAway makes the store fail, and returns how to bring it back.
 func (a *testApp) takeStoreAway() (bringBack func()) {
 	open := a.openStore
-	a.openStore = func() (Store, error) { return awayStore{}, nil }
+	a.reopen(func(o *opened) { o.Store = awayStore{} })
 	return func() { a.openStore = open }
 }
 

@@ -63,47 +63,51 @@ func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
 
 // lookupKey asks about one key, and notes the use of its session.
 func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
-	return a.ask(ctx, key, a.touch, a.cache.counts())
+	open, err := a.openStore()
+	if err != nil {
+		return lookupResult{}, err
+	}
+	return a.ask(ctx, open, key, a.touch, open.cache.counts())
 }
 
 // peek asks about one key for somebody else: to be looked at in a list is no
 // use, and must not keep an idle session alive.
 func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
-	return a.ask(ctx, key, func(context.Context, Store, *cached, time.Time) {}, nil)
+	open, err := a.openStore()
+	if err != nil {
+		return lookupResult{}, err
+	}
+	return a.ask(ctx, open, key, func(context.Context, *opened, *cached, time.Time) {}, nil)
 }
 
 // noteUse is told of each session that was found live.
-type noteUse = func(ctx context.Context, store Store, known *cached, now time.Time)
+type noteUse = func(ctx context.Context, open *opened, known *cached, now time.Time)
 
-func (a *App) ask(ctx context.Context, key Key, note noteUse, counts *checkCounts) (lookupResult, error) {
-	store, err := a.openStore()
-	if err != nil {
-		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
+func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, counts *checkCounts) (lookupResult, error) {
 	if a.isPending(key) {
 		counts.add(checkPending)
 		return lookupResult{pending: true}, nil
 	}
-	now, changes := a.now(), a.streams.changesOf(key)
+	now, changes := a.now(), open.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
-	if known := a.cache.get(key, now); known != nil && !a.seemsIdle(known, now) {
+	if known := open.cache.get(key, now); known != nil && !a.seemsIdle(known, now) {
 		counts.addHit(known)
-		return a.judge(ctx, store, known, now, changes, note), nil
+		return a.judge(ctx, open, known, now, changes, note), nil
 	}
-	known, err := a.readThrough(ctx, store, key, now)
+	known, err := a.readThrough(ctx, open, key, now)
 	counts.addRead(known, err)
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.judge(ctx, store, known, now, changes, note), nil
+	return a.judge(ctx, open, known, now, changes, note), nil
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
-func (a *App) readThrough(ctx context.Context, store Store, key Key, now time.Time) (*cached, error) {
+func (a *App) readThrough(ctx context.Context, open *opened, key Key, now time.Time) (*cached, error) {
 	ctx, span := startSpan(ctx, checkSpan)
-	known, err := a.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
-		return a.read(ctx, store, key)
+	known, err := open.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
+		return a.read(ctx, open, key)
 	})
 	endCheck(span, known, err)
 	return known, err
@@ -111,10 +115,10 @@ func (a *App) readThrough(ctx context.Context, store Store, key Key, now time.Ti
 
 // read asks the store about one key. A tombstone wins over a value that is
 // there: whatever wrote the value back, the session was ended.
-func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
-	get := store.Get
+func (a *App) read(ctx context.Context, open *opened, key Key) (*cached, error) {
+	get := open.Get
 	if a.IdleTimeout > 0 {
-		get = store.GetWithUse
+		get = open.GetWithUse
 	}
 	record, err := get(ctx, key)
 	switch {
@@ -134,23 +138,23 @@ func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 	}
 	known := &cached{session: s}
 	known.lastUsed.Store(s.IssuedAt.UnixMilli())
-	if used := later(record.LastUsed, a.uses.missedUse(key)); used.After(s.IssuedAt) {
+	if used := later(record.LastUsed, open.uses.missedUse(key)); used.After(s.IssuedAt) {
 		known.lastUsed.Store(used.UnixMilli())
 	}
 	return known, nil
 }
 
 // judge says what is known of a key comes to now.
-func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
+func (a *App) judge(ctx context.Context, open *opened, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
 	s := known.session
 	if s == nil {
 		return lookupResult{revokedAt: known.revokedAt}
 	}
-	if !s.Live(now) || a.idle(ctx, known, now) {
+	if !s.Live(now) || a.idle(ctx, open, known, now) {
 		return lookupResult{}
 	}
 	if a.IdleTimeout > 0 {
-		note(ctx, store, known, now)
+		note(ctx, open, known, now)
 	}
 	return lookupResult{session: s, known: known, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
@@ -165,13 +169,13 @@ func (a *App) seemsIdle(known *cached, now time.Time) bool {
 
 // idle reports whether a session that was just read was not used for longer than
 // idle_timeout. It is the one judgement that ends a session for that.
-func (a *App) idle(ctx context.Context, known *cached, now time.Time) bool {
-	return a.seemsIdle(known, now) && !a.uses.mayHaveMissed(ctx, a.idleAt(known), now, time.Duration(a.IdleTimeout))
+func (a *App) idle(ctx context.Context, open *opened, known *cached, now time.Time) bool {
+	return a.seemsIdle(known, now) && !open.uses.mayHaveMissed(ctx, a.idleAt(known), now, time.Duration(a.IdleTimeout))
 }
 
 // surelyIdle is idle without asking the store anything.
-func (a *App) surelyIdle(known *cached, now time.Time) bool {
-	return a.seemsIdle(known, now) && !a.uses.excuses(a.idleAt(known), now, time.Duration(a.IdleTimeout))
+func (a *App) surelyIdle(open *opened, known *cached, now time.Time) bool {
+	return a.seemsIdle(known, now) && !open.uses.excuses(a.idleAt(known), now, time.Duration(a.IdleTimeout))
 }
 
 // idleAt returns when a session is idle if it is not used until then.
@@ -183,12 +187,12 @@ func (a *App) idleAt(known *cached) time.Time {
 // many requests at once, one does it. The session is live whatever becomes of the
 // note, and a client that goes away is no reason to miss one. The note lasts as
 // long as the session: an idle_timeout that a reload makes longer finds it.
-func (a *App) touch(ctx context.Context, store Store, known *cached, now time.Time) {
+func (a *App) touch(ctx context.Context, open *opened, known *cached, now time.Time) {
 	last := known.lastUsed.Load()
 	if now.UnixMilli()-last < (time.Duration(a.IdleTimeout)/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
-	a.uses.note(ctx, store, known.session.Key, now, known.session.ExpiresAt)
+	open.uses.note(ctx, open, known.session.Key, now, known.session.ExpiresAt)
 }
 
 func later(a, b time.Time) time.Time {
@@ -210,7 +214,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 	credentials := a.format.Locate(r, buf[:0])
 	res := new(authResult)
 	if len(credentials) == 0 {
-		a.cache.counts().add(checkNoCredential)
+		a.measured.Load().counts().add(checkNoCredential)
 		return res, nil
 	}
 	var outage error

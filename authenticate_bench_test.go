@@ -32,9 +32,9 @@ func BenchmarkAuthenticate(b *testing.B) {
 	defer store.Close()
 	a := &App{
 		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
-		format:    nativeFormat{cookieName: defaultCookieName},
-		openStore: func() (Store, error) { return store, nil },
+		format: nativeFormat{cookieName: defaultCookieName},
 	}
+	a.use(&opened{Store: store})
 	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
 	if err != nil {
 		b.Fatal(err)

@@ -163,7 +163,7 @@ func (a *App) findError(r *http.Request, id string) (*keptError, error) {
 	}
 	store, err := a.openStore()
 	if err != nil {
-		return nil, errors.Join(ErrUnavailable, err)
+		return nil, err
 	}
 	value, err := store.GetError(r.Context(), id)
 	if err != nil {

@@ -61,7 +61,10 @@ func newChecker(config []byte) (*checker, error) {
 	if c.dir, err = os.MkdirTemp("", "caddy-sessions-check-"); err != nil {
 		return nil, err
 	}
-	c.app.openStore = sync.OnceValues(func() (Store, error) { return openEmbedded(filepath.Join(c.dir, "sessions.db"), time.Now) })
+	c.app.openStore = sync.OnceValues(func() (*opened, error) {
+		store, err := openEmbedded(filepath.Join(c.dir, "sessions.db"), time.Now)
+		return &opened{Store: store}, err
+	})
 	for _, server := range c.http.Servers {
 		if err := c.traceServer(ctx, server); err != nil {
 			c.close()

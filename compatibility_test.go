@@ -270,7 +270,7 @@ func TestDiffersDeadCookieIsCleared(t *testing.T) {
 	}
 	t.Run("not during an outage", func(t *testing.T) {
 		away := newTestApp(t, nil)
-		away.openStore = func() (Store, error) { return awayStore{}, nil }
+		away.reopen(func(o *opened) { o.Store = awayStore{} })
 		w := away.ask(t, http.MethodGet, "/sessions/whoami", jsonAccept, "Cookie: "+defaultCookieName+"=nope")
 		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" || w.Header().Get("Retry-After") == "" {
 			t.Errorf("got %d %v", w.Code, w.Header())

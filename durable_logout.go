@@ -145,8 +145,10 @@ func (a *App) postpone(r *http.Request, c Credential, trigger string, outage err
 		return outage
 	}
 	a.audit(r, auditEntry{event: eventLogoutPending, trigger: trigger, outcome: outcomePending, session: key.Short()})
-	a.streams.spare(r.Context(), key)
-	a.streams.cut(key, a.now())
+	if open, err := a.openStore(); err == nil {
+		open.streams.spare(r.Context(), key)
+		open.streams.cut(key, a.now())
+	}
 	return errLogoutPending
 }
 

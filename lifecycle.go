@@ -85,13 +85,13 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 	}
 	store, err := a.openStore()
 	if err != nil {
-		return Credential{}, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Credential{}, nil, err
 	}
 	bound := a.bound()
 	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt, Bound: bound}); err != nil {
 		return Credential{}, nil, err
 	}
-	a.cache.Changed(key)
+	store.cache.Changed(key)
 	if bound != nil && bound.Exceeded {
 		a.keepWithin(ctx, s.Identity, n.ending)
 	}
@@ -104,14 +104,14 @@ func (a *App) issue(ctx context.Context, n newSession) (Credential, *Session, er
 func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	store, err := a.openStore()
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return false, err
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	now := a.now()
-	a.streams.spare(ctx, s.Key)
+	store.streams.spare(ctx, s.Key)
 	ended, err := a.format.Revoke(ctx, store, s, now, later(s.ExpiresAt, now.Add(replayWindow)))
-	a.forget(s.Key, now, err)
+	store.forget(s.Key, now, err)
 	return ended, err
 }
 
@@ -126,14 +126,14 @@ func (a *App) discard(ctx context.Context, s *Session) {
 // forget takes a key out of the near cache, and ends what is being served for
 // it, before anyone is told that it is revoked. After an error it may or may not
 // be: the store is to be asked.
-func (a *App) forget(key Key, revokedAt time.Time, err error) {
+func (o *opened) forget(key Key, revokedAt time.Time, err error) {
 	if err != nil {
-		a.cache.Changed(key)
-		a.streams.Changed(key)
+		o.cache.Changed(key)
+		o.streams.Changed(key)
 		return
 	}
-	a.cache.revoked(key, revokedAt)
-	a.streams.cut(key, revokedAt)
+	o.cache.revoked(key, revokedAt)
+	o.streams.cut(key, revokedAt)
 }
 
 // revokeTimeout bounds a revocation that nobody waits for any more.
@@ -157,7 +157,7 @@ type listedSession struct {
 func (a *App) sessionsOf(ctx context.Context, identity string) ([]listedSession, error) {
 	store, err := a.openStore()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, err
 	}
 	keys, err := store.Keys(ctx, identity)
 	if err != nil {
@@ -191,7 +191,7 @@ const maxRevokePasses = 5
 func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bool) (int, error) {
 	store, err := a.openStore()
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return 0, err
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
@@ -208,7 +208,7 @@ func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bo
 		now := a.now()
 		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow))
 		for _, key := range keys {
-			a.forget(key.Key, now, err)
+			store.forget(key.Key, now, err)
 			done[key.Key] = true
 		}
 		count += ended

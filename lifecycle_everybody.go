@@ -5,7 +5,6 @@ package caddylogout
 
 import (
 	"context"
-	"fmt"
 
 	"go.uber.org/zap"
 )
@@ -38,7 +37,7 @@ func (a *App) revokeEverybody(ctx context.Context, tell func(count int)) (int, e
 func (a *App) revokeListed(ctx context.Context, count *int, tell func(int)) error {
 	store, err := a.openStore()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return err
 	}
 	return store.WalkIdentities(ctx, func(identities []string) error {
 		for _, identity := range identities {
@@ -57,7 +56,7 @@ func (a *App) revokeListed(ctx context.Context, count *int, tell func(int)) erro
 func (a *App) revokeUnlisted(ctx context.Context, count *int, tell func(int)) error {
 	store, err := a.openStore()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return err
 	}
 	return store.WalkKeys(ctx, func(keys []Key) error {
 		for _, key := range keys {

@@ -35,7 +35,7 @@ func (a *testApp) countReads(t *testing.T) *readCounter {
 	store, err := a.openStore()
 	noError(t, err)
 	counter := &readCounter{Store: store}
-	a.openStore = func() (Store, error) { return counter, nil }
+	a.reopen(func(o *opened) { o.Store = counter })
 	return counter
 }
 

@@ -83,7 +83,7 @@ func (a *App) keepWithin(ctx context.Context, identity string, ending []Key) {
 func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell func(Key)) (int, error) {
 	store, err := a.openStore()
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return 0, err
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
@@ -105,7 +105,7 @@ func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell
 	now := a.now()
 	slices.SortFunc(found, func(x, y *cached) int {
 		// Nobody uses those that were idle for too long: they go first.
-		if idle := a.surelyIdle(x, now); idle != a.surelyIdle(y, now) {
+		if idle := a.surelyIdle(store, x, now); idle != a.surelyIdle(store, y, now) {
 			if idle {
 				return 1
 			}
@@ -122,12 +122,12 @@ func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell
 }
 
 // readAll asks the store about many keys, many at a time.
-func (a *App) readAll(ctx context.Context, store Store, keys []IndexedKey) ([]*cached, error) {
+func (a *App) readAll(ctx context.Context, open *opened, keys []IndexedKey) ([]*cached, error) {
 	found, errs := make([]*cached, len(keys)), make([]error, len(keys))
 	for from := 0; from < len(keys); from += readAtOnce {
 		var wg sync.WaitGroup
 		for i := from; i < min(from+readAtOnce, len(keys)); i++ {
-			wg.Go(func() { found[i], errs[i] = a.read(ctx, store, keys[i].Key) })
+			wg.Go(func() { found[i], errs[i] = a.read(ctx, open, keys[i].Key) })
 		}
 		wg.Wait()
 		if err := errors.Join(errs...); err != nil {

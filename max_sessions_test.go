@@ -33,7 +33,7 @@ func onEachStore(t *testing.T, apps int, configure func(*App), test func(t *test
 			all[i] = newTestApp(t, configure)
 			store := openRedis(t, config, all[i].time)
 			t.Cleanup(func() { _ = store.Close() })
-			all[i].openStore = func() (Store, error) { return store, nil }
+			all[i].reopen(func(o *opened) { o.Store = store })
 		}
 		test(t, all)
 	}
@@ -245,7 +245,7 @@ func TestMaxSessionsOutage(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, atMost(1))
 	store, _ := a.openStore()
-	a.openStore = func() (Store, error) { return unlistedStore{store}, nil }
+	a.reopen(func(o *opened) { o.Store = unlistedStore{store} })
 	core, logs := observer.New(zap.WarnLevel)
 	a.logger = zap.New(core)
 	_, first := a.signIn(t, "alice", "")
@@ -257,7 +257,7 @@ func TestMaxSessionsOutage(t *testing.T) {
 	if logs.Len() != 1 || strings.Contains(logs.All()[0].Message, first.Key.String()) {
 		t.Errorf("logged: %v", logs.All())
 	}
-	a.openStore = func() (Store, error) { return store, nil }
+	a.reopen(func(o *opened) { o.Store = store })
 	a.advance(time.Second)
 	_, third := a.signIn(t, "alice", "")
 	if got := a.live(t, []*Session{first, second, third}); !slices.Equal(got, []int{2}) {

@@ -15,15 +15,14 @@ import (
 )
 
 func TestChecksAreCounted(t *testing.T) {
-	a := &App{clock: time.Now, cache: armedCache(1000)}
-	var store Store = awayStore{}
-	a.openStore = func() (Store, error) { return store, nil }
+	a := &App{clock: time.Now}
+	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
 	live, revoked := Credential{value: newSessionToken()}, Credential{value: newSessionToken()}
 	s := &Session{Key: KeyOf(live.value), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
-	if _, err := a.cache.fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil }); err != nil {
+	if _, err := a.open().cache.fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil }); err != nil {
 		t.Fatal(err)
 	}
-	a.cache.revoked(KeyOf(revoked.value), time.Now().Add(time.Hour))
+	a.open().cache.revoked(KeyOf(revoked.value), time.Now().Add(time.Hour))
 	for credential, want := range map[Credential]error{live: nil, revoked: nil, {value: newSessionToken()}: ErrUnavailable} {
 		for range 3 {
 			if _, err := a.lookup(t.Context(), credential); !errors.Is(err, want) {
@@ -35,17 +34,17 @@ func TestChecksAreCounted(t *testing.T) {
 	if _, err := a.peek(t.Context(), s.Key); err != nil {
 		t.Error(err)
 	}
-	a.cache.counts().addRead(nil, errors.Join(ErrUnavailable, context.Canceled))
+	a.open().cache.counts().addRead(nil, errors.Join(ErrUnavailable, context.Canceled))
 	got := make(map[int]uint64)
-	for kind := range a.cache.checks {
-		if n := a.cache.checks[kind].n.Load(); n > 0 {
+	for kind := range a.open().cache.checks {
+		if n := a.open().cache.checks[kind].n.Load(); n > 0 {
 			got[kind] = n
 		}
 	}
 	if len(got) != 3 || got[checkCacheLive] != 3 || got[checkCacheDead] != 3 || got[checkStoreAway] != 3 {
 		t.Errorf("counted %v", got)
 	}
-	if stats := a.cache.Stats(); stats.Hits != 6 || stats.Misses != 3 {
+	if stats := a.open().cache.Stats(); stats.Hits != 6 || stats.Misses != 3 {
 		t.Errorf("stats %+v", stats)
 	}
 	if allocated := testing.AllocsPerRun(100, func() { _, _ = a.lookup(t.Context(), live) }); allocated != 0 {

@@ -55,14 +55,14 @@ func BenchmarkRevocationLag(b *testing.B) {
 	var apps [2]*App
 	for i := range apps {
 		store := openRedisForBench(b, addr)
-		apps[i] = &App{clock: time.Now, format: nativeFormat{}, Lifespan: caddy.Duration(time.Hour), cache: watchForBench(b, store)}
-		apps[i].openStore = func() (Store, error) { return store, nil }
+		apps[i] = &App{clock: time.Now, format: nativeFormat{}, Lifespan: caddy.Duration(time.Hour)}
+		apps[i].use(&opened{Store: store, cache: watchForBench(b, store)})
 	}
 	var lags, totals []time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		c, s, err := apps[0].issue(b.Context(), newSession{identity: "alice"})
-		for err == nil && apps[1].cache.get(s.Key, time.Now()) == nil {
+		for err == nil && apps[1].open().cache.get(s.Key, time.Now()) == nil {
 			_, err = apps[1].lookup(b.Context(), c)
 		}
 		if err != nil {

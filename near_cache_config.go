@@ -128,10 +128,10 @@ func (a *App) cacheKey() string {
 }
 
 // takeCache makes the near cache of a store that reports changes, or takes on
-// the one that is there.
-func (a *App) takeCache(r *reports) error {
+// the one that is there. It returns nil if there is to be none.
+func (a *App) takeCache(r *reports) (*nearCache, error) {
 	if r.watcher == nil || a.NearCache.Off {
-		return nil
+		return nil, nil
 	}
 	value, _, err := caches.LoadOrNew(a.cacheKey(), func() (caddy.Destructor, error) {
 		entries := a.NearCache.Entries
@@ -143,23 +143,18 @@ func (a *App) takeCache(r *reports) error {
 		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {
-		return fmt.Errorf("making the near cache: %w", err)
+		return nil, fmt.Errorf("making the near cache: %w", err)
 	}
-	a.cache = value.(*watchedCache).cache
-	a.measured.Store(a.cache)
-	return nil
+	a.taken.cache = true
+	cache := value.(*watchedCache).cache
+	a.measured.Store(cache)
+	return cache, nil
 }
 
-// giveBackCache returns what gives the cache back, if this instance took it.
-func (a *App) giveBackCache() func() {
-	if a.cache == nil {
-		return func() {}
-	}
-	key, logger := a.cacheKey(), a.logger
-	return func() {
-		if _, err := caches.Delete(key); err != nil {
-			logger.Error("closing near cache failed", zap.Error(err))
-		}
+// giveBackCache gives back the cache that this instance took.
+func (a *App) giveBackCache() {
+	if _, err := caches.Delete(a.cacheKey()); err != nil {
+		a.logger.Error("closing near cache failed", zap.Error(err))
 	}
 }
 

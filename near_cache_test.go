@@ -51,8 +51,7 @@ func newCachedApp(t *testing.T, configure func(*App)) (*testApp, *countingStore)
 	store, err := a.openStore()
 	noError(t, err)
 	counting := &countingStore{Store: store}
-	a.openStore = func() (Store, error) { return counting, nil }
-	a.cache = armedCache(1000)
+	a.use(&opened{Store: counting, cache: armedCache(1000)})
 	return a, counting
 }
 
@@ -79,16 +78,16 @@ func TestNearCacheHits(t *testing.T) {
 	a.wantLive(t, c, true)
 	store.wantReads(t, 1)
 
-	a.cache.Changed(s.Key)
+	a.open().cache.Changed(s.Key)
 	a.wantLive(t, c, true)
 	store.wantReads(t, 2)
-	a.cache.ChangedAll()
+	a.open().cache.ChangedAll()
 	a.wantLive(t, c, true)
 	store.wantReads(t, 3)
 
 	bringBack := a.takeStoreAway()
 	a.wantLive(t, c, true) // armed: the store would have said
-	a.cache.Disarmed()
+	a.open().cache.Disarmed()
 	if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("not armed and no store: %v, want ErrUnavailable", err)
 	}
@@ -96,10 +95,10 @@ func TestNearCacheHits(t *testing.T) {
 	a.wantLive(t, c, true)
 	a.wantLive(t, c, true)
 	store.wantReads(t, 5) // not armed: each asks
-	a.cache.Armed(time.Now().Add(time.Hour))
+	a.open().cache.Armed(time.Now().Add(time.Hour))
 	a.wantLive(t, c, true)
 	store.wantReads(t, 6) // armed again, and empty
-	a.cache.Alive(time.Now().Add(-time.Nanosecond))
+	a.open().cache.Alive(time.Now().Add(-time.Nanosecond))
 	a.wantLive(t, c, true)
 	store.wantReads(t, 7) // the proof is too old, though nobody disarmed it
 }
@@ -143,10 +142,13 @@ func TestNearCacheRevoke(t *testing.T) {
 // is kept as, in each way there is.
 func TestNearCacheFillRace(t *testing.T) {
 	tests := map[string]func(a *testApp, s *Session){
-		"the key changed":    func(a *testApp, s *Session) { a.cache.Changed(s.Key) },
-		"all changed":        func(a *testApp, _ *Session) { a.cache.ChangedAll() },
-		"disarmed and armed": func(a *testApp, _ *Session) { a.cache.Disarmed(); a.cache.Armed(time.Now().Add(time.Hour)) },
-		"revoked here":       func(a *testApp, s *Session) { a.cache.revoked(s.Key, a.time()) },
+		"the key changed": func(a *testApp, s *Session) { a.open().cache.Changed(s.Key) },
+		"all changed":     func(a *testApp, _ *Session) { a.open().cache.ChangedAll() },
+		"disarmed and armed": func(a *testApp, _ *Session) {
+			a.open().cache.Disarmed()
+			a.open().cache.Armed(time.Now().Add(time.Hour))
+		},
+		"revoked here": func(a *testApp, s *Session) { a.open().cache.revoked(s.Key, a.time()) },
 	}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -188,7 +190,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 			store.reads.Store(0)
 			hold := make(chan struct{})
 			store.pause = func() { <-hold }
-			joined := a.cache.Stats().Joined
+			joined := a.open().cache.Stats().Joined
 			// The first one's client goes away while the others wait.
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
@@ -202,7 +204,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 					}
 				})
 			}
-			waitForStore(t, "the others", func() bool { return a.cache.Stats().Joined == joined+requests })
+			waitForStore(t, "the others", func() bool { return a.open().cache.Stats().Joined == joined+requests })
 			late, cancelLate := context.WithCancel(t.Context())
 			cancelLate()
 			if _, err := a.lookup(late, c); !errors.Is(err, ErrUnavailable) {
@@ -221,7 +223,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 
 func TestNearCacheBounds(t *testing.T) {
 	a, _ := newCachedApp(t, nil)
-	a.cache = armedCache(100)
+	a.reopen(func(o *opened) { o.cache = armedCache(100) })
 	c, _ := a.signIn(t, "alice", "")
 	for range 100 { // in use
 		a.wantLive(t, c, true)
@@ -229,18 +231,18 @@ func TestNearCacheBounds(t *testing.T) {
 	for range 2000 {
 		a.wantLive(t, Credential{value: newSessionToken()}, false)
 	}
-	if got := a.cache.dead.EstimatedSize(); got > 10 {
+	if got := a.open().cache.dead.EstimatedSize(); got > 10 {
 		t.Errorf("%d unknown keys are kept, want about 6", got)
 	}
-	if a.cache.get(KeyOf(c.value), a.time()) == nil {
+	if a.open().cache.get(KeyOf(c.value), a.time()) == nil {
 		t.Error("unknown credentials took the place of a session")
 	}
 	for range 2000 {
 		other := &cached{session: &Session{ExpiresAt: a.time().Add(time.Hour)}}
-		_, err := a.cache.fill(t.Context(), newKey(), a.time(), func(context.Context) (*cached, error) { return other, nil })
+		_, err := a.open().cache.fill(t.Context(), newKey(), a.time(), func(context.Context) (*cached, error) { return other, nil })
 		noError(t, err)
 	}
-	if got := a.cache.Stats().Entries; got > 120 {
+	if got := a.open().cache.Stats().Entries; got > 120 {
 		t.Errorf("%d entries, want about 100", got)
 	}
 }
@@ -269,12 +271,12 @@ func TestNearCacheTimes(t *testing.T) {
 	})
 	t.Run("max_stale", func(t *testing.T) {
 		a, store := newCachedApp(t, nil)
-		a.cache = newNearCache(10, 5*time.Second)
+		a.reopen(func(o *opened) { o.cache = newNearCache(10, 5*time.Second) })
 		c, _ := a.signIn(t, "alice", "")
 		a.wantLive(t, c, true)
 		a.wantLive(t, c, true)
 		store.wantReads(t, 2) // not before the server has refused
-		a.cache.Refused()
+		a.open().cache.Refused()
 		a.wantLive(t, c, true)
 		a.advance(5*time.Second - time.Millisecond)
 		a.wantLive(t, c, true)
@@ -285,7 +287,7 @@ func TestNearCacheTimes(t *testing.T) {
 	})
 	t.Run("refused without max_stale", func(t *testing.T) {
 		a, store := newCachedApp(t, nil)
-		a.cache.Refused()
+		a.open().cache.Refused()
 		c, _ := a.signIn(t, "alice", "")
 		a.wantLive(t, c, true)
 		a.wantLive(t, c, true)
@@ -385,8 +387,8 @@ func TestNearCacheAtOnce(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
-				a.cache.ChangedAll()
-				a.cache.Changed(newKey())
+				a.open().cache.ChangedAll()
+				a.open().cache.Changed(newKey())
 			}
 		}
 	})
@@ -396,11 +398,11 @@ func TestNearCacheAtOnce(t *testing.T) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	a := &App{clock: time.Now, cache: armedCache(1000)}
+	a := &App{clock: time.Now}
+	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
 	c := Credential{value: newSessionToken()}
 	s := &Session{Key: KeyOf(c.value), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
-	a.openStore = sync.OnceValues(func() (Store, error) { return awayStore{}, nil })
-	_, err := a.cache.fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil })
+	_, err := a.open().cache.fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil })
 	if err != nil {
 		b.Fatal(err)
 	}

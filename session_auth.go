@@ -160,11 +160,15 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	setPlaceholders(repl, g.app, r, res)
 	g.tell(r, repl, res)
 	x := g.watchResponse(w, r, res)
-	if g.KeepStreams || g.app.streams == nil || res.stream != nil {
+	open, err := g.app.openStore()
+	if err != nil {
+		return g.app.unavailable(w, r, err)
+	}
+	if g.KeepStreams || open.streams == nil || res.stream != nil {
 		return next.ServeHTTP(x, r)
 	}
-	served, st := g.app.streams.open(r, res)
-	defer g.app.streams.close(st)
+	served, st := open.streams.open(r, res)
+	defer open.streams.close(st)
 	x.until = served.Context()
 	err = next.ServeHTTP(x, served)
 	if err != nil && !x.wrote && st.wasCut() {

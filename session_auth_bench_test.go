@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,12 +26,12 @@ func BenchmarkGate(b *testing.B) {
 	cache := watchForBench(b, store)
 	a := &App{
 		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
-		Cookie: Cookie{Name: defaultCookieName}, cache: cache,
-		format:    nativeFormat{cookieName: defaultCookieName},
-		openStore: func() (Store, error) { return store, nil },
+		Cookie: Cookie{Name: defaultCookieName},
+		format: nativeFormat{cookieName: defaultCookieName},
 	}
-	a.streams = newStreams(store, time.Now)
-	defer a.streams.Close()
+	open := &opened{Store: store, cache: cache, streams: newStreams(store, time.Now)}
+	defer open.streams.Close()
+	a.openStore = sync.OnceValues(func() (*opened, error) { return open, nil }) // as in use
 	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
 	if err != nil {
 		b.Fatal(err)

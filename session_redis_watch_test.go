@@ -42,9 +42,8 @@ func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedAp
 	a.App.clock = time.Now
 	onRedis := openRedis(t, config, time.Now)
 	store := &countingStore{Store: onRedis}
-	a.openStore = func() (Store, error) { return store, nil }
-	a.cache = newNearCache(1000, maxStale)
-	stop := onRedis.Watch(a.cache)
+	a.use(&opened{Store: store, cache: newNearCache(1000, maxStale)})
+	stop := onRedis.Watch(a.open().cache)
 	t.Cleanup(func() {
 		stop()
 		_ = onRedis.Close()
@@ -54,7 +53,7 @@ func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedAp
 
 func (a *watchedApp) waitArmed(t *testing.T, want bool) {
 	t.Helper()
-	waitForStore(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.cache.Stats().Armed == want })
+	waitForStore(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.open().cache.Stats().Armed == want })
 }
 
 // warm looks a session up until it comes from the cache.
@@ -62,14 +61,14 @@ func (a *watchedApp) warm(t *testing.T, c Credential) {
 	t.Helper()
 	waitForStore(t, "a hit", func() bool {
 		a.wantLive(t, c, true)
-		return a.cache.get(KeyOf(c.value), time.Now()) != nil
+		return a.open().cache.get(KeyOf(c.value), time.Now()) != nil
 	})
 }
 
 // waitForget waits until the cache knows nothing of a credential.
 func (a *watchedApp) waitForget(t *testing.T, c Credential) {
 	t.Helper()
-	waitForStore(t, "the cache to forget", func() bool { return a.cache.get(KeyOf(c.value), time.Now()) == nil })
+	waitForStore(t, "the cache to forget", func() bool { return a.open().cache.get(KeyOf(c.value), time.Now()) == nil })
 }
 
 func TestWatchReports(t *testing.T) {
@@ -79,7 +78,7 @@ func TestWatchReports(t *testing.T) {
 	for _, each := range []*watchedApp{a, b, otherPrefix} {
 		each.waitArmed(t, true)
 	}
-	epoch := a.cache.epoch.Load()
+	epoch := a.open().cache.epoch.Load()
 	changes := map[string]struct {
 		change func(t *testing.T, c Credential, s *Session)
 		live   bool
@@ -121,7 +120,7 @@ func TestWatchReports(t *testing.T) {
 			a.wantLive(t, c, change.live)
 		})
 	}
-	if got := a.cache.epoch.Load() - epoch; got != 2 {
+	if got := a.open().cache.epoch.Load() - epoch; got != 2 {
 		t.Errorf("all was dropped %d times, want 2: FLUSHDB and FLUSHALL", got)
 	}
 
@@ -132,7 +131,7 @@ func TestWatchReports(t *testing.T) {
 		server.CLI(t, "DEL", name)
 		waitForStore(t, "the unknown key in the cache", func() bool {
 			a.wantLive(t, c, false)
-			return a.cache.get(s.Key, time.Now()) != nil
+			return a.open().cache.get(s.Key, time.Now()) != nil
 		})
 		server.CLI(t, "SET", name, value)
 		a.waitForget(t, c)
@@ -149,14 +148,14 @@ func TestWatchReports(t *testing.T) {
 		c, s := b.signIn(t, "alice", "")
 		barrier() // the sign-in itself is a change
 		a.warm(t, c)
-		epoch := a.cache.epoch.Load()
+		epoch := a.open().cache.epoch.Load()
 		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
 		}
 		server.CLI(t, "SET", "other:session:{"+s.Key.String()+"}", "1")
 		barrier()
 		// A busy machine may have lost the listener for a moment: then all is dropped.
-		if a.cache.get(s.Key, time.Now()) == nil && a.cache.armed() && a.cache.epoch.Load() == epoch {
+		if a.open().cache.get(s.Key, time.Now()) == nil && a.open().cache.armed() && a.open().cache.epoch.Load() == epoch {
 			t.Error("a session was dropped that nobody changed")
 		}
 	})
@@ -171,13 +170,13 @@ func TestWatchLost(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		c, _ := a.signIn(t, "alice", "")
 		a.warm(t, c)
-		epoch := a.cache.epoch.Load()
+		epoch := a.open().cache.epoch.Load()
 		if id := trackingClient(t, server); server.CLI(t, "CLIENT", "KILL", "ID", id) != "1" {
 			t.Fatal("no connection was killed")
 		}
-		waitForStore(t, "the cache to be cleared", func() bool { return a.cache.epoch.Load() > epoch })
+		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
 		a.waitArmed(t, true)
-		if a.cache.get(KeyOf(c.value), time.Now()) != nil {
+		if a.open().cache.get(KeyOf(c.value), time.Now()) != nil {
 			t.Error("an entry of before is still there")
 		}
 		a.warm(t, c)
@@ -320,7 +319,7 @@ func TestWatchRefused(t *testing.T) {
 			if took := time.Since(began); took > 2*time.Second {
 				t.Errorf("max_stale of 1 s took %v", took)
 			}
-			if strict.cache.Stats().Armed {
+			if strict.open().cache.Stats().Armed {
 				t.Error("armed, though the server reports nothing")
 			}
 		})
@@ -363,17 +362,16 @@ func TestWatchEnds(t *testing.T) {
 // the old one is cleaned up.
 func TestCacheLivesThroughReload(t *testing.T) {
 	server := redistest.Start(t)
-	open := func(t *testing.T, config string, near NearCache) *App {
+	open := func(t *testing.T, config string, near NearCache) *opened {
 		t.Helper()
 		a := newTestApp(t, func(a *App) { a.StoreRaw, a.NearCache = json.RawMessage(config), near })
-		_, err := a.takeStore()
+		open, err := a.takeStore()
 		noError(t, err)
 		t.Cleanup(func() {
-			a.giveBackCache()()
-			_, err := stores.Delete(a.storeModule.PoolKey())
-			noError(t, err)
+			noError(t, a.Cleanup())
+			linger.now()
 		})
-		return a.App
+		return open
 	}
 	onRedis := `{"module":"redis","address":"` + server.Addr() + `"}`
 	old, same := open(t, onRedis, NearCache{}), open(t, onRedis, NearCache{})

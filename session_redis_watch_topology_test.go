@@ -18,7 +18,7 @@ func (a *watchedApp) waitWarm(t *testing.T, c Credential) {
 	t.Helper()
 	waitForStore(t, "a hit", func() bool {
 		found, err := a.lookup(t.Context(), c)
-		return err == nil && found.session != nil && a.cache.get(KeyOf(c.value), time.Now()) != nil
+		return err == nil && found.session != nil && a.open().cache.get(KeyOf(c.value), time.Now()) != nil
 	})
 }
 
@@ -49,12 +49,12 @@ func TestWatchSentinel(t *testing.T) {
 	a.waitForget(t, c)
 
 	// The old master stays, as a replica, and would go on answering PING.
-	epoch := a.cache.epoch.Load()
+	epoch := a.open().cache.epoch.Load()
 	watched.Sentinels[0].CLI(t, "SENTINEL", "FAILOVER", redistest.MasterName)
 	waitForStore(t, "the failover", func() bool {
 		return strings.HasPrefix(watched.Replica.CLI(t, "ROLE"), "master")
 	})
-	waitForStore(t, "the cache to be cleared", func() bool { return a.cache.epoch.Load() > epoch })
+	waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
 	a.waitArmed(t, true)
 	c, s = a.waitSignIn(t)
 	a.waitWarm(t, c)
@@ -94,9 +94,9 @@ func TestWatchCluster(t *testing.T) {
 		slot, err := strconv.Atoi(byHand.CLI(t, "CLUSTER", "KEYSLOT", name(s)))
 		noError(t, err)
 		from := slot * 3 / 16384
-		epoch := a.cache.epoch.Load()
+		epoch := a.open().cache.epoch.Load()
 		cluster.MoveSlot(t, slot, from, (from+1)%3, func() { a.waitWarm(t, c) })
-		waitForStore(t, "the cache to be cleared", func() bool { return a.cache.epoch.Load() > epoch })
+		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
 		a.waitWarm(t, c)
 		waitForStore(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
 		a.waitForget(t, c)
@@ -108,9 +108,9 @@ func TestWatchCluster(t *testing.T) {
 		forgets(t)
 	})
 	t.Run("a master becomes a replica", func(t *testing.T) {
-		epoch := a.cache.epoch.Load()
+		epoch := a.open().cache.epoch.Load()
 		cluster.Nodes[4].CLI(t, "CLUSTER", "FAILOVER")
-		waitForStore(t, "the cache to be cleared", func() bool { return a.cache.epoch.Load() > epoch })
+		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
 		a.waitArmed(t, true)
 		forgets(t)
 	})

@@ -216,7 +216,7 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 	_, s := startRedis(t)
 	store := s.Store.(*redisStore)
 	a := newTestApp(t, nil)
-	a.openStore = func() (Store, error) { return store, nil }
+	a.reopen(func(o *opened) { o.Store = store })
 	a.App.clock = s.Now
 	ended := -1
 	store.client.AddHook(beforeSet(func() {
@@ -260,7 +260,7 @@ func TestEverywhereEndsWhatWasCreatedMeanwhile(t *testing.T) {
 	var late Credential
 	store := &meanwhileStore{Store: inner}
 	store.run = func() { late, _ = a.signIn(t, "alice", "") }
-	a.openStore = func() (Store, error) { return store, nil }
+	a.reopen(func(o *opened) { o.Store = store })
 	count, err := a.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
 	if err != nil || count != 2 {
 		t.Errorf("count %d, %v; want 2", count, err)

@@ -180,14 +180,14 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		a := newTestApp(t, idle)
 		store, _ := a.openStore()
-		run(t, a, countEmbedded(store.(*embeddedStore)))
+		run(t, a, countEmbedded(store.Store.(*embeddedStore)))
 	})
 	t.Run("redis", func(t *testing.T) {
 		a := newTestApp(t, idle)
 		server := redistest.Start(t)
 		store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, a.time)
 		t.Cleanup(func() { _ = store.Close() })
-		a.openStore = func() (Store, error) { return store, nil }
+		a.reopen(func(o *opened) { o.Store = store })
 		run(t, a, countRedis(server))
 	})
 }

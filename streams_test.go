@@ -19,9 +19,9 @@ func (a *testApp) withStreams(t *testing.T) *streams {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.streams = newStreams(store, a.time)
-	t.Cleanup(a.streams.Close)
-	return a.streams
+	a.reopen(func(o *opened) { o.streams = newStreams(store, a.time) })
+	t.Cleanup(a.open().streams.Close)
+	return a.open().streams
 }
 
 // serveStream passes a gate and stays with the app until its context is done or
@@ -70,10 +70,10 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 		},
 		// As another server does it: only the store knows, and then reports.
 		"elsewhere, reported": func(a *testApp, s *Session) error {
-			a.streams.Armed(time.Now().Add(time.Hour))
+			a.open().streams.Armed(time.Now().Add(time.Hour))
 			store, _ := a.openStore()
 			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
-			a.streams.Changed(s.Key)
+			a.open().streams.Changed(s.Key)
 			return err
 		},
 		"elsewhere, unreported": func(a *testApp, s *Session) error {
@@ -147,8 +147,8 @@ func TestStreamsDuringAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	store, _ := a.openStore()
 	flaky := &flakyStore{Store: store}
-	a.streams = newStreams(flaky, a.time)
-	t.Cleanup(a.streams.Close)
+	a.reopen(func(o *opened) { o.streams = newStreams(flaky, a.time) })
+	t.Cleanup(a.open().streams.Close)
 	c, s := a.signIn(t, "alice", "")
 	release := make(chan struct{})
 	defer close(release)
@@ -157,7 +157,7 @@ func TestStreamsDuringAnOutage(t *testing.T) {
 	if _, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt); err != nil {
 		t.Fatal(err)
 	}
-	a.streams.check(true)
+	a.open().streams.check(true)
 	select {
 	case err := <-ended:
 		t.Fatalf("ended during the outage: %v", err)

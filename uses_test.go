@@ -41,15 +41,14 @@ func (s *refusingStore) Touch(ctx context.Context, key Key, at, until time.Time)
 // usesNode is one server of several that share a store and a clock.
 type usesNode struct {
 	*testApp
-	clock *storeClock
+	uses *uses
 }
 
 func newUsesNode(t *testing.T, clock *storeClock, store Store) *usesNode {
 	t.Helper()
-	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), clock}
+	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), newUses(store, clock.Now)}
 	n.App.clock = clock.Now
-	n.openStore = func() (Store, error) { return store, nil }
-	n.uses = newUses(store, clock.Now)
+	n.App.use(&opened{Store: store, uses: n.uses})
 	n.uses.logger = zap.NewNop
 	n.uses.every.Store(int64(usesEveryOfTest))
 	n.background(t)
@@ -64,9 +63,9 @@ func (n *usesNode) background(t *testing.T) {
 	}
 }
 
-// use reports whether the session was found live, and whether the store could be
+// finds reports whether the session was found live, and whether the store could be
 // asked.
-func (n *usesNode) use(t *testing.T, c Credential) (live, asked bool) {
+func (n *usesNode) finds(t *testing.T, c Credential) (live, asked bool) {
 	t.Helper()
 	found, err := n.lookup(t.Context(), c)
 	if err != nil && !errors.Is(err, ErrUnavailable) {
@@ -149,13 +148,13 @@ func TestAttackOutageOfUses(t *testing.T) {
 				turn++
 				for i, c := range present {
 					uses++
-					if live, asked := both[(turn+i)%2].use(t, c); asked && !live {
+					if live, asked := both[(turn+i)%2].finds(t, c); asked && !live {
 						out[when]++
 					}
 				}
 				for _, c := range idle {
 					attempts++
-					if live, _ := both[turn%2].use(t, c); live {
+					if live, _ := both[turn%2].finds(t, c); live {
 						revived++
 					}
 				}
@@ -163,18 +162,18 @@ func TestAttackOutageOfUses(t *testing.T) {
 			for range 11 {
 				minute("before")
 				for _, c := range []Credential{left, quick} {
-					one.use(t, c)
+					one.finds(t, c)
 				}
 			}
 			tc.fail(t, redis, store)
 			for range 13 {
 				minute("during", absent)
 			}
-			one.use(t, quick) // and then for nine minutes no more
+			one.finds(t, quick) // and then for nine minutes no more
 			// A server that is started in the outage knows what was before it.
 			three := newUsesNode(t, clock, store)
 			attempts++
-			if live, _ := three.use(t, absent); live {
+			if live, _ := three.finds(t, absent); live {
 				revived++
 			}
 			tc.lift(t, redis, store)
@@ -186,7 +185,7 @@ func TestAttackOutageOfUses(t *testing.T) {
 			for i, c := range present {
 				for _, n := range []*usesNode{newUsesNode(t, clock, store), both[(turn+i)%2]} {
 					uses++
-					if live, asked := n.use(t, c); !asked || !live {
+					if live, asked := n.finds(t, c); !asked || !live {
 						out["first after"]++
 					}
 				}
@@ -195,20 +194,20 @@ func TestAttackOutageOfUses(t *testing.T) {
 				minute("after", absent)
 			}
 			uses++
-			if live, _ := two.use(t, quick); !live {
+			if live, _ := two.finds(t, quick); !live {
 				out["nine minutes after"]++
 			}
 			for range 2 {
 				minute("after", absent)
 			}
 			attempts++
-			if live, _ := two.use(t, left); live {
+			if live, _ := two.finds(t, left); live {
 				revived++
 			}
 			usesPass(t, clock, usesTimeoutOfTest, both...)
 			for i, c := range present {
 				attempts++
-				if live, _ := both[i%2].use(t, c); live {
+				if live, _ := both[i%2].finds(t, c); live {
 					revived++
 				}
 			}
@@ -253,7 +252,7 @@ func TestUsesAfterARestart(t *testing.T) {
 			c, _ := n.signIn(t, "alice", "")
 			usesPass(t, clock, tc.before, n)
 			clock.Advance(tc.without)
-			if live, _ := newUsesNode(t, clock, store).use(t, c); live != tc.live {
+			if live, _ := newUsesNode(t, clock, store).finds(t, c); live != tc.live {
 				t.Errorf("live %v, want %v", live, tc.live)
 			}
 		})
@@ -277,11 +276,11 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	partly.refuses.Store(true)
 	for range 12 {
 		usesPass(t, clock, time.Minute, one, two)
-		if live, _ := one.use(t, c); !live {
+		if live, _ := one.finds(t, c); !live {
 			t.Fatal("idle where the notes fail")
 		}
 	}
-	if live, _ := two.use(t, c); !live {
+	if live, _ := two.finds(t, c); !live {
 		t.Error("idle at the other server")
 	}
 	partly.refuses.Store(false)
@@ -340,7 +339,7 @@ func TestUsesMissedAreBounded(t *testing.T) {
 		t.Errorf("%d missed uses are kept, want %d", got, maxMissedUses)
 	}
 	usesPass(t, clock, 20*time.Minute, n)
-	if live, _ := n.use(t, c); !live {
+	if live, _ := n.finds(t, c); !live {
 		t.Error("idle though uses were forgotten")
 	}
 	store.refuses.Store(false)
@@ -376,7 +375,7 @@ func TestIdleTimeoutTurnedOn(t *testing.T) {
 	t.Cleanup(func() { _ = store.Close() })
 	before := newTestApp(t, nil)
 	before.App.clock = clock.Now
-	before.openStore = func() (Store, error) { return store, nil }
+	before.use(&opened{Store: store})
 	here, _ := before.signIn(t, "alice", "")
 	gone, _ := before.signIn(t, "alice", "")
 	clock.Advance(time.Hour)
