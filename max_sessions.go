@@ -6,11 +6,9 @@ package caddylogout
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -21,9 +19,6 @@ const (
 	defaultMaxSessions = 100
 	// maxMaxSessions bounds the bound: a sign-in that meets it reads them all.
 	maxMaxSessions = 10_000
-	// readAtOnce is how many sessions are asked for together, so that they share
-	// round trips.
-	readAtOnce = 256
 )
 
 var errMaxSessions = fmt.Errorf("want a number from 1 to %d, or off", maxMaxSessions)
@@ -119,20 +114,4 @@ func (a *App) endOldest(ctx context.Context, identity string, ending []Key, tell
 		tell(known.session.Key)
 	}
 	return a.revokeKeys(ctx, identity, func(key Key) bool { return oldest[key] })
-}
-
-// readAll asks the store about many keys, many at a time.
-func (a *App) readAll(ctx context.Context, open *opened, keys []IndexedKey) ([]*cached, error) {
-	found, errs := make([]*cached, len(keys)), make([]error, len(keys))
-	for from := 0; from < len(keys); from += readAtOnce {
-		var wg sync.WaitGroup
-		for i := from; i < min(from+readAtOnce, len(keys)); i++ {
-			wg.Go(func() { found[i], errs[i] = a.read(ctx, open, keys[i].Key) })
-		}
-		wg.Wait()
-		if err := errors.Join(errs...); err != nil {
-			return nil, fmt.Errorf("reading the sessions of a person: %w", err)
-		}
-	}
-	return found, nil
 }
