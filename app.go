@@ -100,6 +100,7 @@ type App struct {
 	pages      *pages.Set
 	returnURLs *returnURLs
 	keptErrors *rate.Limiter
+	refusals   *refusals
 	clock      func() time.Time
 	logger     *zap.Logger
 }
@@ -121,6 +122,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.MaxSessions = new(defaultMaxSessions)
 	}
 	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
+	a.refusals = newRefusals()
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {
