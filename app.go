@@ -100,7 +100,8 @@ type App struct {
 	pages      *pages.Set
 	returnURLs *returnURLs
 	keptErrors *rate.Limiter
-	refusals   *refusals
+	refusals   *boundedLog
+	outages    *boundedLog
 	clock      func() time.Time
 	logger     *zap.Logger
 }
@@ -122,7 +123,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.MaxSessions = new(defaultMaxSessions)
 	}
 	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
-	a.refusals = newRefusals()
+	a.refusals = newBoundedLog(refusalsPerSecond, refusalsAtOnce)
+	a.outages = newBoundedLog(rate.Every(outageEvery), 1)
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {

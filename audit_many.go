@@ -5,10 +5,6 @@ package caddylogout
 
 import (
 	"net/http"
-	"sync"
-	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // maxAuditHandles bounds the handles in one line.
@@ -47,30 +43,6 @@ func (e auditEntry) parts() []auditEntry {
 // byStranger reports whether it is a refusal of somebody nobody knows.
 func (e auditEntry) byStranger() bool {
 	return e.event == eventLogoutRefused && e.outcome == outcomeRefused && e.identity == "" && e.session == ""
-}
-
-// refusals bounds how often refusals of strangers are told.
-type refusals struct {
-	limit *rate.Limiter
-
-	mu      sync.Mutex
-	leftOut int
-}
-
-func newRefusals() *refusals {
-	return &refusals{limit: rate.NewLimiter(refusalsPerSecond, refusalsAtOnce)}
-}
-
-// allow reports whether one is told now, and how many were left out before it.
-func (f *refusals) allow(now time.Time) (leftOut int, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.limit.AllowN(now, 1) {
-		f.leftOut++
-		return 0, false
-	}
-	leftOut, f.leftOut = f.leftOut, 0
-	return leftOut, true
 }
 
 // everybodyTrail tells of the end of the sessions of everybody while it goes on: it
