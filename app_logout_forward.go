@@ -42,6 +42,7 @@ func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandl
 	timer := time.AfterFunc(l.appTimeout(), func() { cancel(errAppTimeout) })
 	defer timer.Stop()
 	forward := l.forward(r.WithContext(ctx), confirmed)
+	defer caddyhttp.SetVar(r.Context(), appLogoutVar, false) // a gate in handle_errors is shut
 	if !l.KeepResponse {
 		d := &discarder{header: make(http.Header)}
 		if err := callApp(d, forward, next); err != nil {

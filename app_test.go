@@ -197,6 +197,7 @@ func TestCleanupGivesBackOnlyWhatWasTaken(t *testing.T) {
 	if _, _, err := stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _, _ = stores.Delete(a.storeModule.PoolKey()) })
 	// Caddy cleans up an app whose Provision failed: it never took the store.
 	if err := a.Cleanup(); err != nil {
 		t.Fatal(err)

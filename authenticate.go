@@ -26,8 +26,9 @@ type authResult struct {
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
-	// changes is what streams wants to know of the time of the look-up.
+	// changes is what streams wants to know of the time of the look-up, foundAt.
 	changes uint64
+	foundAt time.Time
 	// known is what this server keeps of the session.
 	known *cached
 	// stream is the request itself, while it is being served for the session.
@@ -53,6 +54,7 @@ type lookupResult struct {
 	lastUsed  time.Time // of a live session, as far as this server knows
 	changes   uint64    // what was reported of the key before it was looked up
 	known     *cached   // of a live session
+	at        time.Time // of the look-up
 }
 
 // lookup asks the near cache, else the store in one round trip, about one
@@ -156,7 +158,7 @@ func (a *App) judge(ctx context.Context, open *opened, known *cached, now time.T
 	if a.IdleTimeout > 0 {
 		note(ctx, open, known, now)
 	}
-	return lookupResult{session: s, known: known, changes: changes, lastUsed: time.UnixMilli(known.lastUsed.Load())}
+	return lookupResult{session: s, known: known, changes: changes, at: now, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
 
 // seemsIdle reports whether a session was not used for longer than idle_timeout,
@@ -208,15 +210,15 @@ func later(a, b time.Time) time.Time {
 // asked about. A request without a credential asks the store nothing.
 func (a *App) authenticate(r *http.Request) (*authResult, error) {
 	if res, ok := caddyhttp.GetVar(r.Context(), authVar).(*authResult); ok {
-		return res, nil
+		return a.again(r, res)
 	}
 	var buf [maxCredentials]Credential
 	credentials := a.format.Locate(r, buf[:0])
-	res := new(authResult)
 	if len(credentials) == 0 {
 		a.measured.Load().counts().add(checkNoCredential)
-		return res, nil
+		return new(authResult), nil
 	}
+	var res *authResult
 	var outage error
 	for _, c := range credentials {
 		found, err := a.lookup(r.Context(), c)
@@ -225,14 +227,16 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			continue
 		}
 		if found.session != nil {
-			res.session, res.credential, res.changes, res.known = found.session, c, found.changes, found.known
+			res = found.authResult(c)
 			break
 		}
 	}
-	if res.session == nil && outage != nil {
+	switch {
+	case res == nil && outage != nil:
 		return nil, outage
+	case res == nil:
+		res = &authResult{deadCookie: hasCookie(credentials)}
 	}
-	res.deadCookie = res.session == nil && hasCookie(credentials)
 	remember(r, res)
 	return res, nil
 }

@@ -51,6 +51,29 @@ func (l *lingering) later(giveBack func()) {
 	}
 }
 
+// hold keeps what is given back by release, or when the process ends.
+func (l *lingering) hold(giveBack func()) *farewell {
+	f := &farewell{giveBack: sync.OnceFunc(giveBack)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = append(l.waiting, f)
+	return f
+}
+
+// release gives back what was held, if there is anything, and does not wait for
+// that.
+func (l *lingering) release(f *farewell) {
+	if f == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.timer = time.AfterFunc(0, func() {
+		f.giveBack()
+		l.forget(f)
+	})
+}
+
 // now gives back all that waits, in the order in which it began to, and returns
 // when that is done.
 func (l *lingering) now() {
@@ -61,8 +84,10 @@ func (l *lingering) now() {
 			return
 		}
 		f := l.waiting[0]
+		if f.timer != nil { // it is not held
+			f.timer.Stop()
+		}
 		l.mu.Unlock()
-		f.timer.Stop()
 		f.giveBack() // waits, if the timer is at it
 		l.forget(f)
 	}

@@ -26,41 +26,16 @@ type opened struct {
 
 // taken is what an app has to give back.
 type taken struct {
-	mu           sync.Mutex // a request may open the store while Caddy cleans up
-	store, cache bool
-	unwatchUses  func()
-	cleanedUp    bool
+	mu        sync.Mutex    // a request may open the store while Caddy cleans up
+	source    *streamSource // nil: no store was taken
+	cache     bool
+	unwatch   func() // with source
+	cleanedUp bool
 }
 
 // stores holds the open stores by their pool key, so that a reload hands an
 // open store on to the next configuration.
 var stores = caddy.NewUsagePool()
-
-// pooledStore is an open store with what lives as long as it does: the requests
-// that are served for its sessions, and who is told when something changes.
-type pooledStore struct {
-	Store
-	streams *streams
-	reports *reports
-	uses    *uses
-}
-
-func newPooledStore(store Store) *pooledStore {
-	measured := measuredStore{store}
-	p := &pooledStore{
-		Store: measured, streams: newStreams(measured, time.Now), reports: newReports(store), uses: newUses(measured, time.Now),
-	}
-	p.reports.subscribe(p.streams)
-	return p
-}
-
-// Destruct implements caddy.Destructor.
-func (p *pooledStore) Destruct() error {
-	p.reports.close()
-	p.streams.Close()
-	p.uses.close()
-	return p.Close()
-}
 
 // errCleanedUp refuses what would never be given back.
 var errCleanedUp = errors.New("this configuration is no longer used")
@@ -87,15 +62,15 @@ func (a *App) take() (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newPooledStore(store), nil
+		return newPooledStore(store, placeOf(a.storeModule)), nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the session store: %w", err)
 	}
-	a.taken.store = true
 	pooled := value.(*pooledStore)
-	a.taken.unwatchUses = pooled.uses.watch(time.Duration(a.IdleTimeout))
-	open := &opened{Store: pooled.Store, streams: pooled.streams, reports: pooled.reports, uses: pooled.uses}
+	pooled.source.use()
+	a.taken.source, a.taken.unwatch = pooled.source, pooled.source.uses.watch(time.Duration(a.IdleTimeout))
+	open := &opened{Store: pooled.Store, streams: pooled.source.streams, reports: pooled.reports, uses: pooled.source.uses}
 	if open.cache, err = a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
@@ -114,23 +89,24 @@ func (a *App) Cleanup() error {
 	running.drop(a)
 	a.stopJournal()
 	a.taken.mu.Lock()
-	store, cache := a.taken.store, a.taken.cache
-	a.taken.store, a.taken.cache, a.taken.cleanedUp = false, false, true
+	source, cache, unwatch := a.taken.source, a.taken.cache, a.taken.unwatch
+	a.taken.source, a.taken.cache, a.taken.cleanedUp = nil, false, true
 	a.taken.mu.Unlock()
-	if !store {
+	if source == nil {
 		return nil
 	}
+	source.drop()
+	key, logger := a.storeModule.PoolKey(), a.logger
 	linger.later(func() {
 		if cache { // it subscribes to the store
 			a.giveBackCache()
 		}
-		a.taken.unwatchUses()
-		if _, err := stores.Delete(a.storeModule.PoolKey()); err != nil {
-			a.logger.Error("closing session store failed", zap.Error(err))
-		}
+		unwatch()
+		source.giveBack(func() {
+			if _, err := stores.Delete(key); err != nil {
+				logger.Error("closing session store failed", zap.Error(err))
+			}
+		})
 	})
 	return nil
 }
-
-// Interface guard.
-var _ caddy.Destructor = (*pooledStore)(nil)

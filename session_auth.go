@@ -168,6 +168,9 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 		return next.ServeHTTP(x, r)
 	}
 	served, st := open.streams.open(r, res)
+	if st == nil {
+		return g.app.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
+	}
 	defer open.streams.close(st)
 	x.until = served.Context()
 	err = next.ServeHTTP(x, served)

@@ -33,16 +33,12 @@ var errSessionEnded = fmt.Errorf("the session of this request has ended: %w", co
 
 // streams holds every request that is being served for a session. It has one
 // goroutine, whatever the number of requests, and a few more for as long as it
-// takes to look sessions up. It lives as long as its store, so
-// that what a former configuration still serves is cut as well.
+// takes to look sessions up. It lives as long as any store of the place where the
+// sessions are, so that what a former configuration still serves is cut as well.
 type streams struct {
-	store   Store
+	sources streamSources
 	now     func() time.Time
 	stripes [256]streamStripe
-
-	// reported says that the store reports changes, so that nothing has to be
-	// looked up without one.
-	reported atomic.Bool
 
 	mu    sync.Mutex
 	dirty map[Key]struct{} // to be looked up
@@ -55,7 +51,7 @@ type streams struct {
 // streamStripe holds the sessions whose key begins with one byte.
 type streamStripe struct {
 	mu       sync.Mutex
-	sessions map[Key]*openSession
+	sessions map[Key]*openSession // nil: closed
 	// changes counts the reports of these keys. A request that was let in before
 	// a report and registers after it would be missed otherwise.
 	changes atomic.Uint64
@@ -75,12 +71,13 @@ type stream struct {
 	ctx        context.Context // of the request
 	cancel     context.CancelCauseFunc
 	cut        *streamCut // set when it is cut
+	over       bool       // it has been served; for the goroutine that serves it
 }
 
-// newStreams starts to look after the requests for the sessions of a store.
-func newStreams(store Store, now func() time.Time) *streams {
+// newPlaceStreams starts to look after the requests for the sessions of a place.
+func newPlaceStreams(now func() time.Time) *streams {
 	s := &streams{
-		store: store, now: now, dirty: make(map[Key]struct{}),
+		now: now, dirty: make(map[Key]struct{}),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	for i := range s.stripes {
@@ -90,10 +87,17 @@ func newStreams(store Store, now func() time.Time) *streams {
 	return s
 }
 
-// Close ends the goroutine and waits for it. Requests go on.
+// Close ends the goroutine and waits for it. Requests go on, and no more are let
+// in: nobody would cut them.
 func (s *streams) Close() {
 	close(s.stop)
 	<-s.done
+	for i := range s.stripes {
+		stripe := &s.stripes[i]
+		stripe.mu.Lock()
+		stripe.sessions = nil
+		stripe.mu.Unlock()
+	}
 }
 
 // changesOf returns the count of reports that open wants, to be read before the
@@ -109,13 +113,18 @@ func (s *streams) changesOf(key Key) uint64 {
 // done when the session ends: a proxy then closes both of its connections, and
 // the writer of the gate takes nothing more. (To set a write deadline from here
 // would be a race with Caddy's own.) close has to be called when it has been served.
+// It returns nil when nobody would cut the request any more.
 func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	session, changes := res.session, res.changes
 	st := &stream{key: session.Key, ctx: ctx, cancel: cancel}
-	res.stream = st
 	stripe := &s.stripes[session.Key[0]]
 	stripe.mu.Lock()
+	if stripe.sessions == nil {
+		stripe.mu.Unlock()
+		cancel(nil)
+		return r, nil
+	}
 	open := stripe.sessions[session.Key]
 	if open == nil {
 		open = &openSession{expiresAt: session.ExpiresAt}
@@ -123,6 +132,7 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 	}
 	open.add(st)
 	stripe.mu.Unlock()
+	res.stream = st
 	if stripe.changes.Load() != changes {
 		s.lookUp(session.Key)
 	}
@@ -132,6 +142,7 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 // close takes a request that has been served out.
 func (s *streams) close(st *stream) {
 	s.unregister(st)
+	st.over = true
 	st.cancel(nil)
 	st.cut.ended(s.now)
 }
@@ -141,6 +152,10 @@ func (s *streams) close(st *stream) {
 func (st *stream) wasCut() bool {
 	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), errSessionEnded)
 }
+
+// isOver reports whether the request was registered and has been served: nobody
+// cuts it any more.
+func (st *stream) isOver() bool { return st != nil && st.over }
 
 func (s *streams) unregister(st *stream) {
 	stripe := &s.stripes[st.key[0]]
@@ -213,7 +228,7 @@ func (s *streams) cut(key Key, revokedAt time.Time) int {
 	return count
 }
 
-// Changed implements [WatchSink].
+// Changed has the session of a key looked up, if it is open.
 func (s *streams) Changed(key Key) {
 	if s == nil {
 		return
@@ -228,7 +243,7 @@ func (s *streams) Changed(key Key) {
 	}
 }
 
-// ChangedAll implements [WatchSink].
+// ChangedAll has all sessions that are open looked up.
 func (s *streams) ChangedAll() {
 	for i := range s.stripes {
 		s.stripes[i].changes.Add(1)
@@ -238,21 +253,6 @@ func (s *streams) ChangedAll() {
 	s.mu.Unlock()
 	s.wakeUp()
 }
-
-// Armed implements [WatchSink].
-func (s *streams) Armed(time.Time) {
-	s.reported.Store(true)
-	s.ChangedAll()
-}
-
-// Alive implements [WatchSink].
-func (s *streams) Alive(time.Time) {}
-
-// Disarmed implements [WatchSink].
-func (s *streams) Disarmed() { s.reported.Store(false) }
-
-// Refused implements [WatchSink].
-func (s *streams) Refused() { s.reported.Store(false) }
 
 func (s *streams) lookUp(key Key) {
 	s.mu.Lock()
@@ -281,6 +281,7 @@ func (s *streams) lookAfter() {
 			s.check(false)
 		case <-ticker.C:
 			s.check(true)
+			s.giveBackKept()
 		}
 	}
 }
@@ -289,7 +290,7 @@ func (s *streams) lookAfter() {
 // and always those that are to be looked up.
 func (s *streams) check(tick bool) {
 	s.mu.Lock()
-	dirty, all := s.dirty, s.all || (tick && !s.reported.Load())
+	dirty, all := s.dirty, s.all || (tick && !s.reported())
 	s.dirty, s.all = make(map[Key]struct{}), false
 	s.mu.Unlock()
 	if tick || all {
@@ -356,14 +357,9 @@ func (s *streams) lookUpSome(dirty map[Key]struct{}) bool {
 
 // ended asks the store whether a session is over, and since when if it was revoked.
 func (s *streams) ended(key Key) (over bool, revokedAt time.Time, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
-	defer cancel()
-	record, err := s.store.Get(ctx, key)
+	record, err := s.get(key)
 	if err != nil {
 		return false, time.Time{}, err
 	}
 	return record.Value == nil || !record.RevokedAt.IsZero(), record.RevokedAt, nil
 }
-
-// Interface guard.
-var _ WatchSink = (*streams)(nil)

@@ -12,6 +12,16 @@ import (
 	"go.uber.org/goleak"
 )
 
+// newStreams starts to look after the requests for the sessions of one store.
+func newStreams(store Store, now func() time.Time) *streams {
+	s := newPlaceStreams(now)
+	s.add(store, nil, sessionPlace{}).use()
+	return s
+}
+
+// armed makes the store say that it reports changes.
+func (s *streams) armed() { s.toAsk()[0].Armed(time.Now().Add(time.Hour)) }
+
 // withStreams gives the app what looks after its streams.
 func (a *testApp) withStreams(t *testing.T) *streams {
 	t.Helper()
@@ -70,7 +80,7 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 		},
 		// As another server does it: only the store knows, and then reports.
 		"elsewhere, reported": func(a *testApp, s *Session) error {
-			a.open().streams.Armed(time.Now().Add(time.Hour))
+			a.open().streams.armed()
 			store, _ := a.openStore()
 			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
 			a.open().streams.Changed(s.Key)
@@ -194,7 +204,7 @@ func (f *flakyStore) Get(ctx context.Context, key Key) (Record, error) {
 func TestStreamsRegisterTooLate(t *testing.T) {
 	a := newTestApp(t, nil)
 	s := a.withStreams(t)
-	s.Armed(time.Now().Add(time.Hour)) // so that no tick looks it up
+	s.armed() // so that no tick looks it up
 	c, session := a.signIn(t, "alice", "")
 	found, err := a.lookup(t.Context(), c)
 	if err != nil || found.session == nil {

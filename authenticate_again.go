@@ -1,0 +1,50 @@
+// This file says how long what was found of a request's session holds: a request
+// may meet a second gate, inside the first or in handle_errors, or a gate after a
+// matcher, and its session may have ended in between.
+
+package caddylogout
+
+import "net/http"
+
+// foundHolds is how long what was found holds at most where the store does not
+// report changes.
+const foundHolds = streamsTick
+
+// again answers a check of a request that was checked before. It asks by the
+// credential that was found: a gate has taken it out of the request since.
+func (a *App) again(r *http.Request, res *authResult) (*authResult, error) {
+	if res.session == nil || a.holds(res) {
+		return res, nil
+	}
+	found, err := a.lookup(r.Context(), res.credential)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &authResult{deadCookie: res.credential.Source == SourceCookie}
+	if found.session != nil {
+		fresh = found.authResult(res.credential)
+		if !res.stream.isOver() { // the gate that registered it is around this check
+			fresh.stream = res.stream
+		}
+	}
+	remember(r, fresh)
+	return fresh, nil
+}
+
+// holds reports whether a session that was found live is known to be live still.
+func (a *App) holds(res *authResult) bool {
+	open, err := a.openStore()
+	if err != nil {
+		return false
+	}
+	now := a.now()
+	return !res.stream.isOver() && open.streams.changesOf(res.session.Key) == res.changes &&
+		now.Sub(res.foundAt) < foundHolds && res.session.Live(now)
+}
+
+// authResult is what a live session comes to.
+func (found *lookupResult) authResult(c Credential) *authResult {
+	return &authResult{
+		session: found.session, credential: c, changes: found.changes, known: found.known, foundAt: found.at,
+	}
+}
