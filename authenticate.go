@@ -31,6 +31,8 @@ type authResult struct {
 	foundAt time.Time
 	// known is what this server keeps of the session.
 	known *cached
+	// app is the configuration that serves the request.
+	app *App
 	// stream is the request itself, while it is being served for the session.
 	stream *stream
 }

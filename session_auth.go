@@ -167,6 +167,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	if g.KeepStreams || open.streams == nil || res.stream != nil {
 		return next.ServeHTTP(x, r)
 	}
+	res.app = g.app
 	served, st := open.streams.open(r, res)
 	if st == nil {
 		return g.app.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
