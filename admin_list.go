@@ -79,14 +79,12 @@ func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) 
 		keys = keys[:page.size]
 		answer.NextPageToken = cursorAt(keys[page.size-1]).String()
 	}
-	for _, key := range keys {
-		found, err := a.peek(ctx, key.Key)
-		if err != nil {
-			return answer, err
-		}
-		if found.session != nil { // an entry of something gone is expected
-			answer.Sessions = append(answer.Sessions, a.adminJSON(found))
-		}
+	found, err := a.peekAll(ctx, keys)
+	if err != nil {
+		return answer, err
+	}
+	for _, f := range found {
+		answer.Sessions = append(answer.Sessions, a.adminJSON(f))
 	}
 	return answer, nil
 }

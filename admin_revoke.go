@@ -115,13 +115,13 @@ func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *A
 	}
 	r, end := startLogout(r)
 	defer end()
-	count, err := app.revokeEverybody(r.Context(), func(count int) {
+	trail := &everybodyTrail{app: app, r: r}
+	count, err := app.revokeEverybody(r.Context(), trail, func(count int) {
 		if now := time.Now(); now.Sub(last) >= progressEvery {
 			last = now
 			tell(adminCount{Count: count})
 		}
 	})
-	auditMany(app, r, auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked}, count, err)
 	switch {
 	case err != nil && told:
 		tell(adminCount{Count: count, Error: err.Error()})

@@ -144,7 +144,7 @@ func TestRevokeEverybody(t *testing.T) {
 	a.advance(2 * time.Minute)
 
 	var told []int
-	count, err := a.revokeEverybody(t.Context(), func(count int) { told = append(told, count) })
+	count, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(count int) { told = append(told, count) })
 	if err != nil || count != 7 {
 		t.Errorf("%d sessions ended, %v; want 7", count, err)
 	}
@@ -158,7 +158,7 @@ func TestRevokeEverybody(t *testing.T) {
 	if record, err := store.Get(t.Context(), unreadable); err != nil || record.RevokedAt.IsZero() {
 		t.Errorf("what could not be read has no tombstone: %+v, %v", record, err)
 	}
-	if again, err := a.revokeEverybody(t.Context(), func(int) {}); again != 0 || err != nil {
+	if again, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(int) {}); again != 0 || err != nil {
 		t.Errorf("again: %d, %v", again, err)
 	}
 
@@ -166,11 +166,11 @@ func TestRevokeEverybody(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	a.put(t, newKey(), "alice", time.Hour)
-	if count, err := a.revokeEverybody(gone, func(int) {}); count != 1 || err != nil {
+	if count, err := a.revokeEverybody(gone, new(everybodyTrail), func(int) {}); count != 1 || err != nil {
 		t.Errorf("when the client has gone: %d, %v", count, err)
 	}
 	a.openStore = func() (*opened, error) { return nil, errAway }
-	if _, err := a.revokeEverybody(t.Context(), func(int) {}); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(int) {}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("without a store: %v", err)
 	}
 }
@@ -189,7 +189,7 @@ func TestRevokeEverybodyUnlisted(t *testing.T) {
 		t.Fatalf("before: %+v %v", found, err)
 	}
 	count := 0
-	noError(t, a.revokeUnlisted(t.Context(), &count, func(int) {}))
+	noError(t, a.revokeUnlisted(t.Context(), &count, new(everybodyTrail), func(int) {}))
 	if count != 1 {
 		t.Errorf("%d sessions ended, want 1", count)
 	}

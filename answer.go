@@ -141,10 +141,8 @@ func (a *App) asAPIError(r *http.Request, err error) *apiError {
 		a.logger.Error("request failed", zap.String("path", r.URL.Path), zap.Error(err))
 		return newError(http.StatusInternalServerError, "internal_error", "Something went wrong on our side.", "An internal server error occurred")
 	}
-	// The circuit breaker has said once that the store is away, and will say when
-	// it is back: not for every request in between.
-	if r.Context().Err() == nil && !errors.Is(err, errNotAsked) {
-		a.logger.Error("session store unavailable", zap.Error(err))
+	if r.Context().Err() == nil {
+		a.logOutage(err)
 	}
 	return errUnavailable()
 }

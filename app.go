@@ -100,6 +100,8 @@ type App struct {
 	pages      *pages.Set
 	returnURLs *returnURLs
 	keptErrors *rate.Limiter
+	refusals   *boundedLog
+	outages    *boundedLog
 	clock      func() time.Time
 	logger     *zap.Logger
 }
@@ -121,6 +123,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.MaxSessions = new(defaultMaxSessions)
 	}
 	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
+	a.refusals = newBoundedLog(refusalsPerSecond, refusalsAtOnce)
+	a.outages = newBoundedLog(rate.Every(outageEvery), 1)
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {

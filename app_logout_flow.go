@@ -86,7 +86,11 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	}
 	if wantsJSON(r) {
 		refusal := errCSRF("This request would sign somebody out, and it did not come from a page of this site.")
-		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byApp}.failed(refusal))
+		refused := auditEntry{event: eventLogoutRefused, trigger: byApp}
+		if res.session != nil {
+			refused = refused.ofSession(res.session)
+		}
+		a.audit(r, refused.failed(refusal))
 		if token != "" {
 			refusal.Details = map[string]any{"logout_url": a.logoutURL(r, token, "")}
 		}

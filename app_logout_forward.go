@@ -91,13 +91,26 @@ func callApp(w http.ResponseWriter, r *http.Request, next nextHandler) (err erro
 	return next.ServeHTTP(w, r)
 }
 
+// gateAnswerVar is the request variable that says that our gate has answered, and
+// not the app behind it.
+const gateAnswerVar = "sessions.gate_answer"
+
+func noteGateAnswer(r *http.Request) {
+	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		caddyhttp.SetVar(r.Context(), gateAnswerVar, true)
+	}
+}
+
 func (l *Logout) logAppFailure(r *http.Request, err, cause error) {
 	l.app.logger.Warn("app's own logout failed; ours goes on",
 		zap.String("path", r.URL.Path), zap.NamedError("cause", cause), zap.Error(err))
 }
 
 func (l *Logout) logAppStatus(r *http.Request, status int) {
-	if status >= 400 {
+	// A refusal of our own gate says nothing of the app: the store is not there, or
+	// there is no session that the app could end.
+	gate, _ := caddyhttp.GetVar(r.Context(), gateAnswerVar).(bool)
+	if status >= 400 && !gate {
 		l.app.logger.Warn("app's own logout failed; ours goes on", zap.String("path", r.URL.Path), zap.Int("status", status))
 	}
 }

@@ -89,14 +89,16 @@ type auditEntry struct {
 	identity string
 	// session is the handle of the session, see [Key.Short].
 	session string
-	// sessions are the handles of those that were ended with it, see
-	// maxAuditHandles; count is how many there really were.
-	sessions []string
-	count    int
+	// sessions are the handles of those that were ended with it, and identities
+	// whose they are, one each, where they are not all identity's. count is how
+	// many really ended.
+	sessions, identities []string
+	count                int
+	// part says which line it is, of so many; 0 if it is the only one.
+	part, of int
+	// leftOut is how many of its kind were not told before it.
+	leftOut int
 }
-
-// maxAuditHandles bounds the handles in one line.
-const maxAuditHandles = 100
 
 // ofSession says which session it is about, and whose.
 func (e auditEntry) ofSession(s *Session) auditEntry {
@@ -121,16 +123,15 @@ func (e auditEntry) failed(err error) auditEntry {
 	return e
 }
 
-// and adds the handle of a key, if it goes into the line.
+// and adds the handle of a key.
 func (e auditEntry) and(key Key) auditEntry {
-	if len(e.sessions) < maxAuditHandles {
-		e.sessions = append(e.sessions, key.Short())
-	}
+	e.sessions = append(e.sessions, key.Short())
 	return e
 }
 
-// audit writes the line, emits the event and counts. The request says from where
-// it was asked for; it is nil for what nobody asked for just now.
+// audit counts, writes the line and emits the event, several of them for many
+// sessions. The request says from where it was asked for; it is nil for what nobody
+// asked for just now.
 func (a *App) audit(r *http.Request, e auditEntry) {
 	switch e.event {
 	case eventIssued, eventSignInRefused:
@@ -148,6 +149,18 @@ func (a *App) audit(r *http.Request, e auditEntry) {
 		ip = clientIP(r)
 		annotateLogout(r.Context(), e.trigger, e.outcome)
 	}
+	if e.byStranger() {
+		var ok bool
+		if e.leftOut, ok = a.refusals.allow(a.now()); !ok {
+			return
+		}
+	}
+	for _, part := range e.parts() {
+		a.tellAudit(part, ip)
+	}
+}
+
+func (a *App) tellAudit(e auditEntry, ip string) {
 	level := zapcore.InfoLevel
 	if e.outcome == outcomeRefused || e.outcome == outcomeUnavailable || e.outcome == outcomePending {
 		level = zapcore.WarnLevel
@@ -177,6 +190,17 @@ func (e auditEntry) fields(ip string) []zap.Field {
 	}
 	if e.event == eventManyRevoked {
 		fields = append(fields, zap.Int("count", e.count), zap.Strings("sessions", e.sessions))
+		if len(e.identities) > 0 {
+			fields = append(fields, zap.Strings("identities", e.identities))
+		}
+	}
+	for _, field := range []struct {
+		name  string
+		value int
+	}{{"part", e.part}, {"of", e.of}, {"left_out", e.leftOut}} {
+		if field.value > 0 {
+			fields = append(fields, zap.Int(field.name, field.value))
+		}
 	}
 	return fields
 }

@@ -39,6 +39,8 @@ type authResult struct {
 	foundAt time.Time
 	// known is what this server keeps of the session.
 	known *cached
+	// app is the configuration that serves the request.
+	app *App
 	// stream is the request itself, while it is being served for the session.
 	stream *stream
 }
@@ -87,11 +89,11 @@ func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.ask(ctx, open, key, func(context.Context, Store, *cached, time.Time) {}, nil)
+	return a.ask(ctx, open, key, func(context.Context, *opened, *cached, time.Time) {}, nil)
 }
 
 // noteUse is told of each session that was found live.
-type noteUse = func(ctx context.Context, store Store, known *cached, now time.Time)
+type noteUse = func(ctx context.Context, open *opened, known *cached, now time.Time)
 
 func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, counts *checkCounts) (lookupResult, error) {
 	if a.isPending(key) {
@@ -101,7 +103,7 @@ func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, coun
 	now, changes := a.now(), open.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
-	if known := open.cache.get(key, now); known != nil && !a.idle(known, now) {
+	if known := open.cache.get(key, now); known != nil && !a.seemsIdle(known, now) {
 		counts.addHit(known)
 		return a.judge(ctx, open, known, now, changes, note), nil
 	}
@@ -125,10 +127,10 @@ func (a *App) readThrough(ctx context.Context, open *opened, key Key, now time.T
 
 // read asks the store about one key. A tombstone wins over a value that is
 // there: whatever wrote the value back, the session was ended.
-func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
-	get := store.Get
+func (a *App) read(ctx context.Context, open *opened, key Key) (*cached, error) {
+	get := open.Get
 	if a.IdleTimeout > 0 {
-		get = store.GetWithUse
+		get = open.GetWithUse
 	}
 	record, err := get(ctx, key)
 	switch {
@@ -148,45 +150,61 @@ func (a *App) read(ctx context.Context, store Store, key Key) (*cached, error) {
 	}
 	known := &cached{session: s}
 	known.lastUsed.Store(s.IssuedAt.UnixMilli())
-	if record.LastUsed.After(s.IssuedAt) {
-		known.lastUsed.Store(record.LastUsed.UnixMilli())
+	if used := later(record.LastUsed, open.uses.missedUse(key)); used.After(s.IssuedAt) {
+		known.lastUsed.Store(used.UnixMilli())
 	}
 	return known, nil
 }
 
 // judge says what is known of a key comes to now.
-func (a *App) judge(ctx context.Context, store Store, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
+func (a *App) judge(ctx context.Context, open *opened, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
 	s := known.session
 	if s == nil {
 		return lookupResult{revokedAt: known.revokedAt}
 	}
-	if !s.Live(now) || a.idle(known, now) {
+	if !s.Live(now) || a.idle(ctx, open, known, now) {
 		return lookupResult{}
 	}
 	if a.IdleTimeout > 0 {
-		note(ctx, store, known, now)
+		note(ctx, open, known, now)
 	}
 	return lookupResult{session: s, known: known, changes: changes, at: now, lastUsed: time.UnixMilli(known.lastUsed.Load())}
 }
 
-// idle reports whether a session was not used for longer than idle_timeout.
-func (a *App) idle(known *cached, now time.Time) bool {
+// seemsIdle reports whether a session was not used for longer than idle_timeout,
+// as far as is known: another server may know of a later use, and a use may not
+// have been noted.
+func (a *App) seemsIdle(known *cached, now time.Time) bool {
 	return a.IdleTimeout > 0 && known.session != nil &&
 		now.UnixMilli()-known.lastUsed.Load() >= time.Duration(a.IdleTimeout).Milliseconds()
 }
 
+// idle reports whether a session that was just read was not used for longer than
+// idle_timeout. It is the one judgement that ends a session for that.
+func (a *App) idle(ctx context.Context, open *opened, known *cached, now time.Time) bool {
+	return a.seemsIdle(known, now) && !open.uses.mayHaveMissed(ctx, a.idleAt(known), now, time.Duration(a.IdleTimeout))
+}
+
+// surelyIdle is idle without asking the store anything.
+func (a *App) surelyIdle(open *opened, known *cached, now time.Time) bool {
+	return a.seemsIdle(known, now) && !open.uses.excuses(a.idleAt(known), now, time.Duration(a.IdleTimeout))
+}
+
+// idleAt returns when a session is idle if it is not used until then.
+func (a *App) idleAt(known *cached) time.Time {
+	return time.UnixMilli(known.lastUsed.Load()).Add(time.Duration(a.IdleTimeout))
+}
+
 // touch notes the use of a session, at most once per tenth of idle_timeout; of
-// many requests at once, one does it.
-func (a *App) touch(ctx context.Context, store Store, known *cached, now time.Time) {
-	idle := time.Duration(a.IdleTimeout)
+// many requests at once, one does it. The session is live whatever becomes of the
+// note, and a client that goes away is no reason to miss one. The note lasts as
+// long as the session: an idle_timeout that a reload makes longer finds it.
+func (a *App) touch(ctx context.Context, open *opened, known *cached, now time.Time) {
 	last := known.lastUsed.Load()
-	if now.UnixMilli()-last < (idle/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
+	if now.UnixMilli()-last < (time.Duration(a.IdleTimeout)/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
-	if err := store.Touch(ctx, known.session.Key, now, now.Add(idle)); err != nil {
-		// The session is live all the same: the note is missed, not the person.
-		a.logger.Warn("noting the use of a session failed", zap.String("session", known.session.Key.Short()), zap.Error(err))
-	}
+	open.uses.note(ctx, open, known.session.Key, now, known.session.ExpiresAt)
 }
 
 func later(a, b time.Time) time.Time {

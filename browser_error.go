@@ -53,7 +53,13 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error) error {
 		return a.failPage(w, r, e)
 	}
 	location, err := a.keepError(w, r, e)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		if r.Context().Err() == nil {
+			a.logOutage(err)
+		}
+		return a.failPage(w, r, e)
+	case err != nil:
 		a.logger.Error("keeping an error for a browser failed", zap.String("error_id", e.ID), zap.Error(err))
 		return a.failPage(w, r, e)
 	}

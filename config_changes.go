@@ -101,7 +101,6 @@ const (
 	effectCookieScope = "browsers keep the cookie they have until it ends; a logout ends its session, but cannot clear it"
 	effectStore       = "everybody is signed out, unless the same sessions are there"
 	effectIdle        = "who has not been here for that long is signed out"
-	effectIdleNew     = "who signed in longer ago than that is signed out: so far, no use was noted"
 	effectJournal     = "logouts that wait in the old journal are not done until it is used again"
 	effectAccounts    = "%d accounts are gone: nobody can sign in with them, but the sessions they have go on until they end"
 )
@@ -126,11 +125,9 @@ func (l *lasting) changes(next *lasting) []change {
 			}
 		}
 	}
-	switch {
-	case next.idleTimeout == 0:
-	case l.idleTimeout == 0:
-		differ("idle_timeout", "off", next.idleTimeout.String(), effectIdleNew)
-	case next.idleTimeout < l.idleTimeout:
+	// A longer one finds the uses that were noted; where there was none, nobody is
+	// idle before one timeout has passed.
+	if next.idleTimeout != 0 && next.idleTimeout < l.idleTimeout {
 		differ("idle_timeout", l.idleTimeout.String(), next.idleTimeout.String(), effectIdle)
 	}
 	if l.journal != "" && l.waiting() > 0 {

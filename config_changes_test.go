@@ -98,11 +98,7 @@ func TestChanges(t *testing.T) {
 			is:     func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/b.db"}).place() },
 			option: "store file", from: "/a.db", to: "/b.db", effect: effectStore,
 		},
-		{
-			name:   "idle_timeout, where there was none",
-			is:     func(l *lasting) { l.idleTimeout = time.Hour },
-			option: "idle_timeout", from: "off", to: "1h0m0s", effect: effectIdleNew,
-		},
+		{name: "idle_timeout, where there was none", is: func(l *lasting) { l.idleTimeout = time.Hour }},
 		{
 			name:   "a shorter idle_timeout",
 			was:    func(l *lasting) { l.idleTimeout = time.Hour },

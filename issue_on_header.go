@@ -93,7 +93,7 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 			// The app believes that someone is signed in, and nobody is. Its
 			// answer would say so, too: it is replaced.
 			clear(h)
-			if err := g.app.unavailable(w, r, err); err != nil {
+			if err := g.unavailable(w, r, err); err != nil {
 				g.logger.Error("answering for a failed sign-in failed", zap.Error(err))
 			}
 			return true

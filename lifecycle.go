@@ -195,15 +195,13 @@ func (a *App) sessionsOf(ctx context.Context, identity string) ([]listedSession,
 	if err != nil {
 		return nil, err
 	}
-	sessions := make([]listedSession, 0, len(keys))
-	for _, key := range keys {
-		found, err := a.peek(ctx, key.Key)
-		if err != nil {
-			return nil, err
-		}
-		if found.session != nil {
-			sessions = append(sessions, listedSession{found.session, found.lastUsed})
-		}
+	found, err := a.peekAll(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	sessions := make([]listedSession, 0, len(found))
+	for _, f := range found {
+		sessions = append(sessions, listedSession{f.session, f.lastUsed})
 	}
 	slices.SortFunc(sessions, func(x, y listedSession) int {
 		return cmp.Or(y.IssuedAt.Compare(x.IssuedAt), strings.Compare(x.ID, y.ID))

@@ -10,20 +10,20 @@ import (
 )
 
 // revokeEverybody ends all sessions and returns how many really ended; tell is
-// called with the number so far. It goes through the index, so that a session
+// called with the number so far, and the trail with what ended. It goes through the index, so that a session
 // which is just being made never comes to life, and then through the sessions
 // themselves, for those that are in no index. Then it looks again, until nothing
 // is left: in a Cluster, keys may move from under a walk. It goes on without the
 // client.
-func (a *App) revokeEverybody(ctx context.Context, tell func(count int)) (int, error) {
+func (a *App) revokeEverybody(ctx context.Context, trail *everybodyTrail, tell func(count int)) (count int, err error) {
 	ctx = context.WithoutCancel(ctx)
-	count := 0
+	defer func() { trail.end(err) }()
 	for range maxRevokePasses {
 		before := count
-		if err := a.revokeListed(ctx, &count, tell); err != nil {
+		if err := a.revokeListed(ctx, &count, trail, tell); err != nil {
 			return count, err
 		}
-		if err := a.revokeUnlisted(ctx, &count, tell); err != nil {
+		if err := a.revokeUnlisted(ctx, &count, trail, tell); err != nil {
 			return count, err
 		}
 		if count == before {
@@ -34,15 +34,20 @@ func (a *App) revokeEverybody(ctx context.Context, tell func(count int)) (int, e
 }
 
 // revokeListed ends the sessions of all identities that have an index.
-func (a *App) revokeListed(ctx context.Context, count *int, tell func(int)) error {
+func (a *App) revokeListed(ctx context.Context, count *int, trail *everybodyTrail, tell func(int)) error {
 	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
 	return store.WalkIdentities(ctx, func(identities []string) error {
 		for _, identity := range identities {
-			ended, err := a.revokeKeys(ctx, identity, func(Key) bool { return true })
+			var keys []Key
+			ended, err := a.revokeKeys(ctx, identity, func(key Key) bool {
+				keys = append(keys, key)
+				return true
+			})
 			*count += ended
+			trail.add(identity, ended, keys...)
 			if err != nil {
 				return err
 			}
@@ -53,19 +58,20 @@ func (a *App) revokeListed(ctx context.Context, count *int, tell func(int)) erro
 }
 
 // revokeUnlisted ends the sessions that are still there.
-func (a *App) revokeUnlisted(ctx context.Context, count *int, tell func(int)) error {
+func (a *App) revokeUnlisted(ctx context.Context, count *int, trail *everybodyTrail, tell func(int)) error {
 	store, err := a.openStore()
 	if err != nil {
 		return err
 	}
 	return store.WalkKeys(ctx, func(keys []Key) error {
 		for _, key := range keys {
-			ended, err := a.revokeStored(ctx, store, key)
+			identity, ended, err := a.revokeStored(ctx, store, key)
 			if err != nil {
 				return err
 			}
 			if ended {
 				*count++
+				trail.add(identity, 1, key)
 			}
 			tell(*count)
 		}
@@ -73,19 +79,21 @@ func (a *App) revokeUnlisted(ctx context.Context, count *int, tell func(int)) er
 	})
 }
 
-// revokeStored ends what is stored under a key, whatever it is.
-func (a *App) revokeStored(ctx context.Context, store Store, key Key) (bool, error) {
+// revokeStored ends what is stored under a key, whatever it is, and says whose it
+// was.
+func (a *App) revokeStored(ctx context.Context, store Store, key Key) (identity string, ended bool, err error) {
 	record, err := store.Get(ctx, key)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	if record.Value == nil {
-		return false, nil // it ended since it was found
+		return "", false, nil // it ended since it was found
 	}
 	s, err := a.format.Decode(key, record.Value)
 	if err != nil {
 		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
 		s = &Session{Key: key, ExpiresAt: a.now().Add(maxLifespan)}
 	}
-	return a.revoke(ctx, s)
+	ended, err = a.revoke(ctx, s)
+	return s.Identity, ended, err
 }

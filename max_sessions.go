@@ -6,11 +6,9 @@ package caddylogout
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -22,9 +20,6 @@ const (
 	defaultMaxSessions = 100
 	// maxMaxSessions bounds the bound: a sign-in that meets it reads them all.
 	maxMaxSessions = 10_000
-	// readAtOnce is how many sessions are asked for together, so that they share
-	// round trips.
-	readAtOnce = 256
 )
 
 var errMaxSessions = fmt.Errorf("want a number from 1 to %d, or off", maxMaxSessions)
@@ -133,7 +128,7 @@ func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplu
 	// Nobody uses those that were idle for too long, and no clock that is right
 	// has issued those of the future: they go first.
 	first := func(x *cached) bool {
-		return a.idle(x, now) || x.session.IssuedAt.After(now.Add(clockTolerance))
+		return a.surelyIdle(store, x, now) || x.session.IssuedAt.After(now.Add(clockTolerance))
 	}
 	slices.SortFunc(found, func(x, y *cached) int {
 		if early := first(x); early != first(y) {
@@ -149,20 +144,4 @@ func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplu
 		out.keys[known.session.Key] = true
 	}
 	return out, nil
-}
-
-// readAll asks the store about many keys, many at a time.
-func (a *App) readAll(ctx context.Context, store Store, keys []IndexedKey) ([]*cached, error) {
-	found, errs := make([]*cached, len(keys)), make([]error, len(keys))
-	for from := 0; from < len(keys); from += readAtOnce {
-		var wg sync.WaitGroup
-		for i := from; i < min(from+readAtOnce, len(keys)); i++ {
-			wg.Go(func() { found[i], errs[i] = a.read(ctx, store, keys[i].Key) })
-		}
-		wg.Wait()
-		if err := errors.Join(errs...); err != nil {
-			return nil, fmt.Errorf("reading the sessions of a person: %w", err)
-		}
-	}
-	return found, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -21,6 +22,7 @@ type opened struct {
 	streams *streams
 	reports *reports
 	health  *storeHealth
+	uses    *uses
 }
 
 // taken is what an app has to give back.
@@ -28,6 +30,7 @@ type taken struct {
 	mu        sync.Mutex    // a request may open the store while Caddy cleans up
 	source    *streamSource // nil: no store was taken
 	cache     bool
+	unwatch   func() // with source
 	cleanedUp bool
 }
 
@@ -67,8 +70,10 @@ func (a *App) take() (*opened, error) {
 	}
 	pooled := value.(*pooledStore)
 	pooled.source.use()
-	a.taken.source = pooled.source
-	open := &opened{Store: pooled.Store, streams: pooled.source.streams, reports: pooled.reports, health: pooled.health}
+	a.taken.source, a.taken.unwatch = pooled.source, pooled.source.uses.watch(time.Duration(a.IdleTimeout))
+	open := &opened{
+		Store: pooled.Store, streams: pooled.source.streams, reports: pooled.reports, health: pooled.health, uses: pooled.source.uses,
+	}
 	if open.cache, err = a.takeCache(pooled.reports); err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ func (a *App) Cleanup() error {
 	running.drop(a)
 	a.stopJournal()
 	a.taken.mu.Lock()
-	source, cache := a.taken.source, a.taken.cache
+	source, cache, unwatch := a.taken.source, a.taken.cache, a.taken.unwatch
 	a.taken.source, a.taken.cache, a.taken.cleanedUp = nil, false, true
 	a.taken.mu.Unlock()
 	if source == nil {
@@ -99,6 +104,7 @@ func (a *App) Cleanup() error {
 		if cache { // it subscribes to the store
 			a.giveBackCache()
 		}
+		unwatch()
 		source.giveBack(func() {
 			if _, err := stores.Delete(key); err != nil {
 				logger.Error("closing session store failed", zap.Error(err))

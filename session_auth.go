@@ -149,7 +149,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	}
 	res, err := g.app.authenticate(r)
 	if err != nil {
-		return g.app.unavailable(w, r, err)
+		return g.unavailable(w, r, err)
 	}
 	if res.session == nil && !g.Optional && !gateOpened(r) {
 		g.app.clearIfDead(w, r, res)
@@ -168,11 +168,12 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	x := g.watchResponse(w, r, res)
 	open, err := g.app.openStore()
 	if err != nil {
-		return g.app.unavailable(w, r, err)
+		return g.unavailable(w, r, err)
 	}
 	if g.KeepStreams || open.streams == nil || res.stream != nil {
 		return next.ServeHTTP(x, r)
 	}
+	res.app = g.app
 	served, st := open.streams.open(r, res)
 	if st == nil {
 		return g.app.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
@@ -240,6 +241,7 @@ func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *authResul
 // refuse answers a request that has no live session.
 func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
 	a := g.app
+	noteGateAnswer(r)
 	if wantsJSON(r) || !isNavigation(r) {
 		return a.failJSON(w, r, errSessionInactive())
 	}
@@ -286,6 +288,12 @@ func originalURI(r *http.Request) string {
 		return original.URL.RequestURI()
 	}
 	return r.URL.RequestURI()
+}
+
+// unavailable answers a request when nobody can be asked whose it is.
+func (g *SessionAuth) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
+	noteGateAnswer(r)
+	return g.app.unavailable(w, r, err)
 }
 
 // unavailable answers a request when nobody can be asked whose it is. Cookies

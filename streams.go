@@ -62,6 +62,11 @@ type streamStripe struct {
 type openSession struct {
 	expiresAt time.Time
 	first     *stream
+	// app is the configuration that let the last request in, and known what it
+	// knows of the last use; nil without idle_timeout. See streams_idle.go.
+	app       *App
+	known     *cached
+	idleAgain time.Time
 }
 
 // stream is one such request.
@@ -137,6 +142,7 @@ func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream
 		stripe.sessions[session.Key] = open
 	}
 	open.add(st)
+	open.used(res.app, res.known)
 	stripe.mu.Unlock()
 	res.stream = st
 	if stripe.changes.Load() != changes {
@@ -297,8 +303,8 @@ func (s *streams) lookAfter() {
 	}
 }
 
-// check cuts the sessions that have ended: on a tick those that have expired,
-// and always those that are to be looked up.
+// check cuts the sessions that have ended: on a tick those that have expired or
+// are idle, and always those that are to be looked up.
 func (s *streams) check(tick bool) {
 	s.mu.Lock()
 	dirty, all := s.dirty, s.all || (tick && !s.reported())
@@ -306,6 +312,7 @@ func (s *streams) check(tick bool) {
 	s.mu.Unlock()
 	if tick || all {
 		now := s.now()
+		var idle []idleSession
 		for i := range s.stripes {
 			stripe := &s.stripes[i]
 			stripe.mu.Lock()
@@ -314,6 +321,8 @@ func (s *streams) check(tick bool) {
 				switch {
 				case !now.Before(open.expiresAt):
 					expired = append(expired, key)
+				case open.seemsIdle():
+					idle = append(idle, idleSession{key, open.app})
 				case all:
 					dirty[key] = struct{}{}
 				}
@@ -323,6 +332,7 @@ func (s *streams) check(tick bool) {
 				s.cut(key, time.Time{})
 			}
 		}
+		s.cutIdle(idle)
 	}
 	for len(dirty) > 0 && s.lookUpSome(dirty) {
 	}

@@ -18,6 +18,7 @@ import (
 type streamSource struct {
 	streams *streams
 	store   Store
+	uses    *uses
 	place   sessionPlace
 	// reported says that the store reports changes.
 	reported atomic.Bool
@@ -52,7 +53,7 @@ type placePool struct {
 }
 
 // join makes an open store a source of its place, until leave.
-func (p *placePool) join(store Store, place sessionPlace, now func() time.Time) *streamSource {
+func (p *placePool) join(store Store, uses *uses, place sessionPlace, now func() time.Time) *streamSource {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.all, func(s *streams) bool { return s.holds(place) })
@@ -60,7 +61,7 @@ func (p *placePool) join(store Store, place sessionPlace, now func() time.Time) 
 		i = len(p.all)
 		p.all = append(p.all, newPlaceStreams(now))
 	}
-	return p.all[i].add(store, place)
+	return p.all[i].add(store, uses, place)
 }
 
 // leave takes a source out. What is being served for a place goes on without one
@@ -105,8 +106,8 @@ func (s *streams) holds(place sessionPlace) bool {
 
 // add makes a store a source. There is a newer one for the place now, so the one
 // that was kept is not needed.
-func (s *streams) add(store Store, place sessionPlace) *streamSource {
-	source := &streamSource{streams: s, store: store, place: place}
+func (s *streams) add(store Store, uses *uses, place sessionPlace) *streamSource {
+	source := &streamSource{streams: s, store: store, uses: uses, place: place}
 	s.sources.mu.Lock()
 	s.sources.all = append(s.sources.all, source)
 	kept := s.sources.kept
@@ -259,7 +260,7 @@ type pooledStore struct {
 
 func newPooledStore(store Store, place sessionPlace) *pooledStore {
 	p := &pooledStore{Store: measuredStore{store}, reports: newReports(store)}
-	p.source = places.join(p.Store, place, time.Now)
+	p.source = places.join(p.Store, newUses(p.Store, time.Now), place, time.Now)
 	p.reports.subscribe(p.source)
 	p.health = startHealth(store)
 	return p
@@ -270,6 +271,7 @@ func (p *pooledStore) Destruct() error {
 	p.health.stop()
 	p.reports.close()
 	places.leave(p.source)
+	p.source.uses.close()
 	return p.Close()
 }
 

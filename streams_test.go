@@ -15,7 +15,7 @@ import (
 // newStreams starts to look after the requests for the sessions of one store.
 func newStreams(store Store, now func() time.Time) *streams {
 	s := newPlaceStreams(now)
-	s.add(store, sessionPlace{}).use()
+	s.add(store, nil, sessionPlace{}).use()
 	return s
 }
 

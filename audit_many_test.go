@@ -1,0 +1,142 @@
+// This file reads what the audit log says of many: the sessions of everybody, and a
+// flood of refusals.
+
+package caddylogout
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// auditOf has an app write its log where a test can read it, and returns how.
+func auditOf(a *testApp) func() []map[string]any {
+	core, logs := observer.New(zap.InfoLevel)
+	a.logger = zap.New(core)
+	return func() []map[string]any {
+		var lines []map[string]any
+		for _, entry := range logs.TakeAll() {
+			if entry.LoggerName == "audit" {
+				lines = append(lines, entry.ContextMap())
+			}
+		}
+		return lines
+	}
+}
+
+// TestRevokeEverybodyIsTold ends the sessions of everybody, and looks for each of
+// them in the audit log, with whose it was.
+func TestRevokeEverybodyIsTold(t *testing.T) {
+	t.Parallel()
+	a := newTestApp(t, func(a *App) { a.MaxSessions = new(int) })
+	want := make(map[string]int)
+	issue := func(identity string, n int) {
+		for range n {
+			key := newKey()
+			a.put(t, key, identity, time.Hour)
+			want[identity+" "+key.Short()]++
+		}
+	}
+	for i := range 130 {
+		issue(fmt.Sprint("person", i), 2)
+	}
+	issue("busy", 250)
+
+	read := auditOf(a)
+	trail := &everybodyTrail{app: a.App, r: newRequest(t, http.MethodDelete, "/")}
+	held := 0
+	count, err := a.revokeEverybody(t.Context(), trail, func(int) { held = max(held, len(trail.entry.sessions)) })
+	noError(t, err)
+	if held >= maxAuditHandles {
+		t.Errorf("%d sessions are held in memory", held)
+	}
+	told, parts, got := 0, 0, make(map[string]int)
+	for _, line := range read() {
+		sessions, _ := line["sessions"].([]any)
+		identities, _ := line["identities"].([]any)
+		if len(sessions) != len(identities) || len(sessions) > maxAuditHandles || line["event"] != eventManyRevoked || line["client_ip"] != "192.0.2.7" {
+			t.Errorf("line: %v", line)
+		}
+		if part, _ := line["part"].(int64); part <= 1 {
+			told += int(line["count"].(int64))
+		} else {
+			parts++
+		}
+		for i := range sessions {
+			got[fmt.Sprint(identities[i], " ", sessions[i])]++
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%d sessions are named, want %d", len(got), len(want))
+	}
+	if told != count || count != len(want) || parts == 0 {
+		t.Errorf("told of %d in lines that %d follow, ended %d, there were %d", told, parts, count, len(want))
+	}
+
+	// That there was nobody is told too.
+	_, err = a.revokeEverybody(t.Context(), &everybodyTrail{app: a.App}, func(int) {})
+	noError(t, err)
+	if lines := read(); len(lines) != 1 || lines[0]["count"] != int64(0) {
+		t.Errorf("nobody was there: %v", lines)
+	}
+}
+
+// TestAttackAuditFlood has images of a page ask for the app's logout again and
+// again, while people sign in and out: what they do is told, each time, and what
+// the images cause is bounded and counted.
+func TestAttackAuditFlood(t *testing.T) {
+	t.Parallel()
+	const images, people = 5000, 50
+	a := newTestApp(t, nil)
+	l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
+	read := auditOf(a)
+	image := func() {
+		w := serve(t, l, newRequest(t, http.MethodGet, "/logout", "Sec-Fetch-Dest: image", "Sec-Fetch-Site: cross-site"), nil)
+		if w.Code != http.StatusForbidden {
+			t.Fatalf("an image: %d", w.Code)
+		}
+	}
+	for i := range images {
+		image()
+		if i%(images/people) == 0 {
+			c, _ := a.signIn(t, fmt.Sprint("person", i), "")
+			serve(t, l, newRequest(t, http.MethodPost, "/logout", sessionCookieLine(c), "Sec-Fetch-Site: same-origin", "Sec-Fetch-Dest: empty", "Accept: application/json"), nil)
+		}
+	}
+	a.advance(time.Second)
+	image()
+	refused, leftOut, ended := 0, 0, 0
+	for _, line := range read() {
+		switch line["event"] {
+		case eventLogoutRefused:
+			refused++
+			if n, ok := line["left_out"].(int64); ok {
+				leftOut += int(n)
+			}
+		case eventRevoked:
+			ended++
+		}
+	}
+	t.Logf("attack: images that fill the audit log: %d tries, %d got through", images, max(0, refused-refusalsAtOnce-1))
+	if refused > refusalsAtOnce+1 {
+		t.Errorf("%d lines for %d images", refused, images)
+	}
+	if refused+leftOut != images+1 {
+		t.Errorf("%d are told and %d counted, of %d", refused, leftOut, images+1)
+	}
+	if ended != people {
+		t.Errorf("%d logouts are told, of %d", ended, people)
+	}
+
+	// A refusal that names somebody is never left out.
+	for range 2 * refusalsAtOnce {
+		a.audit(nil, auditEntry{event: eventLogoutRefused, trigger: byApp, session: "12345678"}.failed(errCSRF("")))
+	}
+	if n := len(read()); n != 2*refusalsAtOnce {
+		t.Errorf("%d of %d refusals that name a session are told", n, 2*refusalsAtOnce)
+	}
+}

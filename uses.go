@@ -1,0 +1,439 @@
+// This file notes when sessions were last used, and knows when that could not be
+// done: nobody is idle whose uses may have been missed.
+
+package caddylogout
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+const (
+	// usesShare is the part of idle_timeout that passes between two checks of
+	// whether uses can be noted, within these bounds.
+	usesShare    = 20
+	minUsesEvery = 100 * time.Millisecond
+	maxUsesEvery = 15 * time.Second
+	// minUsesGap is the least time without a check that is an interruption, as
+	// is that of three checks: no proxy was running, or this one was suspended.
+	minUsesGap = 2 * time.Second
+	// usesTimeout bounds a check, and a note that nobody waits for.
+	usesTimeout = 2 * time.Second
+	// usesKept is how long the store keeps what is known of interruptions.
+	usesKept = 90 * 24 * time.Hour
+	// maxMissedUses bounds the uses that wait to be written. Those beyond it are
+	// forgotten, and nobody loses by it: an interruption excuses everybody.
+	maxMissedUses = 100_000
+	// maxInterruptions bounds the interruptions that are remembered.
+	maxInterruptions = 16
+	// usesAtOnce is how many missed uses are written together.
+	usesAtOnce = 128
+)
+
+// What is known of interruptions is in the store, for other servers and for the
+// next start: as the last uses of three keys that no session has. To write it is
+// to prove that uses can be noted.
+var (
+	usesCheckedKey = KeyOf("uses of sessions: last check")
+	usesFromKey    = KeyOf("uses of sessions: last interruption, beginning")
+	usesUntilKey   = KeyOf("uses of sessions: last interruption, end")
+)
+
+// interruption is a time in which uses could not be noted.
+type interruption struct{ from, until time.Time }
+
+// uses knows since when the uses of sessions are noted, and keeps those that
+// could not be. It lives as long as its store. A nil *uses has missed nothing.
+type uses struct {
+	store  Store
+	now    func() time.Time
+	logger func() *zap.Logger
+
+	every    atomic.Int64 // a time.Duration; 0: no configuration has an idle_timeout
+	missing  atomic.Int64 // how many are in missed
+	wake     chan struct{}
+	stop     chan struct{}
+	done     sync.WaitGroup
+	starting sync.Once
+
+	checking sync.Mutex // one check at a time; guards the next two
+	checked  time.Time  // when the last one began
+	works    bool       // what it came to
+
+	mu sync.Mutex
+	// worked is until when uses could be noted for sure; zero if that is unknown.
+	worked   time.Time
+	failing  bool
+	failedAt time.Time
+	past     []interruption // oldest first
+	watching []time.Duration
+	missed   map[Key]missedUse
+}
+
+// missedUse is a use that could not be noted.
+type missedUse struct{ at, until time.Time }
+
+func newUses(store Store, now func() time.Time) *uses {
+	return &uses{
+		store: store, now: now, missed: make(map[Key]missedUse),
+		logger: func() *zap.Logger { return caddy.Log().Named("sessions") },
+		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+}
+
+// interval returns the time between two checks.
+func (u *uses) interval() time.Duration {
+	if every := time.Duration(u.every.Load()); every > 0 {
+		return every
+	}
+	return maxUsesEvery
+}
+
+// watch has it checked as often as an idle_timeout asks for, until the function
+// that it returns is called. Of several, the shortest counts. What passes without
+// any is an interruption: nobody notes uses then.
+func (u *uses) watch(idleTimeout time.Duration) (unwatch func()) {
+	if idleTimeout <= 0 {
+		return func() {}
+	}
+	every := min(max(idleTimeout/usesShare, minUsesEvery), maxUsesEvery)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.watching = append(u.watching, every)
+	u.every.Store(int64(slices.Min(u.watching)))
+	u.starting.Do(func() { u.done.Go(u.checkOnAndOn) })
+	u.wakeUp()
+	return sync.OnceFunc(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		i := slices.Index(u.watching, every)
+		u.watching = slices.Delete(u.watching, i, i+1)
+		u.every.Store(0)
+		if len(u.watching) > 0 {
+			u.every.Store(int64(slices.Min(u.watching)))
+		}
+	})
+}
+
+func (u *uses) wakeUp() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the checks and waits for them.
+func (u *uses) close() {
+	close(u.stop)
+	u.done.Wait()
+}
+
+func (u *uses) checkOnAndOn() {
+	for {
+		next := time.After(u.interval())
+		if u.every.Load() == 0 {
+			next = nil
+		} else if u.check(context.Background()) {
+			u.writeMissed(context.Background())
+		}
+		select {
+		case <-u.stop:
+			return
+		case <-u.wake:
+		case <-next:
+		}
+	}
+}
+
+// check finds out whether uses can be noted, by a note: that Redis can be read
+// says nothing of that (NOREPLICAS, OOM, READONLY, MISCONF). Several who want to
+// know share a check.
+func (u *uses) check(ctx context.Context) (works bool) {
+	u.checking.Lock()
+	defer u.checking.Unlock()
+	now := u.now()
+	if age := now.Sub(u.checked); age >= 0 && age < u.interval()/10 {
+		return u.works
+	}
+	u.checked, u.works = now, false
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usesTimeout)
+	defer cancel()
+	last, known, err := u.readInterruption(ctx)
+	if err == nil {
+		err = u.store.Touch(ctx, usesCheckedKey, now, now.Add(usesKept))
+	}
+	found := u.conclude(now, last, known, err)
+	if err != nil {
+		return false
+	}
+	u.works = true
+	if found.until.IsZero() {
+		return true
+	}
+	// Other servers may have seen none of it: a Cluster refuses writes by master,
+	// a network parts servers one by one.
+	if !known.until.Before(found.from) && known.from.Before(found.from) {
+		found.from = known.from
+	}
+	for key, at := range map[Key]time.Time{usesFromKey: found.from, usesUntilKey: later(found.until, known.until)} {
+		if err := u.store.Touch(ctx, key, at, now.Add(usesKept)); err != nil {
+			u.fail(err)
+			u.works = false
+		}
+	}
+	return u.works
+}
+
+// readInterruption reads when any server checked last, and the last interruption
+// that one has told of.
+func (u *uses) readInterruption(ctx context.Context) (last time.Time, known interruption, err error) {
+	var (
+		wg   sync.WaitGroup
+		errs [3]error
+	)
+	for i, read := range []struct {
+		key Key
+		at  *time.Time
+	}{{usesCheckedKey, &last}, {usesFromKey, &known.from}, {usesUntilKey, &known.until}} {
+		wg.Go(func() {
+			record, err := u.store.GetWithUse(ctx, read.key)
+			*read.at, errs[i] = record.LastUsed, err
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return time.Time{}, interruption{}, err
+		}
+	}
+	return last, known, nil
+}
+
+// conclude takes in what a check at the given time came to, and returns the
+// interruption that others are to be told of.
+func (u *uses) conclude(now, last time.Time, known interruption, err error) (tell interruption) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.worked.IsZero() {
+		// Since the start nothing is known: another server, or this one before it
+		// was started, made the check before.
+		u.worked = last
+	}
+	if !known.until.IsZero() {
+		u.remember(known)
+	}
+	if err != nil {
+		u.startFailing(err)
+		return interruption{}
+	}
+	if u.worked.IsZero() {
+		// The first check of all: no use was noted before it.
+		u.worked = time.UnixMilli(1)
+	}
+	gap := max(3*u.interval(), minUsesGap)
+	if u.failing || now.Sub(u.worked) > gap {
+		tell = interruption{u.worked, now}
+		u.remember(tell)
+	}
+	if len(u.missed) > 0 {
+		return tell // it goes on until they are written
+	}
+	if u.failing {
+		u.failing = false
+		u.logger().Info("uses of sessions are noted again", zap.Duration("failed_for", now.Sub(u.failedAt)))
+	}
+	u.worked = now
+	return tell
+}
+
+// remember adds an interruption to the past. What touches the one before is one
+// with it. The lock is held.
+func (u *uses) remember(i interruption) {
+	for n, have := range u.past {
+		if !i.from.After(have.until.Add(u.interval())) && !have.from.After(i.until.Add(u.interval())) {
+			if have.from.Before(i.from) {
+				i.from = have.from
+			}
+			u.past[n] = interruption{i.from, later(i.until, have.until)}
+			return
+		}
+	}
+	u.past = append(u.past, i)
+	slices.SortFunc(u.past, func(a, b interruption) int { return a.from.Compare(b.from) })
+	if len(u.past) > maxInterruptions {
+		u.past[1].from = u.past[0].from
+		u.past = slices.Delete(u.past, 0, 1)
+	}
+}
+
+// fail notes that a use could not be noted.
+func (u *uses) fail(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.startFailing(err)
+}
+
+// startFailing says so once. The lock is held.
+func (u *uses) startFailing(err error) {
+	if u.failing {
+		return
+	}
+	u.failing, u.failedAt = true, u.now()
+	u.logger().Warn("uses of sessions cannot be noted; until they can, nobody becomes idle", zap.Error(err))
+}
+
+// note notes a use. While notes are known to fail, it is kept without asking the
+// store, which may take its time to refuse, and a request waits for the note.
+func (u *uses) note(ctx context.Context, store Store, key Key, at, until time.Time) {
+	err := errNotAsked
+	if !u.knownToFail() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usesTimeout)
+		defer cancel()
+		err = store.Touch(ctx, key, at, until)
+	}
+	if err != nil && u != nil {
+		u.miss(key, at, until, err)
+	}
+}
+
+func (u *uses) knownToFail() bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failing
+}
+
+// miss keeps a use that could not be noted, and has it written later.
+func (u *uses) miss(key Key, at, until time.Time, err error) {
+	u.mu.Lock()
+	if _, have := u.missed[key]; have || len(u.missed) < maxMissedUses {
+		u.missed[key] = missedUse{at, until}
+		u.missing.Store(int64(len(u.missed)))
+	}
+	first := !u.failing
+	u.startFailing(err)
+	u.mu.Unlock()
+	if first {
+		u.wakeUp() // others are to hear of it now
+	}
+}
+
+// missedUse returns the last use of a session that could not be noted.
+func (u *uses) missedUse(key Key) time.Time {
+	if u == nil || u.missing.Load() == 0 {
+		return time.Time{}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.missed[key].at
+}
+
+// writeMissed writes the uses that could not be noted, until many fail together:
+// of a Cluster, one master may refuse.
+func (u *uses) writeMissed(ctx context.Context) {
+	u.mu.Lock()
+	missed := maps.Clone(u.missed)
+	u.mu.Unlock()
+	for some := range slices.Chunk(slices.Collect(maps.Keys(missed)), usesAtOnce) {
+		select {
+		case <-u.stop:
+			return
+		default:
+		}
+		var (
+			wg     sync.WaitGroup
+			failed atomic.Int64
+		)
+		for _, key := range some {
+			wg.Go(func() {
+				if err := u.writeOne(ctx, key, missed[key]); err != nil {
+					failed.Add(1)
+					u.fail(err)
+					return
+				}
+				u.written(key, missed[key])
+			})
+		}
+		wg.Wait()
+		if failed.Load() == int64(len(some)) {
+			return
+		}
+	}
+}
+
+// written takes out a use that is written, unless there is a later one.
+func (u *uses) written(key Key, use missedUse) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.missed[key] == use {
+		delete(u.missed, key)
+		u.missing.Store(int64(len(u.missed)))
+	}
+}
+
+// writeOne writes a missed use, unless the session is over, or another server
+// has noted a later one.
+func (u *uses) writeOne(ctx context.Context, key Key, use missedUse) error {
+	ctx, cancel := context.WithTimeout(ctx, usesTimeout)
+	defer cancel()
+	record, err := u.store.GetWithUse(ctx, key)
+	if err != nil || record.Value == nil || !record.RevokedAt.IsZero() || !record.LastUsed.Before(use.at) {
+		return err
+	}
+	return u.store.Touch(ctx, key, use.at, use.until)
+}
+
+// mayHaveMissed reports whether a session that seems to be idle since idleAt may
+// have been used all the same. Whoever says that it was not has proven that notes
+// work now, and knows of no interruption that the session could have been used in.
+func (u *uses) mayHaveMissed(ctx context.Context, idleAt, now time.Time, idleTimeout time.Duration) bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	// A session that was idle when notes last worked is idle, whatever came then:
+	// a credential that was found long after its use costs the store nothing.
+	sure := !idleAt.After(u.worked) && !idleAt.After(now.Add(-3*u.interval()))
+	u.mu.Unlock()
+	if !sure {
+		u.check(ctx)
+	}
+	return u.excuses(idleAt, now, idleTimeout)
+}
+
+// excuses reports the same by what is known without asking. An interruption
+// excuses who was not idle when it began, until one idle_timeout after its end;
+// interruptions that follow each other within that time are one.
+func (u *uses) excuses(idleAt, now time.Time, idleTimeout time.Duration) bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	next := now
+	if u.failing {
+		if idleAt.After(u.worked) {
+			return true
+		}
+		next = u.worked
+	}
+	for _, i := range slices.Backward(u.past) {
+		if !i.until.Add(idleTimeout).After(next) {
+			break
+		}
+		if idleAt.After(i.from) {
+			return true
+		}
+		next = i.from
+	}
+	return false
+}
