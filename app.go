@@ -93,16 +93,17 @@ type App struct {
 	tookStore   bool
 	storeMu     sync.Mutex // guards tookStore against a Cleanup during Start
 
-	measured   atomic.Pointer[nearCache] // cache, for a scrape that comes before it
-	events     eventSink
-	durable    durable
-	accounts   []string // of all login handlers; see lasting
-	format     nativeFormat
-	pages      *pages.Set
-	returnURLs *returnURLs
-	keptErrors *rate.Limiter
-	clock      func() time.Time
-	logger     *zap.Logger
+	measured    atomic.Pointer[nearCache] // cache, for a scrape that comes before it
+	events      eventSink
+	durable     durable
+	accounts    []string // of all login handlers; see lasting
+	gateHeaders gateHeaders
+	format      nativeFormat
+	pages       *pages.Set
+	returnURLs  *returnURLs
+	keptErrors  *rate.Limiter
+	clock       func() time.Time
+	logger      *zap.Logger
 }
 
 // stores holds the open stores by their pool key, so that a reload hands an
