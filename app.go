@@ -92,18 +92,19 @@ type App struct {
 	openStore func() (*opened, error)
 	taken     taken
 
-	measured   atomic.Pointer[nearCache] // the near cache, for whoever must not open it
-	events     eventSink
-	durable    durable
-	accounts   []string // of all login handlers; see lasting
-	format     nativeFormat
-	pages      *pages.Set
-	returnURLs *returnURLs
-	keptErrors *rate.Limiter
-	refusals   *boundedLog
-	outages    *boundedLog
-	clock      func() time.Time
-	logger     *zap.Logger
+	measured    atomic.Pointer[nearCache] // the near cache, for whoever must not open it
+	events      eventSink
+	durable     durable
+	accounts    []string // of all login handlers; see lasting
+	gateHeaders gateHeaders
+	format      nativeFormat
+	pages       *pages.Set
+	returnURLs  *returnURLs
+	keptErrors  *rate.Limiter
+	refusals    *boundedLog
+	outages     *boundedLog
+	clock       func() time.Time
+	logger      *zap.Logger
 }
 
 // CaddyModule implements caddy.Module.

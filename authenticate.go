@@ -43,6 +43,8 @@ type authResult struct {
 	app *App
 	// stream is the request itself, while it is being served for the session.
 	stream *stream
+	// gated says that a gate has cleaned the request and told the app.
+	gated bool
 }
 
 // String hides what must not be printed: request variables can be.

@@ -28,6 +28,7 @@ func (a *App) again(r *http.Request, res *authResult) (*authResult, error) {
 			fresh.stream = res.stream
 		}
 	}
+	fresh.gated = res.gated
 	remember(r, fresh)
 	return fresh, nil
 }

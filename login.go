@@ -176,6 +176,7 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if strings.HasPrefix(path, loginPath+"/") {
 		return l.app.failJSON(w, r, errNotFoundAnswer())
 	}
+	l.app.cleanUngated(r)
 	return next.ServeHTTP(w, r)
 }
 

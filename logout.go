@@ -76,6 +76,7 @@ func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	if l.SessionsPage != "" && ownPath(r, "") == l.SessionsPage {
 		return l.sessionsPage(w, r)
 	}
+	l.app.cleanUngated(r)
 	if l.isAppLogout(r) {
 		return l.appLogout(w, r, next)
 	}

@@ -5,8 +5,10 @@ package caddylogout
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -84,8 +86,20 @@ func (g *SessionAuth) Provision(ctx caddy.Context) error {
 	g.prepare()
 	keepConnection(ctx)
 	var err error
-	g.app, err = appOf(ctx)
-	return err
+	if g.app, err = appOf(ctx); err != nil {
+		return err
+	}
+	g.app.gateHeaders.add(g.ownNames()...)
+	return nil
+}
+
+// ownNames are the headers that only we may set.
+func (g *SessionAuth) ownNames() []string {
+	names := slices.Collect(maps.Keys(g.Headers))
+	if g.IssueOnHeader != "" {
+		names = append(names, g.IssueOnHeader)
+	}
+	return names
 }
 
 // prepare works out what never changes.
@@ -93,13 +107,7 @@ func (g *SessionAuth) prepare() {
 	if g.Headers == nil {
 		g.Headers = defaultHeaders()
 	}
-	names := make([]string, 0, len(g.Headers)+1)
-	for name := range g.Headers {
-		names = append(names, name)
-	}
-	if g.IssueOnHeader != "" {
-		names = append(names, g.IssueOnHeader)
-	}
+	names := g.ownNames()
 	g.own, g.strip = newHeaderSet(names...), newHeaderSet(names...)
 	if g.stripsCredentials() {
 		g.strip = newHeaderSet(append(names, sessionTokenHeader)...)
@@ -200,6 +208,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 // of the app needs that secret, to ask for the error on behalf of the browser. The
 // error wraps [ErrUnavailable] if a bearer token could not be looked up.
 func (g *SessionAuth) clean(r *http.Request, res *authResult) error {
+	res.gated = true
 	g.strip.deleteFrom(r.Header)
 	g.own.cutConnection(r.Header)
 	g.strip.cutTrailers(r)
@@ -209,6 +218,7 @@ func (g *SessionAuth) clean(r *http.Request, res *authResult) error {
 	cutCookies(r.Header, func(name string) bool {
 		return name == g.app.Cookie.Name || g.app.isBrowserCookie(name) && !g.app.isErrorPage(r)
 	})
+	cutLookalikes(r.Header, g.app.Cookie.Name)
 	return g.cutBearer(r, res)
 }
 

@@ -14,14 +14,27 @@ needs=(
   npm:npm
   chromium:chromium
   promtool:prometheus
-  php-cgi:php-cgi
   gunicorn:gunicorn
   hypercorn:python3-hypercorn
+  uwsgi:uwsgi-core
+  php:php-cli
+  php-cgi:php-cgi
+  puma:puma
+  javac:default-jdk-headless
 )
 # Builds the image; only root can do that here, see scripts/image-test.sh.
 ((EUID != 0)) || needs+=(buildah:buildah)
 
+# file:Debian package, where a package has no command.
+files=(
+  /usr/share/tomcat10/bin/bootstrap.jar:tomcat10-common
+  /usr/lib/uwsgi/plugins/python3_plugin.so:uwsgi-plugin-python3
+)
+
 packages=()
+for file in "${files[@]}"; do
+  [[ -e ${file%%:*} ]] || packages+=("${file#*:}")
+done
 for need in "${needs[@]}"; do
   command -v "${need%%:*}" >/dev/null || packages+=("${need#*:}")
 done

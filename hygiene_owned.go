@@ -1,0 +1,51 @@
+// This file keeps clients from sending the headers of a gate where no gate looks:
+// on public paths, which are in front of the same app.
+
+package caddylogout
+
+import (
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// gateHeaders are the names that the gates of one configuration set, all
+// together. Handlers are provisioned before any request comes, so the set does not
+// change while it is used.
+type gateHeaders struct {
+	mu    sync.Mutex
+	names []string
+	set   atomic.Pointer[headerSet] // nil without a gate
+}
+
+// add adds the names of one gate.
+func (h *gateHeaders) add(names ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		if !slices.Contains(h.names, name) {
+			h.names = append(h.names, name)
+		}
+	}
+	h.set.Store(newHeaderSet(h.names...))
+}
+
+// cleanUngated takes out of a request the headers that a gate sets for the app, in
+// every spelling and behind the body too. The handlers that see every request of a
+// site call it before they pass one on: an app that is told X-User-Id on one path
+// believes it on all of them, and the gate may leave some out. What a gate has set
+// already, in a route of the operator's own order, stays.
+func (a *App) cleanUngated(r *http.Request) {
+	set := a.gateHeaders.set.Load()
+	if set == nil {
+		return
+	}
+	if res, ok := caddyhttp.GetVar(r.Context(), authVar).(*authResult); ok && res.gated {
+		return
+	}
+	set.deleteFrom(r.Header)
+	set.cutTrailers(r)
+}

@@ -1,0 +1,53 @@
+// This file tests that the headers of a gate reach no app by a path without one.
+
+package caddylogout
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func TestCleanUngated(t *testing.T) {
+	spoofed := func() *http.Request {
+		r := newRequest(t, "POST", "/public/x")
+		r.Header = http.Header{"X-User-Id": {"spoofed"}, "X!user_id": {"spoofed"}, "X-Other": {"1"}}
+		r.Trailer = http.Header{"X-Role": {"spoofed"}, "X-Sum": {"1"}}
+		return r
+	}
+	names := func(h http.Header) []string {
+		var names []string
+		for name := range h {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	app := new(App)
+	r := spoofed()
+	if app.cleanUngated(r); len(r.Header) != 3 || len(r.Trailer) != 2 {
+		t.Errorf("without a gate, left: %v, %v", r.Header, r.Trailer)
+	}
+	app.gateHeaders.add("X-User-Id", "X-Logout-Url")
+	app.gateHeaders.add("X-User-Id", "X-Role")
+	app.cleanUngated(r)
+	if got := names(r.Header); !slices.Equal(got, []string{"X-Other"}) {
+		t.Errorf("left in the header: %q", got)
+	}
+	if got := names(r.Trailer); !slices.Equal(got, []string{"X-Sum"}) {
+		t.Errorf("left in the trailer: %q", got)
+	}
+	// Where the operator has the gate before the handler, what it said stays.
+	r = spoofed()
+	caddyhttp.SetVar(r.Context(), authVar, &authResult{gated: true})
+	if app.cleanUngated(r); len(r.Header) != 3 {
+		t.Errorf("behind a gate, left: %v", r.Header)
+	}
+	r = spoofed()
+	caddyhttp.SetVar(r.Context(), authVar, new(authResult)) // a matcher has asked, no gate has
+	if app.cleanUngated(r); len(r.Header) != 1 {
+		t.Errorf("behind a matcher, left: %v", r.Header)
+	}
+}
