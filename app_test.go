@@ -149,6 +149,7 @@ var errAway = errors.Join(ErrUnavailable, errors.New("away on purpose"))
 
 func (awayStore) Get(context.Context, Key) (Record, error)           { return Record{}, errAway }
 func (awayStore) GetWithUse(context.Context, Key) (Record, error)    { return Record{}, errAway }
+func (awayStore) GetMany(context.Context, []Key) ([]Record, error)   { return nil, errAway }
 func (awayStore) Create(context.Context, Key, Entry) error           { return errAway }
 func (awayStore) Keys(context.Context, string) ([]IndexedKey, error) { return nil, errAway }
 func (awayStore) PutError(context.Context, string, []byte, time.Time) error {

@@ -127,17 +127,23 @@ func (a *App) readThrough(ctx context.Context, open *opened, key Key, now time.T
 	return known, err
 }
 
-// read asks the store about one key. A tombstone wins over a value that is
-// there: whatever wrote the value back, the session was ended.
+// read asks the store about one key.
 func (a *App) read(ctx context.Context, open *opened, key Key) (*cached, error) {
 	get := open.Get
 	if a.IdleTimeout > 0 {
 		get = open.GetWithUse
 	}
 	record, err := get(ctx, key)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	return a.decode(open, key, record)
+}
+
+// decode reads the record of a key. A tombstone wins over a value that is there:
+// whatever wrote the value back, the session was ended.
+func (a *App) decode(open *opened, key Key, record Record) (*cached, error) {
+	switch {
 	case !record.RevokedAt.IsZero():
 		return &cached{revokedAt: record.RevokedAt}, nil
 	case record.Value == nil:

@@ -5,62 +5,47 @@ package caddylogout
 import (
 	"context"
 	"fmt"
-	"sync"
+	"time"
 )
-
-// readAtOnce is how many sessions are asked for together.
-const readAtOnce = 256
-
-// inBatches calls do with 0 to n-1, so many at once, until one fails.
-func inBatches(n int, do func(i int) error) error {
-	for from := 0; from < n; from += readAtOnce {
-		var (
-			wg    sync.WaitGroup
-			once  sync.Once
-			first error
-		)
-		for i := from; i < min(from+readAtOnce, n); i++ {
-			wg.Go(func() {
-				if err := do(i); err != nil {
-					once.Do(func() { first = err })
-				}
-			})
-		}
-		wg.Wait()
-		if first != nil {
-			return fmt.Errorf("reading the sessions of a person: %w", first)
-		}
-	}
-	return nil
-}
 
 // readAll asks the store about many keys.
 func (a *App) readAll(ctx context.Context, open *opened, keys []IndexedKey) ([]*cached, error) {
-	found := make([]*cached, len(keys))
-	err := inBatches(len(keys), func(i int) (err error) {
-		found[i], err = a.read(ctx, open, keys[i].Key)
-		return err
-	})
+	names := make([]Key, len(keys))
+	for i, key := range keys {
+		names[i] = key.Key
+	}
+	records, err := open.GetMany(ctx, names)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the sessions of a person: %w", err)
+	}
+	found := make([]*cached, len(keys))
+	for i, record := range records {
+		if found[i], err = a.decode(open, names[i], record); err != nil {
+			return nil, fmt.Errorf("reading the sessions of a person: %w", err)
+		}
 	}
 	return found, nil
 }
 
-// peekAll is peek for many keys. It returns those that are live sessions, in the
-// order of the keys: an entry of something gone is expected.
+// peekAll is peek for many keys, and asks the store itself. It returns those that
+// are live sessions, in the order of the keys: an entry of something gone is
+// expected.
 func (a *App) peekAll(ctx context.Context, keys []IndexedKey) ([]lookupResult, error) {
-	found := make([]lookupResult, len(keys))
-	err := inBatches(len(keys), func(i int) (err error) {
-		found[i], err = a.peek(ctx, keys[i].Key)
-		return err
-	})
+	open, err := a.openStore()
 	if err != nil {
 		return nil, err
 	}
-	live := found[:0]
-	for _, f := range found {
-		if f.session != nil {
+	found, err := a.readAll(ctx, open, keys)
+	if err != nil {
+		return nil, err
+	}
+	now, live := a.now(), make([]lookupResult, 0, len(found))
+	for i, known := range found {
+		if a.isPending(keys[i].Key) {
+			continue
+		}
+		notNoted := func(context.Context, *opened, *cached, time.Time) {}
+		if f := a.judge(ctx, open, known, now, 0, notNoted); f.session != nil {
 			live = append(live, f)
 		}
 	}

@@ -69,6 +69,14 @@ func (s measuredStore) GetWithUse(ctx context.Context, key Key) (Record, error) 
 	return record, err
 }
 
+// GetMany implements Store. It counts as one read, however many keys there are.
+func (s measuredStore) GetMany(ctx context.Context, keys []Key) ([]Record, error) {
+	began := time.Now()
+	records, err := s.Store.GetMany(ctx, keys)
+	measureGet.done(ctx, began, err)
+	return records, err
+}
+
 // Create implements Store.
 func (s measuredStore) Create(ctx context.Context, key Key, e Entry) error {
 	began := time.Now()

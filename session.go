@@ -159,6 +159,10 @@ type Store interface {
 	// the others do not pay for it on every check.
 	GetWithUse(ctx context.Context, key Key) (Record, error)
 
+	// GetMany is GetWithUse for many keys, in few round trips and in their order.
+	// It fails as a whole.
+	GetMany(ctx context.Context, keys []Key) ([]Record, error)
+
 	// Create stores a session that is not there yet, first into the index of
 	// its identity and then under its key, so that no crash leaves a live
 	// session that [Store.Keys] does not list. It returns [ErrExists], and

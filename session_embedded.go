@@ -136,25 +136,39 @@ func (s *embeddedStore) GetWithUse(ctx context.Context, key Key) (Record, error)
 	return s.get(ctx, key, true)
 }
 
-func (s *embeddedStore) get(ctx context.Context, key Key, withUse bool) (Record, error) {
-	var rec Record
+// GetMany is GetWithUse for many keys, in one transaction.
+func (s *embeddedStore) GetMany(ctx context.Context, keys []Key) ([]Record, error) {
+	records := make([]Record, len(keys))
 	err := s.view(ctx, "get", func(tx *bbolt.Tx, now int64) {
-		if value, ok := readRow(tx, rowSession, key[:], now); ok {
-			rec.Value = bytes.Clone(value)
-		}
-		if at, ok := readRow(tx, rowTombstone, key[:], now); ok {
-			rec.RevokedAt = decodeTime(at)
-		}
-		if withUse {
-			if at, ok := readRow(tx, rowUse, key[:], now); ok {
-				rec.LastUsed = decodeTime(at)
-			}
+		for i, key := range keys {
+			records[i] = readRecordRows(tx, key, now, true)
 		}
 	})
 	if err != nil {
-		return Record{}, err
+		return nil, err
 	}
-	return rec, nil
+	return records, nil
+}
+
+func (s *embeddedStore) get(ctx context.Context, key Key, withUse bool) (rec Record, err error) {
+	err = s.view(ctx, "get", func(tx *bbolt.Tx, now int64) { rec = readRecordRows(tx, key, now, withUse) })
+	return rec, err
+}
+
+// readRecordRows reads all that is stored of one key.
+func readRecordRows(tx *bbolt.Tx, key Key, now int64, withUse bool) (rec Record) {
+	if value, ok := readRow(tx, rowSession, key[:], now); ok {
+		rec.Value = bytes.Clone(value)
+	}
+	if at, ok := readRow(tx, rowTombstone, key[:], now); ok {
+		rec.RevokedAt = decodeTime(at)
+	}
+	if withUse {
+		if at, ok := readRow(tx, rowUse, key[:], now); ok {
+			rec.LastUsed = decodeTime(at)
+		}
+	}
+	return rec
 }
 
 // Create stores a session and its index entry in one transaction.

@@ -33,6 +33,26 @@ func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
 	return s.get(ctx, &redisRead{ticket: ticket{operation: "get"}, key: key, withUse: true})
 }
 
+// GetMany is GetWithUse for many keys, in pipelines of readsAtOnce keys. The
+// client of a Cluster parts each by the nodes that have the keys.
+func (s *redisStore) GetMany(ctx context.Context, keys []Key) ([]Record, error) {
+	records := make([]Record, 0, len(keys))
+	for some := range slices.Chunk(keys, readsAtOnce) {
+		batch := make([]*redisRead, len(some))
+		for i, key := range some {
+			batch[i] = &redisRead{ticket: ticket{operation: "get"}, key: key, withUse: true}
+		}
+		s.readAll(ctx, batch)
+		for _, read := range batch {
+			if read.err != nil {
+				return nil, read.err
+			}
+			records = append(records, read.rec)
+		}
+	}
+	return records, nil
+}
+
 func (s *redisStore) get(ctx context.Context, read *redisRead) (Record, error) {
 	if err := share(ctx, s, &s.reads, read, readsAtOnce, (*redisStore).readAll); err != nil {
 		return Record{}, err

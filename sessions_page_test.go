@@ -224,7 +224,7 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 		ended, err = a.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
 		noError(t, err)
 	}))
-	_, _, err := a.issue(t.Context(), newSession{identity: "alice", method: "password"})
+	_, _, err := a.issueOnce(t.Context(), &newSession{identity: "alice", method: "password", lifespan: time.Hour})
 	if !errors.Is(err, ErrExists) {
 		t.Errorf("the sign-in got %v, want ErrExists", err)
 	}

@@ -20,6 +20,7 @@ needs=(
   php:php-cli
   php-cgi:php-cgi
   puma:puma
+  rackup:ruby-rack
   javac:default-jdk-headless
 )
 # Builds the image; only root can do that here, see scripts/image-test.sh.
