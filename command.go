@@ -147,9 +147,9 @@ func newCommand(use, short, long string, args cobra.PositionalArgs, run func(cad
 				return caddy.ExitCodeSuccess, nil
 			}
 			if coded, ok := errors.AsType[*commandError](err); ok {
-				return coded.code, err
+				return coded.code, printableError(err)
 			}
-			return exitFailed, err
+			return exitFailed, printableError(err)
 		}),
 	}
 }

@@ -106,7 +106,7 @@ func answerError(resp *http.Response) error {
 	if json.Unmarshal(text, &answer) != nil || answer.Error == "" {
 		answer.Error = resp.Status
 	}
-	err := errors.New(printable(answer.Error))
+	err := errors.New(answer.Error)
 	switch {
 	case resp.StatusCode == http.StatusNotFound && resp.Header.Get("Ory-Error-Id") == noSuchSessionID:
 		return &commandError{exitNotFound, err}

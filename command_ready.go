@@ -45,7 +45,7 @@ func cmdReady(flags caddycmd.Flags) (int, error) {
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, path, nil, nil)
 	if err != nil { // what is not 2xx or 3xx, too
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("asking the admin endpoint: %w", err)
+		return caddy.ExitCodeFailedStartup, printableError(fmt.Errorf("asking the admin endpoint: %w", err))
 	}
 	defer resp.Body.Close()
 	fmt.Println(answer)

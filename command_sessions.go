@@ -3,58 +3,16 @@
 package caddylogout
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
-
-// printable takes out what a terminal would take for a command: browsers send
-// what they like as their name, and so do login services.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(s, string(unicode.ReplacementChar)))
-}
-
-// printTable prints rows under a line of headings.
-func printTable(headings []string, rows [][]string) error {
-	out := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
-	for _, row := range append([][]string{headings}, rows...) {
-		for i := range row {
-			row[i] = printable(row[i])
-		}
-		fmt.Fprintln(out, strings.Join(row, "\t"))
-	}
-	return out.Flush()
-}
-
-// printJSON prints JSON with indentation.
-func printJSON(v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	var out bytes.Buffer
-	if err := json.Indent(&out, text, "", "  "); err != nil {
-		return err
-	}
-	out.WriteByte('\n')
-	_, err = out.WriteTo(stdout)
-	return err
-}
 
 // shownTime is how a table shows a time.
 func shownTime(t time.Time) string {

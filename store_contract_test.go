@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -128,6 +129,12 @@ func (c contract) get(t *testing.T, key Key) Record {
 	t.Helper()
 	rec, err := c.GetWithUse(t.Context(), key)
 	noError(t, err)
+	// What is read together is what is read alone, in the order of the keys.
+	many, err := c.GetMany(t.Context(), []Key{newKey(), key, newKey()})
+	noError(t, err)
+	if len(many) != 3 || !reflect.DeepEqual(many[1], rec) || !reflect.DeepEqual(many[0], Record{}) || !reflect.DeepEqual(many[2], Record{}) {
+		t.Errorf("read together: %+v, alone: %+v", many, rec)
+	}
 	return rec
 }
 
