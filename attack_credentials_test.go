@@ -62,7 +62,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	pending := a.signInElsewhere(t, "bob", "pending-elsewhere")
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
-	noError(t, j.add(a.format.Key(pending), a.now()))
+	noError(t, j.add(a.format.Key(pending), a.now(), ""))
 	tossed := "Cookie: " + defaultCookieName + "=x0"
 	for i := range maxCredentials {
 		tossed += fmt.Sprintf("; %s=x%d", defaultCookieName, i+1)

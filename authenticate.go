@@ -102,6 +102,9 @@ func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, coun
 		counts.add(checkPending)
 		return lookupResult{pending: true}, nil
 	}
+	if a.isKept(key) {
+		return a.askKept(ctx, open, key)
+	}
 	now, changes := a.now(), open.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.

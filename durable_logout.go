@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
 )
 
@@ -85,7 +87,7 @@ func (a *App) startJournal() error {
 		return err
 	}
 	j := value.(*journal)
-	a.durable.replayer = &replayer{a.replayLogout}
+	a.durable.replayer = a.newReplayer()
 	j.use(a.durable.replayer)
 	a.durable.journal.Store(j)
 	return nil
@@ -140,7 +142,7 @@ func (a *App) postpone(r *http.Request, c Credential, trigger string, outage err
 		return outage
 	}
 	key := a.format.Key(c)
-	if err := j.add(key, a.now()); err != nil {
+	if err := j.add(key, a.now(), login.Network(clientIP(r))); err != nil {
 		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
 		return outage
 	}
@@ -152,26 +154,31 @@ func (a *App) postpone(r *http.Request, c Credential, trigger string, outage err
 	return errLogoutPending
 }
 
-// replayLogout revokes a key whose logout is pending.
-func (a *App) replayLogout(key Key) error {
+// newReplayer does the logouts of a journal in the store of this app.
+func (a *App) newReplayer() *replayer {
+	return &replayer{revoke: a.replayLogout, live: a.cameBack, lifespan: time.Duration(a.Lifespan)}
+}
+
+// replayLogout revokes a key whose logout is pending. During the outage anybody
+// could name any credential, and one that names nothing leaves nothing in the store:
+// then found is false.
+func (a *App) replayLogout(key Key) (found bool, err error) {
 	ctx, cancel := detach(context.Background())
 	defer cancel()
 	store, err := a.openStore()
 	if err != nil {
-		return err
+		return false, err
 	}
 	record, err := store.Get(ctx, key)
 	if err != nil {
-		return err
+		return false, err
 	}
-	// No session, or one that is dead: during the outage anybody could name any
-	// credential, and one that names nothing leaves nothing behind.
 	if !record.RevokedAt.IsZero() {
 		a.audit(nil, auditEntry{event: eventLogoutRepeated, trigger: byJournal, outcome: outcomeRepeated, session: key.Short()})
-		return nil
+		return true, nil
 	}
 	if record.Value == nil {
-		return nil
+		return false, nil
 	}
 	s, err := a.format.Decode(key, record.Value)
 	if err != nil {
@@ -179,10 +186,55 @@ func (a *App) replayLogout(key Key) error {
 		s = &Session{Key: key, ExpiresAt: a.now().Add(maxLifespan)}
 	}
 	if _, err := a.revoke(ctx, s); err != nil {
-		return err
+		return false, err
 	}
 	a.audit(nil, auditEntry{event: eventRevoked, trigger: byJournal, outcome: outcomeRevoked}.ofSession(s))
-	return nil
+	return true, nil
+}
+
+// cameBack says which of the keys have a session in the store that nobody revoked.
+func (a *App) cameBack(keys []Key) ([]bool, error) {
+	ctx, cancel := detach(context.Background())
+	defer cancel()
+	store, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	records, err := store.GetMany(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	live := make([]bool, len(keys))
+	for i, record := range records {
+		live[i] = record.Value != nil && record.RevokedAt.IsZero()
+	}
+	return live, nil
+}
+
+// isKept reports whether the logout of a key was asked for during an outage, and the
+// store did not know its session afterwards.
+func (a *App) isKept(key Key) bool {
+	j := a.durable.journal.Load()
+	return j != nil && j.keeps(key)
+}
+
+// askKept asks the store about such a key. If a backup has brought its session
+// back, the logout is pending again.
+func (a *App) askKept(ctx context.Context, open *opened, key Key) (lookupResult, error) {
+	record, err := open.Get(ctx, key)
+	switch {
+	case err != nil:
+		return lookupResult{}, err
+	case !record.RevokedAt.IsZero():
+		return lookupResult{revokedAt: record.RevokedAt}, nil
+	case record.Value == nil:
+		return lookupResult{}, nil
+	}
+	if err := a.durable.journal.Load().cameBack(key); err != nil {
+		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
+		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return lookupResult{pending: true}, nil
 }
 
 // answerPending answers 202: the logout was accepted and is not done. The

@@ -18,7 +18,7 @@ func (a *testApp) withJournal(t *testing.T, file string) *journal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.durable.replayer = &replayer{a.replayLogout}
+	a.durable.replayer = a.newReplayer()
 	j.use(a.durable.replayer)
 	a.durable.journal.Store(j)
 	return j

@@ -41,7 +41,7 @@ func (a *App) peekAll(ctx context.Context, keys []IndexedKey) ([]lookupResult, e
 	}
 	now, live := a.now(), make([]lookupResult, 0, len(found))
 	for i, known := range found {
-		if a.isPending(keys[i].Key) {
+		if a.isPending(keys[i].Key) || a.isKept(keys[i].Key) {
 			continue
 		}
 		notNoted := func(context.Context, *opened, *cached, time.Time) {}

@@ -1,5 +1,5 @@
 // This file holds the journal of pending logouts: what was asked for while the
-// store was away, synced to disk before anybody is told.
+// store was unavailable, synced to disk before anybody is told.
 
 package caddylogout
 
@@ -18,40 +18,65 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// maxPendingLogouts bounds the journal: during an outage nobody can say which
-// credentials are real, and whoever makes them up must not fill the disk.
-const maxPendingLogouts = 100_000
+// Bounds of the journal: during an outage nobody can say which credentials are
+// real, and whoever makes them up must neither fill the disk nor take all the room.
+const (
+	// maxPendingLogouts is how many logouts wait at most, and as many are kept.
+	maxPendingLogouts = 100_000
+	// maxPendingFrom is how many of them may be of one client address, waiting and
+	// kept: more than people behind one address sign out during an outage.
+	maxPendingFrom = 1_000
+)
 
-// journalRetry is how often the store is asked whether it takes the pending
-// logouts.
-const journalRetry = time.Second
+// journalBatchDelay is how long a logout waits for others to share its sync.
+const journalBatchDelay = time.Millisecond
 
 // errJournalFull says that no more logouts can be kept.
 var errJournalFull = errors.New("journal of pending logouts is full")
 
-// pendingBucket maps a key to the time, in milliseconds since 1970, at which
-// its logout was asked for.
-var pendingBucket = []byte("pending")
+// errTooManyFrom says that no more logouts of one client address can be kept.
+var errTooManyFrom = errors.New("journal of pending logouts has as many of this client address as it keeps")
+
+// The buckets of the file. Both map a key to a time, in milliseconds since 1970.
+var (
+	// pendingBucket has the time at which the logout was asked for.
+	pendingBucket = []byte("pending")
+	// keptBucket has the time until which a key is refused whose session was not
+	// in the store when it was back: a backup may bring it back, too.
+	keptBucket = []byte("kept")
+)
 
 // journal keeps the keys whose sessions are to be revoked as soon as the store
-// is back. A key is in it until the store has acknowledged the revocation.
+// is back. A key waits in it until the store has acknowledged the revocation. One
+// that the store does not know stays refused for as long as its session could have
+// lived.
 type journal struct {
 	db      *bbolt.DB
-	pending sync.Map // Key → time.Time
+	pending sync.Map // Key → note
+	kept    sync.Map // Key → note
 	count   atomic.Int64
-	adding  sync.Mutex // makes the bound exact
+	keeping atomic.Int64
+
+	places sync.Mutex     // makes the bounds exact
+	from   map[string]int // of each client address; what an earlier process noted is of none
 
 	// replayers are of the configurations that use the journal; the last one
 	// replays. When a reload fails, the one before is the last again.
 	mu        sync.Mutex
 	replayers []*replayer
 
-	stop chan struct{}
-	done chan struct{}
+	now     func() time.Time
+	failing bool // the last replay came to nothing; of the replaying goroutine
+	swept   time.Time
+	stop    chan struct{}
+	done    chan struct{}
 }
 
-// replayer revokes one key in the store of a configuration.
-type replayer struct{ revoke func(Key) error }
+// note is what is known of a key.
+type note struct {
+	at   time.Time // of the request, or until when it is kept
+	from string    // the client address
+}
 
 // use makes r the one that replays.
 func (j *journal) use(r *replayer) {
@@ -89,7 +114,8 @@ func openJournal(file string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal of pending logouts: %s: %w", file, err)
 	}
-	j := &journal{db: db, stop: make(chan struct{}), done: make(chan struct{})}
+	db.MaxBatchDelay = journalBatchDelay
+	j := &journal{db: db, from: make(map[string]int), now: time.Now, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal of pending logouts: %s: %w", file, err), db.Close())
 	}
@@ -99,41 +125,91 @@ func openJournal(file string) (*journal, error) {
 
 func (j *journal) load() error {
 	return j.db.Update(func(tx *bbolt.Tx) error {
-		bucket, err := tx.CreateBucketIfNotExists(pendingBucket)
-		if err != nil {
-			return err
-		}
-		return bucket.ForEach(func(name, value []byte) error {
-			if len(name) != len(Key{}) || len(value) != 8 {
-				return errors.New("not a journal of this version")
+		for _, of := range []struct {
+			bucket []byte
+			notes  *sync.Map
+			count  *atomic.Int64
+		}{{pendingBucket, &j.pending, &j.count}, {keptBucket, &j.kept, &j.keeping}} {
+			bucket, err := tx.CreateBucketIfNotExists(of.bucket)
+			if err != nil {
+				return err
 			}
-			j.pending.Store(Key(name), time.UnixMilli(int64(binary.BigEndian.Uint64(value))))
-			j.count.Add(1)
-			return nil
-		})
+			err = bucket.ForEach(func(name, value []byte) error {
+				if len(name) != len(Key{}) || len(value) != 8 {
+					return errors.New("not a journal of this version")
+				}
+				of.notes.Store(Key(name), note{at: time.UnixMilli(int64(binary.BigEndian.Uint64(value)))})
+				of.count.Add(1)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-// add notes that a key is to be revoked. When it returns nil, the note is on
-// disk, and this node refuses the key.
-func (j *journal) add(key Key, at time.Time) error {
-	j.adding.Lock()
-	defer j.adding.Unlock()
+// write changes the file; what is changed at once shares a sync.
+func (j *journal) write(change func(tx *bbolt.Tx) error) error {
+	if err := j.db.Batch(change); err != nil {
+		return fmt.Errorf("journal of pending logouts: %w", err)
+	}
+	return nil
+}
+
+func putNote(tx *bbolt.Tx, bucket []byte, key Key, at time.Time) error {
+	return tx.Bucket(bucket).Put(key[:], binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
+}
+
+// take takes a place for a logout that is asked for from an address.
+func (j *journal) take(from string) error {
+	j.places.Lock()
+	defer j.places.Unlock()
+	switch {
+	case j.count.Load() >= maxPendingLogouts:
+		return errJournalFull
+	case from != "" && j.from[from] >= maxPendingFrom:
+		return errTooManyFrom
+	}
+	j.count.Add(1)
+	if from != "" {
+		j.from[from]++
+	}
+	return nil
+}
+
+// leave gives a place of an address back.
+func (j *journal) leave(from string) {
+	if from == "" {
+		return
+	}
+	j.places.Lock()
+	defer j.places.Unlock()
+	if j.from[from]--; j.from[from] <= 0 {
+		delete(j.from, from)
+	}
+}
+
+// add notes that a key is to be revoked, as a client at an address has asked for;
+// an empty address is bound by none. When it returns nil, the note is on disk, and
+// this node refuses the key.
+func (j *journal) add(key Key, at time.Time, from string) error {
 	if _, known := j.pending.Load(key); known {
 		return nil
 	}
-	if j.count.Load() >= maxPendingLogouts {
-		return errJournalFull
+	if err := j.take(from); err != nil {
+		return err
 	}
-	err := j.db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket(pendingBucket).Put(key[:], binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
-	})
-	if err != nil {
-		return fmt.Errorf("journal of pending logouts: %w", err)
+	err := j.write(func(tx *bbolt.Tx) error { return putNote(tx, pendingBucket, key, at) })
+	if err == nil {
+		if _, known := j.pending.LoadOrStore(key, note{at, from}); !known {
+			return nil
+		}
 	}
-	j.pending.Store(key, at)
-	j.count.Add(1)
-	return nil
+	j.count.Add(-1)
+	j.leave(from)
+	return err
 }
 
 // has reports whether the logout of a key is pending. While none is, which is
@@ -146,11 +222,51 @@ func (j *journal) has(key Key) bool {
 	return pending
 }
 
+// keeps reports whether a key is kept, at the same cost.
+func (j *journal) keeps(key Key) bool {
+	if j.keeping.Load() == 0 {
+		return false
+	}
+	kept, ok := j.kept.Load(key)
+	return ok && j.now().Before(kept.(note).at)
+}
+
 // remove forgets a key whose revocation the store has acknowledged.
 func (j *journal) remove(key Key) error {
-	err := j.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(pendingBucket).Delete(key[:]) })
+	if err := j.write(func(tx *bbolt.Tx) error { return tx.Bucket(pendingBucket).Delete(key[:]) }); err != nil {
+		return err
+	}
+	if done, known := j.pending.LoadAndDelete(key); known {
+		j.count.Add(-1)
+		j.leave(done.(note).from)
+	}
+	return nil
+}
+
+// keep goes on refusing a key that the store does not know. When as many are kept
+// as may be, it is forgotten like one that is revoked.
+func (j *journal) keep(key Key, until time.Time) error {
+	if j.keeping.Add(1) > maxPendingLogouts {
+		j.keeping.Add(-1)
+		return j.remove(key)
+	}
+	err := j.write(func(tx *bbolt.Tx) error {
+		if err := putNote(tx, keptBucket, key, until); err != nil {
+			return err
+		}
+		return tx.Bucket(pendingBucket).Delete(key[:])
+	})
 	if err != nil {
-		return fmt.Errorf("journal of pending logouts: %w", err)
+		j.keeping.Add(-1)
+		return err
+	}
+	from := ""
+	if noted, known := j.pending.Load(key); known {
+		from = noted.(note).from
+	}
+	if _, known := j.kept.Swap(key, note{until, from}); known {
+		j.keeping.Add(-1)
+		j.leave(from)
 	}
 	if _, known := j.pending.LoadAndDelete(key); known {
 		j.count.Add(-1)
@@ -158,36 +274,24 @@ func (j *journal) remove(key Key) error {
 	return nil
 }
 
-// replayAll revokes what is pending until the store fails again.
-func (j *journal) replayAll() {
-	replay := j.replayer()
-	if replay == nil || j.count.Load() == 0 {
-		return
+// forget takes out a key that was kept.
+func (j *journal) forget(key Key) error {
+	if err := j.write(func(tx *bbolt.Tx) error { return tx.Bucket(keptBucket).Delete(key[:]) }); err != nil {
+		return err
 	}
-	j.pending.Range(func(key, _ any) bool {
-		select {
-		case <-j.stop:
-			return false
-		default:
-		}
-		k := key.(Key)
-		return replay.revoke(k) == nil && j.remove(k) == nil
-	})
+	if kept, known := j.kept.LoadAndDelete(key); known {
+		j.keeping.Add(-1)
+		j.leave(kept.(note).from)
+	}
+	return nil
 }
 
-// replayOnAndOn is the replayer, until Close.
-func (j *journal) replayOnAndOn() {
-	defer close(j.done)
-	ticker := time.NewTicker(journalRetry)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-j.stop:
-			return
-		case <-ticker.C:
-			j.replayAll()
-		}
+// cameBack has a key that was kept revoked after all: its session is in the store.
+func (j *journal) cameBack(key Key) error {
+	if err := j.add(key, j.now(), ""); err != nil {
+		return err
 	}
+	return j.forget(key)
 }
 
 // Close ends the replayer, waits for it, and closes the file.

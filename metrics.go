@@ -38,6 +38,8 @@ type meterSet struct {
 	returnURLs    *prometheus.CounterVec // by rule
 	breakersOpen  prometheus.Gauge
 	breakerOpened prometheus.Counter
+	// pendingFailures counts what the journal could not do yet.
+	pendingFailures prometheus.Counter
 	// Of the checks in the background:
 	storeUnreadable, storeUnwritable prometheus.Gauge
 	storeCheckFailures               prometheus.Counter
@@ -66,10 +68,11 @@ func newMeters() *meterSet {
 		storeErrors: counterVec("store_errors_total", "Number of operations of the session store that failed, also of those that it was not asked for because it was away.", "operation"),
 		cutSeconds: prometheus.NewHistogram(histogram("stream_cut_duration_seconds",
 			"Time from the revocation of a session to the end of the last request that was being served for it here.", cutBuckets)),
-		streamsCut:    prometheus.NewCounter(prometheus.CounterOpts(metricName("streams_cut_total", "Number of requests that were cut because their session had ended."))),
-		returnURLs:    counterVec("return_urls_refused_total", "Number of return URLs that were refused, by the rule that refused them.", "rule"),
-		breakersOpen:  prometheus.NewGauge(prometheus.GaugeOpts(metricName("store_breakers_open", "Number of Redis servers that are known to be away and are not asked: 0 or 1, in a Cluster up to the number of its nodes."))),
-		breakerOpened: prometheus.NewCounter(prometheus.CounterOpts(metricName("store_breaker_opened_total", "Number of times that a Redis server was found to be away."))),
+		streamsCut:      prometheus.NewCounter(prometheus.CounterOpts(metricName("streams_cut_total", "Number of requests that were cut because their session had ended."))),
+		returnURLs:      counterVec("return_urls_refused_total", "Number of return URLs that were refused, by the rule that refused them.", "rule"),
+		breakersOpen:    prometheus.NewGauge(prometheus.GaugeOpts(metricName("store_breakers_open", "Number of Redis servers that are known to be away and are not asked: 0 or 1, in a Cluster up to the number of its nodes."))),
+		pendingFailures: prometheus.NewCounter(prometheus.CounterOpts(metricName("pending_logout_failures_total", "Number of attempts at a pending logout that failed."))),
+		breakerOpened:   prometheus.NewCounter(prometheus.CounterOpts(metricName("store_breaker_opened_total", "Number of times that a Redis server was found to be away."))),
 	}
 	unavailable := prometheus.NewGaugeVec(prometheus.GaugeOpts(metricName("store_unavailable", "Number of session stores that cannot be used, by what they are needed for: to read sessions, or to write them.")), []string{"access"})
 	m.storeUnreadable, m.storeUnwritable = unavailable.WithLabelValues("read"), unavailable.WithLabelValues("write")
@@ -90,7 +93,7 @@ func newMeters() *meterSet {
 	m.returnURLs.WithLabelValues(ruleAmbiguous)
 	m.all = []prometheus.Collector{
 		m.logouts, m.signIns, m.storeSeconds, m.storeErrors, m.cutSeconds, m.streamsCut,
-		m.returnURLs, m.breakersOpen, m.breakerOpened, unavailable, m.storeCheckFailures,
+		m.returnURLs, m.breakersOpen, m.breakerOpened, m.pendingFailures, unavailable, m.storeCheckFailures,
 	}
 	for i, labels := range checkLabels {
 		opts := metricName("checks_total", "Number of credentials that were checked, and of requests without any, by what they came to and who knew it.")

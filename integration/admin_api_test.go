@@ -183,7 +183,6 @@ func TestAdminRefuses(t *testing.T) {
 	}{
 		{"GET", "/sessions", 400, "identity"},
 		{"GET", "/sessions?identity=", 400, "identity"},
-		{"GET", "/sessions?identity=a%00", 400, "identity"},
 		{"GET", "/sessions?identity=" + strings.Repeat("a", 257), 400, "identity"},
 		{"GET", "/sessions?identity=a&identity=b", 400, "twice"},
 		{"GET", "/sessions?identity=alice&page_size=0", 400, "page_size"},

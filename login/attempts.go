@@ -136,7 +136,7 @@ func (a *Attempts) Withdrawn(account, address string) {
 type name [16]byte
 
 func (a *Attempts) names(account, address string) (pair, person, from name) {
-	address = network(address)
+	address = Network(address)
 	hash := func(s string) (n name) {
 		sum := sha256.Sum256([]byte(a.salt + s))
 		copy(n[:], sum[:])
@@ -145,9 +145,9 @@ func (a *Attempts) names(account, address string) (pair, person, from name) {
 	return hash("pair\n" + address + "\n" + account), hash("account\n" + account), hash("address\n" + address)
 }
 
-// network returns what counts as one address: of IPv6 the first 64 bits, since
+// Network returns what counts as one address: of IPv6 the first 64 bits, since
 // each customer has at least all addresses of such a network to try from.
-func network(address string) string {
+func Network(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return address

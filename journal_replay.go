@@ -1,0 +1,169 @@
+// This file does pending logouts when the store is back, and watches for sessions
+// that a backup brings back.
+
+package caddylogout
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+const (
+	// journalRetry is how often the store is asked whether it takes the pending
+	// logouts.
+	journalRetry = time.Second
+	// journalSweep is how often the store is asked about the keys that are kept.
+	journalSweep = time.Minute
+	// replayAtOnce is how many logouts are done together.
+	replayAtOnce = 16
+	// replayGiveUp is how many logouts have to fail, and none succeed, before the
+	// others wait for the next time: the store is unavailable. One that fails for a
+	// reason of its own keeps no other from being done.
+	replayGiveUp = 64
+	// keptAtOnce is how many of the keys that are kept are looked up together.
+	keptAtOnce = 256
+)
+
+// replayer does the logouts of a journal in the store of a configuration.
+type replayer struct {
+	// revoke ends the session of a key; found is false if the store knows neither
+	// it nor its tombstone.
+	revoke func(Key) (found bool, err error)
+	// live says which of the keys have a session in the store.
+	live func([]Key) ([]bool, error)
+	// lifespan is how long a session may live that was there when it was asked for.
+	lifespan time.Duration
+}
+
+// replayAll does what is pending.
+func (j *journal) replayAll() {
+	replay := j.replayer()
+	if replay == nil || j.count.Load() == 0 {
+		return
+	}
+	var (
+		wg           sync.WaitGroup
+		done, failed atomic.Int64
+		cause        atomic.Pointer[error]
+	)
+	keys := make(chan Key)
+	for range replayAtOnce {
+		wg.Go(func() {
+			for key := range keys {
+				if err := j.replayOne(replay, key); err != nil {
+					meters.pendingFailures.Inc()
+					failed.Add(1)
+					cause.Store(&err)
+				} else {
+					done.Add(1)
+				}
+			}
+		})
+	}
+	j.pending.Range(func(key, _ any) bool {
+		select {
+		case <-j.stop:
+			return false
+		case keys <- key.(Key):
+			return done.Load() > 0 || failed.Load() < replayGiveUp
+		}
+	})
+	close(keys)
+	wg.Wait()
+	if err := cause.Load(); err != nil {
+		j.tell(*err)
+	} else {
+		j.tell(nil)
+	}
+}
+
+// replayOne does one logout.
+func (j *journal) replayOne(replay *replayer, key Key) error {
+	found, err := replay.revoke(key)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return j.remove(key)
+	}
+	asked, ok := j.pending.Load(key)
+	if !ok {
+		return nil
+	}
+	return j.keep(key, asked.(note).at.Add(replay.lifespan))
+}
+
+// tell says once that logouts cannot be done, and once that they can again.
+func (j *journal) tell(cause error) {
+	logger := caddy.Log().Named("sessions.journal")
+	switch {
+	case cause != nil && !j.failing:
+		logger.Warn("pending logouts cannot be done yet", zap.Int64("pending", j.count.Load()), zap.Error(cause))
+	case cause == nil && j.failing:
+		logger.Info("pending logouts are done again", zap.Int64("pending", j.count.Load()))
+	}
+	j.failing = cause != nil
+}
+
+// sweep forgets the keys that are kept no longer, and finds those whose sessions
+// are in the store again.
+func (j *journal) sweep() {
+	replay := j.replayer()
+	if replay == nil || j.keeping.Load() == 0 {
+		return
+	}
+	var keys []Key
+	now := j.now()
+	j.kept.Range(func(key, kept any) bool {
+		if !now.Before(kept.(note).at) {
+			_ = j.forget(key.(Key)) // else the next time
+		} else {
+			keys = append(keys, key.(Key))
+		}
+		return true
+	})
+	for len(keys) > 0 {
+		some := keys[:min(keptAtOnce, len(keys))]
+		keys = keys[len(some):]
+		select {
+		case <-j.stop:
+			return
+		default:
+		}
+		live, err := replay.live(some)
+		if err != nil {
+			return // the next time
+		}
+		for i, key := range some {
+			if !live[i] {
+				continue
+			}
+			if err := j.cameBack(key); err != nil {
+				j.tell(err)
+			}
+		}
+	}
+}
+
+// replayOnAndOn is the replayer, until Close.
+func (j *journal) replayOnAndOn() {
+	defer close(j.done)
+	ticker := time.NewTicker(journalRetry)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.stop:
+			return
+		case <-ticker.C:
+			if now := j.now(); now.Sub(j.swept) >= journalSweep {
+				j.swept = now
+				j.sweep()
+			}
+			j.replayAll()
+		}
+	}
+}
