@@ -187,12 +187,19 @@ func TestAttackTossedCookies(t *testing.T) {
 	logout.SessionsPage = "/account/sessions"
 	type request struct{ method, path, accept string }
 	requests := []request{
-		{"GET", "/page", "text/html"}, {"GET", "/page", "application/json"},
-		{"GET", "/self-service/logout/browser", "application/json"}, {"GET", "/self-service/logout/browser", "text/html"},
+		{"GET", "/page", "text/html"},
+		{"GET", "/page", "application/json"},
+		{"GET", "/self-service/logout/browser", "application/json"},
+		{"GET", "/self-service/logout/browser", "text/html"},
 		{"GET", donePath, "text/html"},
-		{"GET", "/self-service/logout?token=ory_lo_x", "text/html"}, {"GET", "/self-service/logout?token=ory_lo_x", "application/json"},
-		{"GET", "/sessions/whoami", "application/json"}, {"GET", "/sessions", "application/json"}, {"DELETE", "/sessions?all=true", "application/json"},
-		{"GET", "/account/sessions", "text/html"}, {"POST", "/logout", "text/html"}, {"POST", "/logout", "application/json"},
+		{"GET", "/self-service/logout?token=ory_lo_x", "text/html"},
+		{"GET", "/self-service/logout?token=ory_lo_x", "application/json"},
+		{"GET", "/sessions/whoami", "application/json"},
+		{"GET", "/sessions", "application/json"},
+		{"DELETE", "/sessions?all=true", "application/json"},
+		{"GET", "/account/sessions", "text/html"},
+		{"POST", "/logout", "text/html"},
+		{"POST", "/logout", "application/json"},
 	}
 	saysOut := func(code int, body string, h http.Header) bool {
 		return code < 400 && code != http.StatusOK || strings.Contains(body, "session_inactive") || strings.Contains(body, "signed out") ||

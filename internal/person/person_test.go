@@ -14,8 +14,10 @@ func TestCheckIdentity(t *testing.T) {
 		ErrEmpty:   {""},
 		ErrBroken:  {"\xff", "a\xffb", "\xc2", "a\ufffd", "\xed\xa0\x80"},
 		ErrControl: {"a\x00", "a\nb", "a\r\nX: y", "\ta", "a\x7f", "a\u0085b", "\u0085a", "a\u0080", "a\u009bb", "a\u2028b", "a\u2029", "a\u202eb", "\u2066a\u2069", "a\u200fb", "a\u061cb", "\ufeffa", "a\ufeff"},
-		ErrBlank: {" ", " admin", "admin ", "\u00a0admin", "admin\u00a0", "admin\u1680", "\u2003admin", "admin\u202f", "admin\u3000", "\u205fadmin",
-			"admin\u200b", "\u200badmin", "admin\u180e", "admin\u2060", "admin\u00ad"},
+		ErrBlank: {
+			" ", " admin", "admin ", "\u00a0admin", "admin\u00a0", "admin\u1680", "\u2003admin", "admin\u202f", "admin\u3000", "\u205fadmin",
+			"admin\u200b", "\u200badmin", "admin\u180e", "admin\u2060", "admin\u00ad",
+		},
 	} {
 		for _, id := range ids {
 			if err := CheckIdentity(id); !errors.Is(err, want) {
@@ -45,8 +47,11 @@ func TestFlatten(t *testing.T) {
 		{"", nil, nil},
 		{"null", nil, nil},
 		{"{}", nil, nil},
-		{`{"a":"x","n":1.50,"b":true,"z":null,"l":[1.0,{"y":"\n","x":[]}],"o":{"p":{"q":"r"}},"e":""}`,
-			map[string]string{"a": "x", "n": "1.50", "b": "true", "l": `[1.0,{"x":[],"y":"\n"}]`, "o.p.q": "r", "e": ""}, nil},
+		{
+			`{"a":"x","n":1.50,"b":true,"z":null,"l":[1.0,{"y":"\n","x":[]}],"o":{"p":{"q":"r"}},"e":""}`,
+			map[string]string{"a": "x", "n": "1.50", "b": "true", "l": `[1.0,{"x":[],"y":"\n"}]`, "o.p.q": "r", "e": ""},
+			nil,
+		},
 		{`{"role":"a","Role":"b","o":{"x":1},"o.y":2,"o.":3}`, map[string]string{"role": "a", "Role": "b", "o.x": "1", "o.y": "2", "o.": "3"}, nil},
 		{`{"a":{"b":1},"a.b.c":2}`, map[string]string{"a.b": "1", "a.b.c": "2"}, nil},
 		{`[]`, nil, ErrNotObject},
