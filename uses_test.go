@@ -267,10 +267,10 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	file, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
 	noError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
-	c, key := Credential{}, Key{}
+	var key Key
 	partly := &refusingKey{Store: file, key: &key}
 	one, two := newUsesNode(t, clock, partly), newUsesNode(t, clock, file)
-	c, _ = one.signIn(t, "alice", "")
+	c, _ := one.signIn(t, "alice", "")
 	key = one.format.Key(c)
 	usesPass(t, clock, 2*time.Minute, one, two)
 	partly.refuses.Store(true)

@@ -1,0 +1,110 @@
+// This file finds the session that a logout token belongs to.
+
+package caddylogout
+
+import (
+	"net/http"
+)
+
+// verifiedLogout is what a logout token came to.
+type verifiedLogout struct {
+	// session is to be revoked; nil if that was done within the replay window.
+	session *Session
+	// credential is the one that the token belongs to, zero if it did not come
+	// along: then the token alone names a session that has ended.
+	credential Credential
+	// handle is how logs name the session of the token, if it is known.
+	handle string
+	// clear says that after this no session cookie of the request is live.
+	clear bool
+	// failure is the refusal, if the token does not fit.
+	failure *apiError
+}
+
+// proven says that the client has shown the credential of the token. A browser
+// whose cookie another tab has had cleared has not, nor has one that followed a
+// link with a key that somebody else knows to be revoked: its cookies of the app
+// were deleted by the first answer, or are not ours to delete.
+func (v *verifiedLogout) proven() bool { return v.credential.value != "" }
+
+// verify finds the session that the token belongs to among the credentials of
+// the request. That session, and no other that came along, is the one to end.
+func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
+	var buf [maxCredentials]Credential
+	credentials := l.app.format.Locate(r, buf[:0])
+	matched, mixed := -1, false
+	for i, c := range credentials {
+		switch fit := fitLogoutToken(c, token); {
+		case fit == fits && matched < 0:
+			matched = i
+		case fit == fitsMixed:
+			mixed = true
+		}
+	}
+	var out verifiedLogout
+	if matched >= 0 {
+		out.credential = credentials[matched]
+		out.handle = l.app.format.Key(out.credential).Short()
+	}
+	anyLive, liveCookie, replay := false, false, false
+	for _, c := range credentials {
+		found, err := l.app.lookup(r.Context(), c)
+		switch {
+		case err != nil && matched >= 0:
+			return out, l.app.postpone(r, out.credential, trigger, err)
+		case err != nil:
+			return out, err
+		case found.pending && matched >= 0 && c.value == out.credential.value:
+			return out, errLogoutPending
+		}
+		same := matched >= 0 && c.value == credentials[matched].value
+		if same {
+			out.session = found.session
+			replay = l.app.justRevoked(found)
+		}
+		if found.session != nil {
+			anyLive = true
+			liveCookie = liveCookie || (c.Source == SourceCookie && !same)
+		}
+	}
+	missed := l.app.missedCookies(r, credentials)
+	out.clear = hasCookie(credentials) && !liveCookie && !missed
+	switch {
+	case out.session != nil || replay:
+	case anyLive:
+		out.clear = false
+		out.failure = newError(http.StatusForbidden, "logout_token_mismatch",
+			"Unable to log out because the logout token in the URL query does not match the session cookie.", msgForbidden)
+	case missed:
+		out.failure = errTooManyCookies()
+	case matched >= 0 || mixed:
+		out.failure = errSessionInactive()
+	default:
+		return out, l.verifyWithoutCredential(r, token, &out)
+	}
+	return out, nil
+}
+
+// verifyWithoutCredential finds out whether the session that a token names was
+// revoked a moment ago, when no credential of the request is live and none is the
+// token's: the same link in a second tab, whose cookie the first tab's answer has
+// cleared. One look-up says so, which keeps no idle session alive, and a session
+// that lives is never called ended.
+func (l *Logout) verifyWithoutCredential(r *http.Request, token string, out *verifiedLogout) error {
+	out.failure = errSessionInactive()
+	key, ok := keyOfLogoutToken(token)
+	if !ok {
+		return nil
+	}
+	found, err := l.app.peek(r.Context(), key)
+	switch {
+	case err != nil:
+		return err
+	case found.pending:
+		out.handle = key.Short()
+		return errLogoutPending
+	case l.app.justRevoked(found):
+		out.handle, out.failure = key.Short(), nil
+	}
+	return nil
+}
