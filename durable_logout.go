@@ -143,7 +143,7 @@ func (a *App) postpone(r *http.Request, c Credential, trigger string, outage err
 	}
 	key := a.format.Key(c)
 	if err := j.add(key, a.now(), login.Network(clientIP(r))); err != nil {
-		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
+		a.logNotNoted(j, key, err)
 		return outage
 	}
 	a.audit(r, auditEntry{event: eventLogoutPending, trigger: trigger, outcome: outcomePending, session: key.Short()})
@@ -152,6 +152,13 @@ func (a *App) postpone(r *http.Request, c Credential, trigger string, outage err
 		open.streams.cut(key, a.now())
 	}
 	return errLogoutPending
+}
+
+// logNotNoted says that a logout was not noted: once, and once a minute.
+func (a *App) logNotNoted(j *journal, key Key, err error) {
+	if leftOut, ok := j.refused.allow(a.now()); ok {
+		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Int("left_out", leftOut), zap.Error(err))
+	}
 }
 
 // newReplayer does the logouts of a journal in the store of this app.
@@ -230,8 +237,9 @@ func (a *App) askKept(ctx context.Context, open *opened, key Key) (lookupResult,
 	case record.Value == nil:
 		return lookupResult{}, nil
 	}
-	if err := a.durable.journal.Load().cameBack(key); err != nil {
-		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Error(err))
+	j := a.durable.journal.Load()
+	if err := j.cameBack(key); err != nil {
+		a.logNotNoted(j, key, err)
 		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return lookupResult{pending: true}, nil

@@ -16,6 +16,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/time/rate"
 )
 
 // Bounds of the journal: during an outage nobody can say which credentials are
@@ -64,6 +65,10 @@ type journal struct {
 	// replays. When a reload fails, the one before is the last again.
 	mu        sync.Mutex
 	replayers []*replayer
+
+	// refused bounds how often it is told that a logout was not noted: made-up ones
+	// must not fill the log either.
+	refused *boundedLog
 
 	now     func() time.Time
 	failing bool // the last replay came to nothing; of the replaying goroutine
@@ -115,7 +120,7 @@ func openJournal(file string) (*journal, error) {
 		return nil, fmt.Errorf("journal of pending logouts: %s: %w", file, err)
 	}
 	db.MaxBatchDelay = journalBatchDelay
-	j := &journal{db: db, from: make(map[string]int), now: time.Now, stop: make(chan struct{}), done: make(chan struct{})}
+	j := &journal{db: db, from: make(map[string]int), refused: newBoundedLog(rate.Every(outageEvery), 1), now: time.Now, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal of pending logouts: %s: %w", file, err), db.Close())
 	}

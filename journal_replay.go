@@ -4,6 +4,7 @@
 package caddylogout
 
 import (
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,14 +65,18 @@ func (j *journal) replayAll() {
 			}
 		})
 	}
-	j.pending.Range(func(key, _ any) bool {
+	for _, key := range j.waiting() {
 		select {
 		case <-j.stop:
-			return false
-		case keys <- key.(Key):
-			return done.Load() > 0 || failed.Load() < replayGiveUp
+			close(keys)
+			wg.Wait()
+			return
+		case keys <- key:
 		}
-	})
+		if done.Load() == 0 && failed.Load() >= replayGiveUp {
+			break
+		}
+	}
 	close(keys)
 	wg.Wait()
 	if err := cause.Load(); err != nil {
@@ -79,6 +84,18 @@ func (j *journal) replayAll() {
 	} else {
 		j.tell(nil)
 	}
+}
+
+// waiting lists what is pending in an order of its own each time: those that fail
+// must not be the first ones for ever.
+func (j *journal) waiting() []Key {
+	var keys []Key
+	j.pending.Range(func(key, _ any) bool {
+		keys = append(keys, key.(Key))
+		return true
+	})
+	rand.Shuffle(len(keys), func(i, k int) { keys[i], keys[k] = keys[k], keys[i] }) //nolint:gosec // an order, no secret
+	return keys
 }
 
 // replayOne does one logout.
@@ -94,7 +111,7 @@ func (j *journal) replayOne(replay *replayer, key Key) error {
 	if !ok {
 		return nil
 	}
-	return j.keep(key, asked.(note).at.Add(replay.lifespan))
+	return j.keep(key, asked.(note).at.Add(replay.lifespan+clockTolerance))
 }
 
 // tell says once that logouts cannot be done, and once that they can again.
