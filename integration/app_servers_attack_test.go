@@ -297,7 +297,9 @@ func attackHeaders(t *testing.T, s *caddyServer, servers []*appServer, token str
 						}
 					}
 				}
-				if arrived < sent*9/10 {
+				// uWSGI may close the connection before it has read a body in chunks, a
+				// quarter of the requests: then the answer is 502.
+				if arrived < sent*2/3 {
 					through = append(through, fmt.Sprintf("of %d requests, %d got to the app: this shows nothing", sent, arrived))
 				}
 				return tries, through

@@ -12,7 +12,7 @@ async def app(scope, receive, send):
                 return
     headers = dict(scope["headers"])
     line = (scope.get("method", "WEBSOCKET"), scope["path"], headers.get(b"x-user-id", b"-").decode())
-    print("served", *line, file=sys.stderr, flush=True)
+    sys.stderr.write(" ".join(("served", *line)) + "\n")  # in one piece: several threads write
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
