@@ -5,6 +5,7 @@
 package caddylogout
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -65,7 +66,8 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 	}
 	pipe := s.client.Pipeline()
 	// SET with NX answers nothing if the key is there.
-	set := pipe.Do(ctx, "set", s.sessionKey(key), e.Value, "nx", "pxat", e.ExpiresAt.UnixMilli())
+	value := &sentValue{bytes: e.Value}
+	set := pipe.Do(ctx, "set", s.sessionKey(key), value, "nx", "pxat", e.ExpiresAt.UnixMilli())
 	if s.inCluster {
 		if err := execPipeline(ctx, "create", pipe); err != nil {
 			return err
@@ -92,7 +94,9 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 		return ErrExists
 	}
 	if isNil(set.Err()) {
-		return ErrExists
+		if own, err := s.isOwn(ctx, s.sessionKey(key), value); err != nil || !own {
+			return cmp.Or(err, ErrExists)
+		}
 	}
 	if tooMany != nil {
 		e.Bound.Exceeded = len(tooMany.Val()) > 0
