@@ -191,26 +191,11 @@ func (u *uses) check(ctx context.Context) (works bool) {
 // readInterruption reads when any server checked last, and the last interruption
 // that one has told of.
 func (u *uses) readInterruption(ctx context.Context) (last time.Time, known interruption, err error) {
-	var (
-		wg   sync.WaitGroup
-		errs [3]error
-	)
-	for i, read := range []struct {
-		key Key
-		at  *time.Time
-	}{{usesCheckedKey, &last}, {usesFromKey, &known.from}, {usesUntilKey, &known.until}} {
-		wg.Go(func() {
-			record, err := u.store.GetWithUse(ctx, read.key)
-			*read.at, errs[i] = record.LastUsed, err
-		})
+	records, err := u.store.GetMany(ctx, []Key{usesCheckedKey, usesFromKey, usesUntilKey})
+	if err != nil {
+		return time.Time{}, interruption{}, err
 	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return time.Time{}, interruption{}, err
-		}
-	}
-	return last, known, nil
+	return records[0].LastUsed, interruption{records[1].LastUsed, records[2].LastUsed}, nil
 }
 
 // conclude takes in what a check at the given time came to, and returns the
