@@ -13,19 +13,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-)
 
-// attacked reports what an attack came to, in the form of `make attack`.
-func attacked(t *testing.T, what string, tries, through int) {
-	t.Helper()
-	t.Logf("attack: %s: %d tries, %d got through", what, tries, through)
-	if tries == 0 {
-		t.Errorf("%s: nothing was tried", what)
-	}
-	if through > 0 {
-		t.Errorf("%s: %d of %d got through", what, through, tries)
-	}
-}
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
+)
 
 // signInElsewhere makes a session as a login service does, under a credential of
 // its own making.
@@ -113,7 +103,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 			}
 		}
 	}
-	attacked(t, "credential of a session as a bearer token for the app", tries, through)
+	attacktest.Report(t, "credential of a session as a bearer token for the app", tries, through)
 
 	// What is the app's own arrives as it came.
 	for name, headers := range beside {
@@ -172,6 +162,9 @@ func TestBearerLookUps(t *testing.T) {
 	w := serve(t, newGate(t, a, &SessionAuth{}), r, p.next)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || p.header != nil || len(w.Header()["Set-Cookie"]) > 0 {
 		t.Errorf("during an outage: %d %v, the app got %v", w.Code, w.Header(), p.header)
+	}
+	if ours, _ := caddyhttp.GetVar(r.Context(), gateAnswerVar).(bool); !ours {
+		t.Error("an outage of the store is taken for an answer of the app")
 	}
 }
 
@@ -248,7 +241,7 @@ func TestAttackTossedCookies(t *testing.T) {
 			}
 		}
 	}
-	attacked(t, "session cookies tossed in beside a live one", tries, through)
+	attacktest.Report(t, "session cookies tossed in beside a live one", tries, through)
 
 	// Where all were looked at and none is live, it is cleared as before.
 	w := serve(t, logout, newRequest(t, "GET", "/self-service/logout/browser", "Cookie: "+defaultCookieName+"=a; "+defaultCookieName+"=b", "Accept: application/json"), nil)
@@ -288,5 +281,5 @@ func TestAttackLogoutOfATossedSession(t *testing.T) {
 			}
 		}
 	}
-	attacked(t, "logout of a session that was tossed in", tries, through)
+	attacktest.Report(t, "logout of a session that was tossed in", tries, through)
 }

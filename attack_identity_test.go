@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
 )
@@ -89,7 +90,7 @@ func TestAttackIdentities(t *testing.T) {
 			t.Errorf("%s: %v", traits, err)
 		}
 	}
-	attacked(t, "sign-in under an ambiguous identity or with ambiguous traits", tries, through)
+	attacktest.Report(t, "sign-in under an ambiguous identity or with ambiguous traits", tries, through)
 }
 
 // What a login service has written into Redis is nobody's session if its identity
@@ -146,7 +147,7 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 			t.Errorf("%s: the provider says %v, %v", traits, user, err)
 		}
 	}
-	attacked(t, "ambiguous identity or traits in Redis", tries, through)
+	attacktest.Report(t, "ambiguous identity or traits in Redis", tries, through)
 
 	// Such a session can be ended: by the index it is in.
 	c := put("admin ", `{}`)

@@ -164,7 +164,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 		return g.refuse(w, r)
 	}
 	if err := g.clean(r, res); err != nil {
-		return g.app.unavailable(w, r, err)
+		return g.unavailable(w, r, err)
 	}
 	if res.session == nil {
 		g.app.clearIfDead(w, r, res)
@@ -184,7 +184,7 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	res.app = g.app
 	served, st := open.streams.open(r, res)
 	if st == nil {
-		return g.app.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
+		return g.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
 	}
 	defer open.streams.close(st)
 	x.until, x.sent = served.Context(), &st.sent

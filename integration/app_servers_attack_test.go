@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 )
 
 // The ways in which a site has the gate in front of an app, each on a host of its
@@ -240,7 +242,7 @@ func sideBySide(t *testing.T, what string, servers []*appServer, attack func(num
 	}
 	attacks.Wait()
 	for i, server := range servers {
-		attacked(t, what+", "+server.name, tries[i], len(through[i]))
+		attacktest.Report(t, what+", "+server.name, tries[i], len(through[i]))
 		for _, line := range through[i][:min(len(through[i]), 3)] {
 			t.Logf("%.300s", line)
 		}
@@ -368,6 +370,6 @@ func attackHeadersHTTP2(t *testing.T, s *caddyServer, servers []*appServer, toke
 				_ = c.conn.Close()
 			}
 		}
-		attacked(t, "headers over HTTP/2, "+server.name, tries, through)
+		attacktest.Report(t, "headers over HTTP/2, "+server.name, tries, through)
 	}
 }

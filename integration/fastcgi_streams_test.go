@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
@@ -131,5 +132,5 @@ func TestAttackQuietPHP(t *testing.T) {
 			through++
 		}
 	}
-	attacked(t, "a quiet stream of PHP after its session has ended", tries, through)
+	attacktest.Report(t, "a quiet stream of PHP after its session has ended", tries, through)
 }

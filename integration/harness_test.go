@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -324,4 +325,18 @@ func tryCall(t testing.TB, method, url, body string, header ...string) (answer, 
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return answer{status: resp.StatusCode, header: resp.Header, body: string(b)}, err
+}
+
+// dial connects to a port here, for what no client library would send. The caller
+// closes the connection.
+func dial(t *testing.T, port string) net.Conn {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
@@ -57,7 +58,7 @@ func TestAttackOutageOfWrites(t *testing.T) {
 	use(timeout + 2*time.Second)
 	redis.CLI(t, "CONFIG", "SET", "min-replicas-to-write", "0")
 	use(2 * time.Second)
-	attacked(t, "people who are there are found idle as Redis refuses writes", tries, through)
+	attacktest.Report(t, "people who are there are found idle as Redis refuses writes", tries, through)
 	for _, s := range proxies {
 		eventually(t, "it is said that uses are noted again", func() bool { return s.logs.contains("uses of sessions are noted again") })
 		// More than one only if Redis was slow to answer, too.
@@ -88,5 +89,5 @@ func TestAttackOutageLongerThanIdle(t *testing.T) {
 			return a.status != 503
 		})
 	}
-	attacked(t, "people are found idle by the first request after an outage", tries, through)
+	attacktest.Report(t, "people are found idle by the first request after an outage", tries, through)
 }

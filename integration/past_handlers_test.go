@@ -8,7 +8,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 )
 
 // bodyTry is a request with another one in its body.
@@ -74,14 +75,8 @@ func (try bodyTry) send(t *testing.T, s tunnelServer) string {
 // answer to it, which may follow one that says to go on.
 func firstStatus(t *testing.T, s tunnelServer, text string) string {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+s.port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, s.port)
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
-		t.Fatal(err)
-	}
 	_, _ = io.WriteString(conn, text) // fails if it is refused before its end
 	r := bufio.NewReader(conn)
 	for {
@@ -141,7 +136,7 @@ func TestAttackBodies(t *testing.T) {
 	if arrived < len(tries)/2 {
 		t.Errorf("only %d of %d requests were served: nothing is shown", arrived, len(tries))
 	}
-	attacked(t, "a request in a body", len(tries), through)
+	attacktest.Report(t, "a request in a body", len(tries), through)
 }
 
 // served is how many requests a server has served.
@@ -195,7 +190,7 @@ func TestAttackTargets(t *testing.T) {
 			}
 		}
 	}
-	attacked(t, "a target in another form", tries, through)
+	attacktest.Report(t, "a target in another form", tries, through)
 }
 
 // TestAttackUnreadBody has an app leave bodies unread, and read on behind the
@@ -242,5 +237,5 @@ func TestAttackUnreadBody(t *testing.T) {
 		t.Error("the app is not one that leaves bodies unread")
 	}
 	tries, got = through("/closed")
-	attacked(t, "a request in a body that the app leaves unread, with keepalive off", tries, got)
+	attacktest.Report(t, "a request in a body that the app leaves unread, with keepalive off", tries, got)
 }

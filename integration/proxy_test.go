@@ -6,7 +6,6 @@ package integration_test
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,11 +35,8 @@ func newApp(t *testing.T) string {
 // raw sends a request byte by byte as it stands and returns the answer.
 func raw(t *testing.T, s *caddyServer, lines ...string) (status int, body string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
+	conn := dial(t, s.port)
+	defer conn.Close()
 	if _, err := fmt.Fprint(conn, strings.Join(lines, "\r\n")+"\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
@@ -37,29 +38,8 @@ func TestAttackReloadRotatesThePasswordUnderStreams(t *testing.T) {
 	if a := call(t, http.MethodDelete, other.URL("/self-service/logout/api"), "", "Authorization: Bearer "+token); a.status != http.StatusNoContent {
 		t.Fatalf("logout: %d", a.status)
 	}
-	attacked(t, "a stream that outlives a new password of Redis", len(streams), stillOpen(t, streams, since))
+	attacktest.Report(t, "a stream that outlives a new password of Redis", len(streams), len(stillOpen(t, streams, since)))
 	if strings.Contains(one.Logs(), "panic") {
 		t.Error("a panic is in the log")
 	}
-}
-
-// stillOpen reads all streams to their end and returns how many have none.
-func stillOpen(t *testing.T, streams []openStream, since time.Time) int {
-	t.Helper()
-	through := 0
-	for _, stream := range streams {
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for stream.say() == nil {
-			}
-		}()
-		select {
-		case <-ended:
-			t.Logf("%s: closed within %v", stream.name, time.Since(since).Round(time.Millisecond))
-		case <-time.After(10 * time.Second):
-			through++
-		}
-	}
-	return through
 }

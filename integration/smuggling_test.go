@@ -13,21 +13,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // sendAll sends bytes as they stand and returns the first line of each answer,
 // until the server closes the connection.
 func sendAll(t *testing.T, s *caddyServer, text string) []string {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+s.port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, s.port)
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
-		t.Fatal(err)
-	}
 	_, _ = io.WriteString(conn, text) // fails if it is refused before its end
 	answers, err := io.ReadAll(conn)
 	if err != nil && len(answers) == 0 {

@@ -9,12 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // aliases are names that some server takes for name. All hand on the case and
@@ -31,16 +29,9 @@ func aliases(name string) []string {
 // sendRaw sends a request and returns the status of the answer.
 func sendRaw(t *testing.T, s *caddyServer, request string) int {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+s.port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, s.port)
 	defer conn.Close()
-	_, err = io.WriteString(conn, request)
-	if err == nil {
-		err = conn.SetDeadline(time.Now().Add(startTimeout))
-	}
-	if err != nil {
+	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -113,6 +113,16 @@ func wantOpen(t *testing.T, streams []openStream) {
 // wantClosed reads all streams to their end, and says how long that took.
 func wantClosed(t *testing.T, streams []openStream, since time.Time) {
 	t.Helper()
+	for _, name := range stillOpen(t, streams, since) {
+		t.Errorf("%s goes on after the end of its session", name)
+	}
+}
+
+// stillOpen reads all streams to their end and returns the names of those that have
+// none.
+func stillOpen(t *testing.T, streams []openStream, since time.Time) []string {
+	t.Helper()
+	var through []string
 	for _, stream := range streams {
 		ended := make(chan struct{})
 		go func() {
@@ -124,9 +134,10 @@ func wantClosed(t *testing.T, streams []openStream, since time.Time) {
 		case <-ended:
 			t.Logf("%s: closed within %v", stream.name, time.Since(since).Round(time.Millisecond))
 		case <-time.After(20 * time.Second):
-			t.Errorf("%s goes on after the end of its session", stream.name)
+			through = append(through, stream.name)
 		}
 	}
+	return through
 }
 
 func TestStreamsAreCut(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 )
 
 // TestAttackTerminal signs in with a browser whose name is made of what terminals
@@ -73,5 +75,5 @@ func TestAttackTerminal(t *testing.T) {
 	run(exitFailed, "check", "--request", "GET http://localhost/\u009b", "--config", s.configFile())
 	run(exitFailed, "check", "--json", "--request", "GET http://localhost/\u009b", "--config", s.configFile())
 	run(exitOK, with("revoke", id)...)
-	attacked(t, "what terminals obey, in what commands print", tries, through)
+	attacktest.Report(t, "what terminals obey, in what commands print", tries, through)
 }

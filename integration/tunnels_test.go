@@ -9,13 +9,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 )
 
 // tunnelSites serves each handler alone on a host of its own, over HTTP/1.1 and
@@ -174,16 +175,12 @@ func (try tunnelTry) send(t *testing.T, s tunnelServer, smuggled string) string 
 	body := "GET " + smuggled + " HTTP/1.1\r\nHost: app\r\nX-User-Id: admin\r\n\r\n"
 	authority := try.host + ".app.test"
 	if try.version == "h1" {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+s.port)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := dial(t, s.port)
 		defer conn.Close()
 		credential := ""
 		if try.token != "" {
 			credential = "Cookie: " + cookieName + "=" + try.token + "\r\n"
 		}
-		_ = conn.SetDeadline(time.Now().Add(startTimeout))
 		_, _ = fmt.Fprintf(conn, "CONNECT %s:80 HTTP/1.1\r\nHost: %s:80\r\nX-App: %s\r\n%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
 			authority, authority, foldedName(try.app.name), credential, len(body), body)
 		answer, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodConnect})
@@ -261,6 +258,6 @@ func TestAttackConnect(t *testing.T) {
 			t.Logf("became admin: %s", try)
 		}
 	}
-	attacked(t, "CONNECT: signed-in becomes anybody", count[true], through[true])
-	attacked(t, "CONNECT: anonymous becomes anybody", count[false], through[false])
+	attacktest.Report(t, "CONNECT: signed-in becomes anybody", count[true], through[true])
+	attacktest.Report(t, "CONNECT: anonymous becomes anybody", count[false], through[false])
 }

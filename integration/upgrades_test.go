@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 )
 
 // guardedHosts are the hosts of tunnelSites on which nobody has to be signed in
@@ -110,8 +112,8 @@ func TestAttackUpgradeH2C(t *testing.T) {
 			}
 		}
 	}
-	attacked(t, "Upgrade: h2c: signed-in becomes anybody", tries[true], through[true])
-	attacked(t, "Upgrade: h2c: anonymous becomes anybody", tries[false], through[false])
+	attacktest.Report(t, "Upgrade: h2c: signed-in becomes anybody", tries[true], through[true])
+	attacktest.Report(t, "Upgrade: h2c: anonymous becomes anybody", tries[false], through[false])
 }
 
 // switchingApp answers everything with a 101 as it is told to by X-Answer, and
@@ -225,7 +227,7 @@ func TestAttackUnaskedSwitch(t *testing.T) {
 			}
 		}
 	}
-	attacked(t, "a 101 that nobody asked for", tries, through)
+	attacktest.Report(t, "a 101 that nobody asked for", tries, through)
 }
 
 // TestWebSocketsPassEveryHandler opens one through each handler, by each version.

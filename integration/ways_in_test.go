@@ -6,12 +6,10 @@ package integration_test
 import (
 	"bufio"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestSessionFixation signs in with a session cookie that somebody planted: one
@@ -46,14 +44,8 @@ func TestSessionFixation(t *testing.T) {
 // and returns the status of the answer.
 func rawStatus(t *testing.T, port, target string, header ...string) int {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, port)
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
-		t.Fatal(err)
-	}
 	lines := append([]string{"GET " + target + " HTTP/1.1", "Host: 127.0.0.1:" + port, "Connection: close", "Accept: application/json"}, header...)
 	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
 		t.Fatal(err)
