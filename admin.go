@@ -14,6 +14,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // AdminSessions is the part of Caddy's admin endpoint that manages sessions:
@@ -123,7 +126,7 @@ func (s *AdminSessions) fail(w http.ResponseWriter, err error) error {
 		w.Header().Set("Ory-Error-Id", noSuchSessionID)
 		return adminError(http.StatusNotFound, err.Error())
 	}
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, session.ErrUnavailable) {
 		return err
 	}
 	w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
@@ -146,23 +149,23 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusBadRequest, err.Error())
 	}
-	credential, session, err := app.issue(r.Context(), n)
+	credential, sess, err := app.issue(r.Context(), n)
 	if err != nil {
-		app.audit(r, auditEntry{event: eventSignInRefused, trigger: byAdmin, identity: n.identity}.failed(err))
-		if errors.Is(err, ErrUnavailable) {
+		app.audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByAdmin, Identity: n.identity}.Failed(err))
+		if errors.Is(err, session.ErrUnavailable) {
 			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
 			return adminError(http.StatusServiceUnavailable, "the session store cannot be asked")
 		}
-		if errors.Is(err, ErrExists) {
+		if errors.Is(err, session.ErrExists) {
 			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
 			return adminError(http.StatusServiceUnavailable, "the sessions of this person are being ended at this moment")
 		}
 		return err
 	}
-	app.audit(r, auditEntry{event: eventIssued, trigger: byAdmin, outcome: outcomeIssued}.ofSession(session))
+	app.audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeIssued}.OfSession(sess))
 	return writeJSON(w, http.StatusCreated, map[string]any{
-		"session_token": credential.value,
-		"session":       sessionJSON(session, app.BaseURL),
+		"session_token": credential.Secret(),
+		"session":       sessionJSON(sess, app.BaseURL),
 	})
 }
 

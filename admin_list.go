@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // adminSession is a session as the admin endpoint shows it.
@@ -73,7 +75,7 @@ func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) 
 	if err != nil {
 		return answer, err
 	}
-	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !page.before(key) })
+	keys = slices.DeleteFunc(keys, func(key session.IndexedKey) bool { return !page.before(key) })
 	slices.SortFunc(keys, compareIndexed)
 	if len(keys) > page.size {
 		keys = keys[:page.size]
@@ -127,45 +129,45 @@ var errNoSuchSession = errors.New("this person has no live session of that id")
 const noSuchSessionID = "session_not_found"
 
 // named finds the key of the session that a request names.
-func (s *AdminSessions) named(app *App, r *http.Request) (Key, string, error) {
+func (s *AdminSessions) named(app *App, r *http.Request) (session.Key, string, error) {
 	query, err := adminQuery(r, "identity")
 	if err != nil {
-		return Key{}, "", err
+		return session.Key{}, "", err
 	}
 	matches, err := parseHandle(r.PathValue("id"))
 	if err != nil {
-		return Key{}, "", err
+		return session.Key{}, "", err
 	}
 	identity, err := wantIdentity(query)
 	if err != nil {
-		return Key{}, "", err
+		return session.Key{}, "", err
 	}
 	store, err := app.openStore()
 	if err != nil {
-		return Key{}, "", err
+		return session.Key{}, "", err
 	}
 	keys, err := store.Keys(r.Context(), identity)
 	if err != nil {
-		return Key{}, "", err
+		return session.Key{}, "", err
 	}
-	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return !matches(key.Key) })
+	keys = slices.DeleteFunc(keys, func(key session.IndexedKey) bool { return !matches(key.Key) })
 	switch len(keys) {
 	case 0:
-		return Key{}, "", errNoSuchSession
+		return session.Key{}, "", errNoSuchSession
 	case 1:
 		return keys[0].Key, identity, nil
 	}
-	return Key{}, "", adminError(http.StatusConflict, "several sessions of this person begin with these digits: give the whole id")
+	return session.Key{}, "", adminError(http.StatusConflict, "several sessions of this person begin with these digits: give the whole id")
 }
 
 // parseHandle reads the id of a session, or the beginning of one that logs show.
-func parseHandle(handle string) (matches func(Key) bool, err error) {
+func parseHandle(handle string) (matches func(session.Key) bool, err error) {
 	handle = strings.ToLower(handle)
 	if _, err := uuid.Parse(handle); err == nil && len(handle) == 36 {
-		return func(key Key) bool { return key.ID() == handle }, nil
+		return func(key session.Key) bool { return key.ID() == handle }, nil
 	}
-	if len(handle) == len(Key{}.Short()) && strings.Trim(handle, "0123456789abcdef") == "" {
-		return func(key Key) bool { return key.Short() == handle }, nil
+	if len(handle) == len(session.Key{}.Short()) && strings.Trim(handle, "0123456789abcdef") == "" {
+		return func(key session.Key) bool { return key.Short() == handle }, nil
 	}
 	return nil, adminError(http.StatusBadRequest, "id: want the id of a session, a UUID, or its first 8 digits")
 }
@@ -203,7 +205,7 @@ func wantIdentity(query url.Values) (string, error) {
 
 // adminCursor is where a page begins, and how many sessions it has.
 type adminCursor struct {
-	after *IndexedKey // nil: at the beginning
+	after *session.IndexedKey // nil: at the beginning
 	size  int
 }
 
@@ -218,7 +220,7 @@ type cursorToken struct {
 // holds no more of it.
 const idLength = 16
 
-func cursorAt(key IndexedKey) cursorToken {
+func cursorAt(key session.IndexedKey) cursorToken {
 	return cursorToken{Ends: key.ExpiresAt.UnixMilli(), Key: key.Key[:idLength]}
 }
 
@@ -229,12 +231,12 @@ func (t cursorToken) String() string {
 }
 
 // compareIndexed sorts what ends last first: mostly also the newest.
-func compareIndexed(x, y IndexedKey) int {
+func compareIndexed(x, y session.IndexedKey) int {
 	return cmp.Or(y.ExpiresAt.Compare(x.ExpiresAt), bytes.Compare(x.Key[:idLength], y.Key[:idLength]))
 }
 
 // before reports whether the page begins before a key.
-func (p adminCursor) before(key IndexedKey) bool {
+func (p adminCursor) before(key session.IndexedKey) bool {
 	return p.after == nil || compareIndexed(*p.after, key) < 0
 }
 
@@ -262,7 +264,7 @@ func parseAdminPage(query url.Values) (adminCursor, error) {
 	if err != nil {
 		return page, adminError(http.StatusBadRequest, "page_token: want what next_page_token said")
 	}
-	page.after = &IndexedKey{ExpiresAt: time.UnixMilli(token.Ends).UTC()}
+	page.after = &session.IndexedKey{ExpiresAt: time.UnixMilli(token.Ends).UTC()}
 	copy(page.after.Key[:], token.Key)
 	return page, nil
 }

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // adminCount is the answer to a revocation of many: how many sessions really
@@ -29,13 +32,13 @@ func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return s.fail(w, err)
 	}
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
-	e := auditEntry{event: eventRevoked, trigger: byAdmin, outcome: outcomeRevoked, session: key.Short(), identity: identity}
-	count, err := app.revokeKeys(r.Context(), identity, func(other Key) bool { return other == key })
+	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeRevoked, Session: key.Short(), Identity: identity}
+	count, err := app.revokeKeys(r.Context(), identity, func(other session.Key) bool { return other == key })
 	if err != nil {
-		e.event = eventLogoutRefused
-		app.audit(r, e.failed(err))
+		e.Event = telemetry.EventLogoutRefused
+		app.audit(r, e.Failed(err))
 		return s.fail(w, err)
 	}
 	if count == 0 {
@@ -68,11 +71,11 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
-	e := auditEntry{event: eventManyRevoked, trigger: byAdmin, outcome: outcomeRevoked, identity: identity}
-	count, err := app.revokeKeys(r.Context(), identity, func(key Key) bool {
-		e = e.and(key)
+	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeRevoked, Identity: identity}
+	count, err := app.revokeKeys(r.Context(), identity, func(key session.Key) bool {
+		e = e.And(key)
 		return true
 	})
 	auditMany(app, r, e, count, err)
@@ -83,11 +86,11 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 }
 
 // auditMany tells of the end of many sessions, also if some were not ended.
-func auditMany(app *App, r *http.Request, e auditEntry, count int, err error) {
+func auditMany(app *App, r *http.Request, e telemetry.Entry, count int, err error) {
 	if err != nil {
-		e = e.failed(err)
+		e = e.Failed(err)
 	}
-	e.count = count
+	e.Count = count
 	app.audit(r, e)
 }
 
@@ -113,7 +116,7 @@ func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *A
 			_ = http.NewResponseController(w).Flush()
 		}
 	}
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
 	trail := &everybodyTrail{app: app, r: r}
 	count, err := app.revokeEverybody(r.Context(), trail, func(count int) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // adminStatistics is the answer to GET /sessions/statistics. All of it is of this
@@ -92,7 +94,7 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 	}
 	if _, embedded := a.storeModule.(*EmbeddedStore); embedded {
 		sessions := 0
-		err := store.WalkKeys(ctx, func(keys []Key) error {
+		err := store.WalkKeys(ctx, func(keys []session.Key) error {
 			sessions += len(keys)
 			return nil
 		})

@@ -14,25 +14,27 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // keyLike returns a key that begins as the id of its session shows.
-func keyLike(begin ...byte) Key {
+func keyLike(begin ...byte) session.Key {
 	key := newKey()
 	copy(key[:], begin)
 	return key
 }
 
 // put stores a session under a key of the test's choice.
-func (a *testApp) put(t *testing.T, key Key, identity string, ends time.Duration) {
+func (a *testApp) put(t *testing.T, key session.Key, identity string, ends time.Duration) {
 	t.Helper()
 	now := a.time()
-	s := &Session{Key: key, ID: key.ID(), Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(ends)}
+	s := &session.Session{Key: key, ID: key.ID(), Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(ends)}
 	value, err := a.format.Encode(s)
 	noError(t, err)
 	store, err := a.openStore()
 	noError(t, err)
-	noError(t, store.Create(t.Context(), key, Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt}))
+	noError(t, store.Create(t.Context(), key, session.Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt}))
 }
 
 // statusOf returns the status of an error of the admin endpoint.
@@ -46,25 +48,25 @@ func statusOf(err error) int {
 func TestAdminNames(t *testing.T) {
 	a := newTestApp(t, nil)
 	one, twin, other := keyLike(1, 2, 3, 4, 5), keyLike(1, 2, 3, 4, 6), keyLike(9, 2, 3, 4)
-	for _, key := range []Key{one, twin, other} {
+	for _, key := range []session.Key{one, twin, other} {
 		a.put(t, key, "alice", time.Hour)
 	}
 	for _, tt := range []struct {
 		handle string
-		want   Key
+		want   session.Key
 		status int
 	}{
 		{one.ID(), one, 0},
 		{twin.ID(), twin, 0},
 		{other.Short(), other, 0},
-		{one.Short(), Key{}, http.StatusConflict},
-		{newKey().ID(), Key{}, 404},
-		{"", Key{}, 400},
-		{"0102030", Key{}, 400},
-		{"0102030g", Key{}, 400},
-		{one.String(), Key{}, 400},
-		{"urn:uuid:" + one.ID(), Key{}, 400},
-		{"{" + one.ID() + "}", Key{}, 400},
+		{one.Short(), session.Key{}, http.StatusConflict},
+		{newKey().ID(), session.Key{}, 404},
+		{"", session.Key{}, 400},
+		{"0102030", session.Key{}, 400},
+		{"0102030g", session.Key{}, 400},
+		{one.String(), session.Key{}, 400},
+		{"urn:uuid:" + one.ID(), session.Key{}, 400},
+		{"{" + one.ID() + "}", session.Key{}, 400},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/sessions/x?identity=alice", nil)
 		r.SetPathValue("id", tt.handle)
@@ -82,7 +84,7 @@ func TestAdminNames(t *testing.T) {
 // come and go.
 func TestAdminPages(t *testing.T) {
 	a := newTestApp(t, nil)
-	var want []Key
+	var want []session.Key
 	for i := range 30 {
 		key := newKey()
 		a.put(t, key, "alice", time.Hour+time.Duration(i/10)*time.Minute)
@@ -108,7 +110,7 @@ func TestAdminPages(t *testing.T) {
 		// One that was seen ends, and a new one comes that would have been before.
 		store, err := a.openStore()
 		noError(t, err)
-		key := want[slices.IndexFunc(want, func(key Key) bool { return key.ID() == got[0] })]
+		key := want[slices.IndexFunc(want, func(key session.Key) bool { return key.ID() == got[0] })]
 		_, err = store.Revoke(t.Context(), key, "alice", a.time(), a.time().Add(time.Hour))
 		noError(t, err)
 		a.put(t, newKey(), "alice", 3*time.Hour)
@@ -138,7 +140,7 @@ func TestRevokeEverybody(t *testing.T) {
 		a.put(t, newKey(), "bob", time.Hour)
 	}
 	unreadable := newKey()
-	noError(t, store.Create(t.Context(), unreadable, Entry{Identity: "carol", Value: []byte("{}"), ExpiresAt: a.time().Add(time.Hour)}))
+	noError(t, store.Create(t.Context(), unreadable, session.Entry{Identity: "carol", Value: []byte("{}"), ExpiresAt: a.time().Add(time.Hour)}))
 	expired := newKey()
 	a.put(t, expired, "dave", time.Minute)
 	a.advance(2 * time.Minute)
@@ -151,7 +153,7 @@ func TestRevokeEverybody(t *testing.T) {
 	if !slices.IsSorted(told) || len(told) == 0 || told[len(told)-1] != 7 {
 		t.Errorf("progress %v", told)
 	}
-	noError(t, store.WalkKeys(t.Context(), func(keys []Key) error {
+	noError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {
 		t.Errorf("%d sessions are left", len(keys))
 		return nil
 	}))
@@ -170,7 +172,7 @@ func TestRevokeEverybody(t *testing.T) {
 		t.Errorf("when the client has gone: %d, %v", count, err)
 	}
 	a.openStore = func() (*opened, error) { return nil, errAway }
-	if _, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(int) {}); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(int) {}); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("without a store: %v", err)
 	}
 }
@@ -179,12 +181,12 @@ func TestRevokeEverybody(t *testing.T) {
 func TestRevokeEverybodyUnlisted(t *testing.T) {
 	a := newTestApp(t, nil)
 	key := newKey()
-	value, err := a.format.Encode(&Session{Key: key, ID: key.ID(), Identity: "alice", IssuedAt: a.time(), ExpiresAt: a.time().Add(time.Hour)})
+	value, err := a.format.Encode(&session.Session{Key: key, ID: key.ID(), Identity: "alice", IssuedAt: a.time(), ExpiresAt: a.time().Add(time.Hour)})
 	noError(t, err)
 	store, err := a.openStore()
 	noError(t, err)
 	// In the index of somebody else, and not in that of alice.
-	noError(t, store.Create(t.Context(), key, Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
+	noError(t, store.Create(t.Context(), key, session.Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
 	if found, err := a.peek(t.Context(), key); err != nil || found.session == nil {
 		t.Fatalf("before: %+v %v", found, err)
 	}

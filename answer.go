@@ -13,6 +13,10 @@ import (
 	"strconv"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // answerVary names what our answers depend on.
@@ -39,6 +43,9 @@ type apiError struct {
 // Error implements error.
 func (e *apiError) Error() string { return e.ID + ": " + e.Reason }
 
+// Refusal tells the audit log why something was refused.
+func (e *apiError) Refusal() (id string, status int) { return e.ID, e.Code }
+
 // sentence is what the error says to a person.
 func (e *apiError) sentence() string { return cmp.Or(e.Reason, e.Message) }
 
@@ -62,14 +69,14 @@ func errSessionInactive() *apiError {
 }
 
 func errUnavailable() *apiError {
-	return newError(http.StatusServiceUnavailable, "session_store_unavailable",
+	return newError(http.StatusServiceUnavailable, telemetry.ReasonUnavailable,
 		"The session store cannot be asked right now. Nothing was changed: please try again in a few seconds.", msgUnavailable)
 }
 
 // errEndedMeanwhile is the answer to a sign-in whose sessions were ended as fast as
 // they were made. Nothing is wrong with it but the moment.
 func errEndedMeanwhile() *apiError {
-	return newError(http.StatusServiceUnavailable, "sessions_ended_meanwhile",
+	return newError(http.StatusServiceUnavailable, telemetry.ReasonEndedMeanwhile,
 		"The sessions of this person are being ended at this moment. Please try again in a few seconds.", msgUnavailable)
 }
 
@@ -94,8 +101,8 @@ func errSpeculative() *apiError {
 
 // errReturnURL counts a refusal of a return URL, and turns it into its answer.
 func errReturnURL(raw string, err error) *apiError {
-	meters.refuseReturnURL(err)
-	if errors.Is(err, errReturnURLForbidden) {
+	telemetry.Meters.RefuseReturnURL(err)
+	if errors.Is(err, returnurl.ErrForbidden) {
 		return newError(http.StatusBadRequest, "self_service_flow_return_to_forbidden",
 			"Requested return_to URL "+strconv.Quote(clip(raw, 200))+" is not allowed.", msgBadRequest)
 	}
@@ -134,10 +141,10 @@ func (a *App) asAPIError(r *http.Request, err error) *apiError {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e
 	}
-	if errors.Is(err, ErrExists) {
+	if errors.Is(err, session.ErrExists) {
 		return errEndedMeanwhile()
 	}
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, session.ErrUnavailable) {
 		a.logger.Error("request failed", zap.String("path", r.URL.Path), zap.Error(err))
 		return newError(http.StatusInternalServerError, "internal_error", "Something went wrong on our side.", "An internal server error occurred")
 	}
@@ -178,7 +185,7 @@ func writeNoContent(w http.ResponseWriter) error {
 // it asked with here (RFC 9110, section 15.4.4).
 func redirect(w http.ResponseWriter, r *http.Request, location string) error {
 	prepare(w.Header())
-	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // every location was checked by returnURLs or configured
+	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // every location was checked by Policy or configured
 	return nil
 }
 

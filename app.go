@@ -17,7 +17,10 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Defaults of the sessions app.
@@ -85,7 +88,7 @@ type App struct {
 	// Redis does. Default: on.
 	NearCache NearCache `json:"near_cache,omitzero"`
 
-	storeModule StoreModule
+	storeModule session.StoreModule
 	// openStore opens the store when it is called first, by Start or by a request
 	// that comes before it, and returns the same ever after. Its error wraps
 	// [ErrUnavailable].
@@ -93,16 +96,15 @@ type App struct {
 	taken     taken
 
 	measured    atomic.Pointer[nearCache] // the near cache, for whoever must not open it
-	events      eventSink
+	auditLog    *telemetry.Audit
 	durable     durable
 	accounts    []string // of all login handlers; see lasting
 	gateHeaders gateHeaders
 	format      nativeFormat
 	pages       *pages.Set
-	returnURLs  *returnURLs
+	returnURLs  *returnurl.Policy
 	keptErrors  *rate.Limiter
-	refusals    *boundedLog
-	outages     *boundedLog
+	outages     *telemetry.BoundedLog
 	clock       func() time.Time
 	logger      *zap.Logger
 }
@@ -124,8 +126,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.MaxSessions = new(defaultMaxSessions)
 	}
 	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
-	a.refusals = newBoundedLog(refusalsPerSecond, refusalsAtOnce)
-	a.outages = newBoundedLog(rate.Every(outageEvery), 1)
+	a.outages = telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1)
 	a.Cookie.setDefaults()
 	a.format = nativeFormat{cookieName: a.Cookie.Name}
 	if err := a.expandPlaceholders(); err != nil {
@@ -135,7 +136,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.pages, err = a.Pages.load(); err != nil {
 		return err
 	}
-	if a.returnURLs, err = newReturnURLs(a.DefaultReturnURL, a.AllowedReturnURLs); err != nil {
+	if a.returnURLs, err = returnurl.New(a.DefaultReturnURL, a.AllowedReturnURLs); err != nil {
 		return err
 	}
 	if len(a.StoreRaw) == 0 {
@@ -146,13 +147,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the session store: %w", err)
 	}
 	var ok bool
-	if a.storeModule, ok = module.(StoreModule); !ok {
+	if a.storeModule, ok = module.(session.StoreModule); !ok {
 		return fmt.Errorf("session store %T is not a store module", module)
 	}
 	a.openStore = sync.OnceValues(a.takeStore)
-	if err := a.provisionEvents(ctx); err != nil {
+	to, err := eventsOf(ctx)
+	if err != nil {
 		return err
 	}
+	a.auditLog = telemetry.NewAudit(a.logger, to, a.now)
 	if err := a.registerMetrics(ctx); err != nil {
 		return fmt.Errorf("sessions: metrics: %w", err)
 	}

@@ -14,6 +14,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
 // defaultAppTimeout is how long an app may take over its own logout.
@@ -58,7 +61,7 @@ type AppLogout struct {
 	// a logout over HTTPS: cache, cookies, storage. Default: none.
 	ClearSiteData []string `json:"clear_site_data,omitempty"`
 
-	returnURL *returnURLs // nil if there is none
+	returnURL *returnurl.Policy // nil if there is none
 }
 
 // LogoutQuery names a logout by path and query.
@@ -88,7 +91,7 @@ func (l *AppLogout) provision() error {
 	}
 	value, err := caddy.NewReplacer().ReplaceOrErr(l.ReturnURL, true, true)
 	if err == nil {
-		l.returnURL, err = newReturnURLs(value, nil)
+		l.returnURL, err = returnurl.New(value, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("logout: return_url: %w", err)
@@ -193,11 +196,11 @@ func (l *AppLogout) isAppLogout(r *http.Request) bool {
 	if !l.configured() || r.Method == http.MethodOptions || r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return false
 	}
-	path := originalPath(r)
+	path := httpx.OriginalPath(r)
 	if slices.ContainsFunc(l.Paths, func(entry string) bool { return matchLogoutPath(entry, path) }) {
 		return true
 	}
-	return len(l.Query) > 0 && l.isQueryLogout(path, originalURL(r).Query())
+	return len(l.Query) > 0 && l.isQueryLogout(path, httpx.OriginalURL(r).Query())
 }
 
 func (l *AppLogout) isQueryLogout(path string, query url.Values) bool {
@@ -225,7 +228,7 @@ func (on *LogoutOn) matches(r *http.Request, status int, h http.Header) bool {
 		return true
 	}
 	location := h.Get("Location")
-	path := strings.TrimPrefix(location, requestOrigin(r))
+	path := strings.TrimPrefix(location, httpx.RequestOrigin(r))
 	return slices.ContainsFunc(on.Location, func(prefix string) bool {
 		return strings.HasPrefix(location, prefix) || strings.HasPrefix(path, prefix)
 	})

@@ -12,7 +12,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // appLogout serves a request for the app's own logout.
@@ -25,13 +28,13 @@ func (l *Logout) appLogout(w http.ResponseWriter, r *http.Request, next nextHand
 		prepare(w.Header())
 		w.WriteHeader(http.StatusOK)
 		return nil
-	case speculative(r):
+	case httpx.Speculative(r):
 		return a.failJSON(w, r, errSpeculative())
 	case !forPerson(r):
 		refusal := errCSRF("This address signs people out, so it does not answer an image, a frame or any other part of a page.")
-		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byApp}.failed(refusal))
+		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(refusal))
 		return a.failJSON(w, r, refusal)
-	case earlyData(r):
+	case httpx.EarlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
 	confirmed := readConfirmation(r)
@@ -58,13 +61,13 @@ func (l *Logout) fromApp(r *http.Request) bool {
 	if r.Method == http.MethodGet && len(r.Header["Sec-Fetch-Site"])+len(r.Header["Origin"])+len(r.Header["Referer"]) == 0 {
 		return false
 	}
-	return !crossSite(r, l.app.siteOrigin(r))
+	return !httpx.CrossSite(r, l.app.siteOrigin(r))
 }
 
 // siteOrigin returns the origin of the site that the request came to. It is not
 // base_url if that is another host, which other apps may share.
 func (a *App) siteOrigin(r *http.Request) string {
-	origin := requestOrigin(r)
+	origin := httpx.RequestOrigin(r)
 	if _, host, ok := strings.Cut(a.BaseURL, "://"); ok && strings.HasSuffix(origin, "://"+host) {
 		return a.BaseURL
 	}
@@ -77,27 +80,27 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 	a := l.app
 	res, err := a.authenticate(r)
 	if err != nil {
-		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byApp}.failed(err))
+		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(err))
 		return a.unavailable(w, r, err)
 	}
 	token := ""
 	if res.session != nil {
 		token = res.logoutToken()
 	}
-	if wantsJSON(r) {
+	if httpx.WantsJSON(r) {
 		refusal := errCSRF("This request would sign somebody out, and it did not come from a page of this site.")
-		refused := auditEntry{event: eventLogoutRefused, trigger: byApp}
+		refused := telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}
 		if res.session != nil {
-			refused = refused.ofSession(res.session)
+			refused = refused.OfSession(res.session)
 		}
-		a.audit(r, refused.failed(refusal))
+		a.audit(r, refused.Failed(refusal))
 		if token != "" {
 			refusal.Details = map[string]any{"logout_url": a.logoutURL(r, token, "")}
 		}
 		return a.failJSON(w, r, refusal)
 	}
 	// The address is the cleaned one: a browser takes //logout for a host.
-	target := url.URL{Path: originalPath(r), RawQuery: originalURL(r).RawQuery}
+	target := url.URL{Path: httpx.OriginalPath(r), RawQuery: httpx.OriginalURL(r).RawQuery}
 	prepare(w.Header())
 	return a.pages.Confirm(w, r, pages.ConfirmData{
 		Action: target.String(), Token: token, Method: r.Method, Home: a.homeURL(r),
@@ -106,9 +109,9 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 
 // finishAppLogout ends our session and answers; app is the header that the app
 // has answered with, if it was asked.
-func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credentials []Credential, app http.Header) error {
-	if err := l.endAll(r, credentials, byApp); err != nil {
-		return l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: byApp}, err, true)
+func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credentials []session.Credential, app http.Header) error {
+	if err := l.endAll(r, credentials, telemetry.ByApp); err != nil {
+		return l.failLogout(w, r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}, err, true)
 	}
 	for _, name := range []string{"Set-Cookie", "Clear-Site-Data"} {
 		w.Header()[name] = append(w.Header()[name], app[name]...)
@@ -117,7 +120,7 @@ func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credent
 		}
 	}
 	l.clearCookies(w, r, credentials)
-	if wantsJSON(r) {
+	if httpx.WantsJSON(r) {
 		return writeNoContent(w)
 	}
 	return redirect(w, r, l.returnLocation(r))
@@ -125,7 +128,7 @@ func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credent
 
 // clearCookies takes out of the response what the app sets of the cookies that a
 // logout ends, and ends them.
-func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credentials []Credential) {
+func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credentials []session.Credential) {
 	dropSetCookies(w.Header(), func(line string) bool {
 		return l.app.isOwnCookie(setCookieName(line)) || l.setsStripped(line)
 	})
@@ -138,14 +141,14 @@ func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credential
 // returnLocation is where the browser goes.
 func (l *Logout) returnLocation(r *http.Request) string {
 	if l.returnURL != nil {
-		location, _ := l.returnURL.check("", l.app.siteOrigin(r)) // the default is never refused
+		location, _ := l.returnURL.Check("", l.app.siteOrigin(r)) // the default is never refused
 		return location
 	}
-	location, err := l.app.checkReturnURL(r, originalURL(r).Query().Get("return_to"))
+	location, err := l.app.checkReturnURL(r, httpx.OriginalURL(r).Query().Get("return_to"))
 	if err == nil {
 		return location
 	}
-	meters.refuseReturnURL(err)
+	telemetry.Meters.RefuseReturnURL(err)
 	return l.app.defaultLocation(r)
 }
 
@@ -154,9 +157,9 @@ func (l *Logout) returnLocation(r *http.Request) string {
 // has tossed in a cookie. The error is that of the first which could not be
 // ended, errLogoutPending if they were all noted, and errTooManyCookies if there
 // are more than were looked at.
-func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger string) error {
+func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigger string) error {
 	a := l.app
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
 	ctx, cancel := detach(r.Context())
 	defer cancel()
@@ -176,9 +179,9 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger strin
 		case err != nil:
 			failure = errors.Join(failure, err)
 		case found.session != nil:
-			a.audit(r, auditEntry{event: eventRevoked, trigger: trigger, outcome: outcomeRevoked}.ofSession(found.session))
+			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(found.session))
 		case a.justRevoked(found):
-			a.audit(r, auditEntry{event: eventLogoutRepeated, trigger: trigger, outcome: outcomeRepeated, session: a.format.Key(c).Short()})
+			a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: trigger, Outcome: telemetry.OutcomeRepeated, Session: a.format.Key(c).Short()})
 		}
 	}
 	switch {
@@ -197,8 +200,8 @@ func (l *Logout) endAll(r *http.Request, credentials []Credential, trigger strin
 func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
 	seen := r.WithContext(r.Context())
 	seen.Header = cloneHeader(r.Header) // before the gate takes our cookies out
-	return next.ServeHTTP(hookResponse(w, func(w http.ResponseWriter, status int) bool {
-		if informational(status) || !slices.ContainsFunc(l.LogoutOn, func(on LogoutOn) bool {
+	return next.ServeHTTP(httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
+		if httpx.Informational(status) || !slices.ContainsFunc(l.LogoutOn, func(on LogoutOn) bool {
 			return on.matches(seen, status, w.Header())
 		}) {
 			return false
@@ -207,18 +210,18 @@ func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nex
 		if len(credentials) == 0 && !l.hasStripped(seen) {
 			return false // nobody was logged in
 		}
-		return l.endInResponse(w, seen, credentials, byResponse)
+		return l.endInResponse(w, seen, credentials, telemetry.ByResponse)
 	}), r)
 }
 
 // endInResponse ends the sessions of a request before the app's response to it
 // goes out. If that fails, the response is replaced: it would say that somebody
 // is out who is not.
-func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentials []Credential, trigger string) (answered bool) {
+func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentials []session.Credential, trigger string) (answered bool) {
 	h := w.Header()
 	if err := l.endAll(r, credentials, trigger); err != nil {
 		clear(h)
-		if err := l.failLogout(w, r, auditEntry{event: eventLogoutRefused, trigger: trigger}, err, true); err != nil {
+		if err := l.failLogout(w, r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: trigger}, err, true); err != nil {
 			l.app.logger.Error("answering for a failed logout failed", zap.Error(err))
 		}
 		return true

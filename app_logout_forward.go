@@ -17,6 +17,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 type nextHandler = caddyhttp.Handler
@@ -36,7 +40,7 @@ var errAppTimeout = errors.New("the app took longer over its logout than app_tim
 
 // appFirst sends the request to the app and then ends our session, whatever came
 // of the first.
-func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandler, confirmed confirmation, credentials []Credential) error {
+func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandler, confirmed confirmation, credentials []session.Credential) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	timer := time.AfterFunc(l.appTimeout(), func() { cancel(errAppTimeout) })
@@ -44,36 +48,34 @@ func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandl
 	forward := l.forward(r.WithContext(ctx), confirmed)
 	defer caddyhttp.SetVar(r.Context(), appLogoutVar, false) // a gate in handle_errors is shut
 	if !l.KeepResponse {
-		d := &discarder{header: make(http.Header)}
+		d := httpx.NewDiscarder()
 		if err := callApp(d, forward, next); err != nil {
 			l.logAppFailure(r, err, context.Cause(ctx))
 			return l.finishAppLogout(w, r, credentials, nil)
 		}
-		if d.sent == nil {
-			d.sent = d.header
-		}
-		l.logAppStatus(r, d.status)
-		return l.finishAppLogout(w, r, credentials, d.sent)
+		status, header := d.Result()
+		l.logAppStatus(r, status)
+		return l.finishAppLogout(w, r, credentials, header)
 	}
-	x := hookResponse(w, func(w http.ResponseWriter, status int) bool {
-		if informational(status) {
+	x := httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
+		if httpx.Informational(status) {
 			return false
 		}
 		timer.Stop() // from here on the body may take its time
 		l.logAppStatus(r, status)
-		return l.endInResponse(w, r, credentials, byApp)
+		return l.endInResponse(w, r, credentials, telemetry.ByApp)
 	})
 	err := callApp(x, forward, next)
 	switch {
-	case x.wrote && errors.Is(err, http.ErrAbortHandler):
+	case x.Wrote && errors.Is(err, http.ErrAbortHandler):
 		panic(http.ErrAbortHandler) // the response is not whole
-	case x.wrote && err != nil:
+	case x.Wrote && err != nil:
 		return err
 	case err != nil:
 		l.logAppFailure(r, err, context.Cause(ctx))
 		return l.finishAppLogout(w, r, credentials, nil)
 	}
-	x.finish()
+	x.Finish()
 	return nil
 }
 
@@ -128,7 +130,7 @@ func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request 
 	// a logout in every reading: spelled as configured, and with no header by
 	// which some apps take another path or method for the real one.
 	res, err := l.app.authenticate(r)
-	if err != nil || res.session != nil || !slices.Contains(l.Paths, originalURL(r).EscapedPath()) {
+	if err != nil || res.session != nil || !slices.Contains(l.Paths, httpx.OriginalURL(r).EscapedPath()) {
 		return r
 	}
 	caddyhttp.SetVar(r.Context(), appLogoutVar, true)
@@ -138,12 +140,12 @@ func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request 
 }
 
 // harmlessHeaders go to the app's logout with a request that has no session.
-var harmlessHeaders = newHeaderSet("Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type", "Cookie",
+var harmlessHeaders = httpx.NewHeaderSet("Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type", "Cookie",
 	"Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "User-Agent",
 	"X-Csrf-Token", "X-Csrftoken", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Requested-With", "X-Xsrf-Token")
 
 func harmless(name string) bool {
-	return !foldable(name) && harmlessHeaders.contains(name)
+	return !httpx.Foldable(name) && harmlessHeaders.Contains(name)
 }
 
 // cloneHeader copies a header, but not its lines, which we never change in place.
@@ -169,7 +171,7 @@ type confirmation struct {
 func readConfirmation(r *http.Request) confirmation {
 	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if r.Method != http.MethodPost || r.ContentLength <= 0 || r.ContentLength > maxConfirmation ||
-		trimBlanks(media) != "application/x-www-form-urlencoded" {
+		httpx.TrimBlanks(media) != "application/x-www-form-urlencoded" {
 		return confirmation{}
 	}
 	read, err := io.ReadAll(r.Body)
@@ -199,8 +201,8 @@ func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 
 // by reports whether the form carries the logout token of one of the
 // credentials, which nobody knows but a page of ours.
-func (c confirmation) by(credentials []Credential) bool {
-	return c.sent && slices.ContainsFunc(credentials, func(credential Credential) bool {
-		return logoutTokenMatches(credential, c.token)
+func (c confirmation) by(credentials []session.Credential) bool {
+	return c.sent && slices.ContainsFunc(credentials, func(credential session.Credential) bool {
+		return session.LogoutTokenMatches(credential, c.token)
 	})
 }

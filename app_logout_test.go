@@ -19,6 +19,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newLogout makes the handler as Provision would.
@@ -186,7 +188,7 @@ func TestAppLogoutSelfService(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	l := newLogout(t, a, AppLogout{Paths: []string{"/logout", "/self-service/*"}})
 	w := serve(t, l, newRequest(t, http.MethodGet, "http://app.example/self-service/logout/browser", sessionCookieLine(c), "Accept: application/json"), nil)
-	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), logoutToken(c)) {
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), session.LogoutToken(c)) {
 		t.Errorf("got %d %q", w.Code, w.Body)
 	}
 }
@@ -330,7 +332,7 @@ func TestAppLogoutOutage(t *testing.T) {
 			if len(app.calls) != 1 {
 				t.Errorf("the app was asked %d times", len(app.calls))
 			}
-			if got := a.isPending(KeyOf(c.value)); got != test.pending {
+			if got := a.isPending(session.KeyOf(c.Secret())); got != test.pending {
 				t.Errorf("pending %v", got)
 			}
 			bringBack()
@@ -366,7 +368,7 @@ func TestAppLogoutTossedCookie(t *testing.T) {
 	mine, _ := a.signIn(t, "alice", "")
 	tossed, _ := a.signIn(t, "mallory", "")
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: none",
-		"Cookie: "+defaultCookieName+"="+tossed.value+"; "+defaultCookieName+"="+mine.value+"; "+defaultCookieName+"=garbage")
+		"Cookie: "+defaultCookieName+"="+tossed.Value+"; "+defaultCookieName+"="+mine.Secret()+"; "+defaultCookieName+"=garbage")
 	w := serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}}), r, new(legacy).ServeHTTP)
 	if a.alive(t, mine) || a.alive(t, tossed) || !clears(w) {
 		t.Errorf("mine lives %v, the tossed one %v", a.alive(t, mine), a.alive(t, tossed))
@@ -438,7 +440,7 @@ func TestAppLogoutConfirm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
 			l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
-			c, cookie := Credential{}, "Cookie: a=b"
+			c, cookie := session.Credential{}, "Cookie: a=b"
 			if test.signedIn {
 				c, _ = a.signIn(t, "alice", "")
 				cookie = sessionCookieLine(c)
@@ -454,7 +456,7 @@ func TestAppLogoutConfirm(t *testing.T) {
 			if !strings.Contains(w.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'") || w.Header().Get("X-Frame-Options") != "DENY" {
 				t.Error("the page can be framed")
 			}
-			if test.signedIn != (fields.Get("logout_token") == logoutToken(c)) {
+			if test.signedIn != (fields.Get("logout_token") == session.LogoutToken(c)) {
 				t.Errorf("fields %q", fields)
 			}
 			fields.Set("logout_method", test.method) // the button's value

@@ -19,6 +19,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // testApp is an app whose clock stands still until the test moves it.
@@ -62,7 +65,8 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	if err := a.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	a.App.clock, a.logger = a.time, zap.NewNop()
+	a.App.clock = a.time
+	a.logTo(zap.NewNop())
 	store, err := openEmbedded(file, a.time)
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +74,11 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	t.Cleanup(func() { _ = store.Close() })
 	a.use(&opened{Store: store})
 	return a
+}
+
+// logTo has an app write to another logger.
+func (a *App) logTo(logger *zap.Logger) {
+	a.logger, a.auditLog = logger, telemetry.NewAudit(logger, nil, a.now)
 }
 
 // use gives an app what is open.
@@ -92,7 +101,7 @@ func (a *App) reopen(change func(*opened)) {
 }
 
 // signIn makes a session.
-func (a *testApp) signIn(t testing.TB, identity, traits string) (Credential, *Session) {
+func (a *testApp) signIn(t testing.TB, identity, traits string) (session.Credential, *session.Session) {
 	t.Helper()
 	c, s, err := a.issue(t.Context(), newSession{identity: identity, traits: json.RawMessage(traits), method: "password"})
 	if err != nil {
@@ -125,8 +134,8 @@ func trust(r *http.Request, trusted bool) {
 }
 
 // sessionCookieLine is a Cookie header with the session cookie.
-func sessionCookieLine(c Credential) string {
-	return "Cookie: " + defaultCookieName + "=" + c.value
+func sessionCookieLine(c session.Credential) string {
+	return "Cookie: " + defaultCookieName + "=" + c.Secret()
 }
 
 // serve sends a request through a handler and to next behind it, if it gets there.
@@ -143,20 +152,26 @@ func serve(t *testing.T, h caddyhttp.MiddlewareHandler, r *http.Request, next ca
 }
 
 // awayStore is a store that cannot be asked.
-type awayStore struct{ Store }
+type awayStore struct{ session.Store }
 
-var errAway = errors.Join(ErrUnavailable, errors.New("away on purpose"))
+var errAway = errors.Join(session.ErrUnavailable, errors.New("away on purpose"))
 
-func (awayStore) Get(context.Context, Key) (Record, error)           { return Record{}, errAway }
-func (awayStore) GetWithUse(context.Context, Key) (Record, error)    { return Record{}, errAway }
-func (awayStore) GetMany(context.Context, []Key) ([]Record, error)   { return nil, errAway }
-func (awayStore) Create(context.Context, Key, Entry) error           { return errAway }
-func (awayStore) Keys(context.Context, string) ([]IndexedKey, error) { return nil, errAway }
+func (awayStore) Get(context.Context, session.Key) (session.Record, error) {
+	return session.Record{}, errAway
+}
+func (awayStore) GetWithUse(context.Context, session.Key) (session.Record, error) {
+	return session.Record{}, errAway
+}
+func (awayStore) GetMany(context.Context, []session.Key) ([]session.Record, error) {
+	return nil, errAway
+}
+func (awayStore) Create(context.Context, session.Key, session.Entry) error   { return errAway }
+func (awayStore) Keys(context.Context, string) ([]session.IndexedKey, error) { return nil, errAway }
 func (awayStore) PutError(context.Context, string, []byte, time.Time) error {
 	return errAway
 }
 
-func (awayStore) Revoke(context.Context, Key, string, time.Time, time.Time) (bool, error) {
+func (awayStore) Revoke(context.Context, session.Key, string, time.Time, time.Time) (bool, error) {
 	return false, errAway
 }
 

@@ -15,22 +15,23 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // signInElsewhere makes a session as a login service does, under a credential of
 // its own making.
-func (a *testApp) signInElsewhere(t testing.TB, identity, credential string) Credential {
+func (a *testApp) signInElsewhere(t testing.TB, identity, credential string) session.Credential {
 	t.Helper()
-	c := Credential{value: credential}
+	c := session.NewCredential(credential, session.FromHeader)
 	now := a.time()
-	s := &Session{Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), Key: a.format.Key(c), ID: a.format.Key(c).ID()}
+	s := &session.Session{Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), Key: a.format.Key(c), ID: a.format.Key(c).ID()}
 	value, err := a.format.Encode(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	store, err := a.openStore()
 	if err == nil {
-		err = store.Create(t.Context(), s.Key, Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt})
+		err = store.Create(t.Context(), s.Key, session.Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +47,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	odd := a.signInElsewhere(t, "alice", "0123456789abcdef")
 	other := a.signInElsewhere(t, "bob", "fedcba9876543210")
 	revoked := a.signInElsewhere(t, "bob", "revoked-elsewhere")
-	if _, err := a.revokeKeys(t.Context(), "bob", func(key Key) bool { return key == a.format.Key(revoked) }); err != nil {
+	if _, err := a.revokeKeys(t.Context(), "bob", func(key session.Key) bool { return key == a.format.Key(revoked) }); err != nil {
 		t.Fatal(err)
 	}
 	pending := a.signInElsewhere(t, "bob", "pending-elsewhere")
@@ -54,15 +55,15 @@ func TestAttackBearerOfASession(t *testing.T) {
 	defer closeJournal(t, j)
 	noError(t, j.add(a.format.Key(pending), a.now(), ""))
 	tossed := "Cookie: " + defaultCookieName + "=x0"
-	for i := range maxCredentials {
+	for i := range session.MaxCredentials {
 		tossed += fmt.Sprintf("; %s=x%d", defaultCookieName, i+1)
 	}
 	beside := map[string][]string{
 		"cookie":           {sessionCookieLine(mine)},
 		"odd cookie":       {sessionCookieLine(odd)},
-		"token":            {"X-Session-Token: " + mine.value},
-		"odd token":        {"X-Session-Token: " + odd.value},
-		"tossed cookies":   {tossed + "; " + defaultCookieName + "=" + odd.value},
+		"token":            {"X-Session-Token: " + mine.Secret()},
+		"odd token":        {"X-Session-Token: " + odd.Value},
+		"tossed cookies":   {tossed + "; " + defaultCookieName + "=" + odd.Value},
 		"many tokens":      append(slices.Repeat([]string{"X-Session-Token: a"}, 20), sessionCookieLine(mine)),
 		"nothing":          nil,
 		"cookies, no live": {tossed},
@@ -79,7 +80,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 		"joined bearers": func(v string) []string { return []string{"Authorization: Bearer eyJ,Bearer " + v} },
 		"after many": func(v string) []string {
 			var lines []string
-			for i := range 3 * maxCredentials {
+			for i := range 3 * session.MaxCredentials {
 				lines = append(lines, fmt.Sprintf("Authorization: Bearer app%d", i))
 			}
 			return append(lines, "Authorization: Bearer "+v)
@@ -88,7 +89,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	tries, through := 0, 0
 	for name, headers := range beside {
 		for form, bearer := range bearers {
-			for _, secret := range []string{mine.value, odd.value, other.value, revoked.value, pending.value} {
+			for _, secret := range []string{mine.Secret(), odd.Value, other.Secret(), revoked.Secret(), pending.Value} {
 				var p passed
 				r := newRequest(t, http.MethodGet, "/", append(slices.Clone(headers), bearer(secret)...)...)
 				serve(t, newGate(t, a, &SessionAuth{Optional: true}), r, p.next)
@@ -107,7 +108,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 
 	// What is the app's own arrives as it came.
 	for name, headers := range beside {
-		for _, line := range []string{"Bearer eyJhbGciOiJub25lIn0.e30.", "Basic eA==", `Digest username="a", realm="b, c"`, "Bearer " + strings.Repeat("j", maxCredentialLength+1)} {
+		for _, line := range []string{"Bearer eyJhbGciOiJub25lIn0.e30.", "Basic eA==", `Digest username="a", realm="b, c"`, "Bearer " + strings.Repeat("j", session.MaxCredentialLength+1)} {
 			var p passed
 			serve(t, newGate(t, a, &SessionAuth{Optional: true}), newRequest(t, http.MethodGet, "/", append(slices.Clone(headers), "Authorization: "+line)...), p.next)
 			if !slices.Equal(p.header["Authorization"], []string{line}) {
@@ -117,8 +118,8 @@ func TestAttackBearerOfASession(t *testing.T) {
 	}
 	off := false
 	var p passed
-	serve(t, newGate(t, a, &SessionAuth{StripCredentials: &off}), newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer "+odd.value), p.next)
-	if !slices.Equal(p.header["Authorization"], []string{"Bearer " + odd.value}) {
+	serve(t, newGate(t, a, &SessionAuth{StripCredentials: &off}), newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer "+odd.Value), p.next)
+	if !slices.Equal(p.header["Authorization"], []string{"Bearer " + odd.Value}) {
 		t.Errorf("strip_credentials off: the app got %q", p.header["Authorization"])
 	}
 }
@@ -138,12 +139,12 @@ func TestBearerLookUps(t *testing.T) {
 		reads   int64
 	}{
 		"cookie alone":              {[]string{sessionCookieLine(mine)}, 1},
-		"the same as a bearer":      {[]string{sessionCookieLine(mine), "Authorization: Bearer " + mine.value}, 1},
+		"the same as a bearer":      {[]string{sessionCookieLine(mine), "Authorization: Bearer " + mine.Secret()}, 1},
 		"a bearer of the app":       {[]string{sessionCookieLine(mine), "Authorization: Bearer eyJ"}, 2},
 		"a bearer alone":            {[]string{"Authorization: Bearer eyJ"}, 1},
 		"basic":                     {[]string{sessionCookieLine(mine), "Authorization: Basic eA=="}, 1},
-		"a thousand beside a live":  {append([]string{sessionCookieLine(mine)}, many...), 1 + maxCredentials},
-		"a thousand and none alive": {many, 2 * maxCredentials},
+		"a thousand beside a live":  {append([]string{sessionCookieLine(mine)}, many...), 1 + session.MaxCredentials},
+		"a thousand and none alive": {many, 2 * session.MaxCredentials},
 	} {
 		counter.reads.Store(0)
 		var p passed
@@ -205,7 +206,7 @@ func TestAttackTossedCookies(t *testing.T) {
 			for i := range count {
 				value := fmt.Sprintf("ory_st_tossed%d", i)
 				if i == at {
-					value = mine.value
+					value = mine.Secret()
 				}
 				pairs = append(pairs, defaultCookieName+"="+value)
 			}
@@ -227,15 +228,15 @@ func TestAttackTossedCookies(t *testing.T) {
 					through++
 					t.Errorf("%s %s (%s) with the live one at %d of %d: %d %v", q.method, q.path, q.accept, at, count, w.Code, w.Header())
 				}
-				if looked := at == 0 || at == count-1 || count <= maxCredentials; looked && q.path == "/page" && p.header == nil {
+				if looked := at == 0 || at == count-1 || count <= session.MaxCredentials; looked && q.path == "/page" && p.header == nil {
 					t.Errorf("the live one at %d of %d was not found", at, count)
 				}
-				if reads := counter.reads.Load(); reads > 4*maxCredentials {
+				if reads := counter.reads.Load(); reads > 4*session.MaxCredentials {
 					t.Errorf("%s %s: %d reads", q.method, q.path, reads)
 				}
 				if !live {
 					mine, _ = a.signIn(t, "alice", "")
-					pairs[at] = defaultCookieName + "=" + mine.value
+					pairs[at] = defaultCookieName + "=" + mine.Secret()
 					cookies = "Cookie: " + strings.Join(pairs, "; ")
 				}
 			}
@@ -261,9 +262,9 @@ func TestAttackLogoutOfATossedSession(t *testing.T) {
 			defer closeJournal(t, j)
 			mine, _ := a.signIn(t, "alice", "")
 			tossed, _ := a.signIn(t, "mallory", "")
-			r := newRequest(t, http.MethodGet, fmt.Sprintf("/self-service/logout?token=%s", logoutToken(tossed)), sessionCookieLine(tossed)+"; "+defaultCookieName+"="+mine.value, "Accept: text/html")
+			r := newRequest(t, http.MethodGet, fmt.Sprintf("/self-service/logout?token=%s", session.LogoutToken(tossed)), sessionCookieLine(tossed)+"; "+defaultCookieName+"="+mine.Secret(), "Accept: text/html")
 			if strings.HasSuffix(path, "api") {
-				r = newRequest(t, http.MethodDelete, path, sessionCookieLine(mine), "X-Session-Token: "+tossed.value)
+				r = newRequest(t, http.MethodDelete, path, sessionCookieLine(mine), "X-Session-Token: "+tossed.Value)
 			}
 			bringBack := func() {}
 			if away {

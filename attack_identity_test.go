@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // lookalikes are ids that some reader takes for admin, or that do something to a
@@ -102,8 +103,8 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 	store := openRedis(t, RedisStore{Address: server.Addr()}, a.time)
 	t.Cleanup(func() { _ = store.Close() })
 	a.reopen(func(o *opened) { o.Store = store })
-	put := func(identity, traits string) Credential {
-		c := Credential{value: newSessionToken()}
+	put := func(identity, traits string) session.Credential {
+		c := session.NewCredential(session.NewToken(), session.FromHeader)
 		key := a.format.Key(c)
 		text := func(s string) string {
 			var out strings.Builder
@@ -115,7 +116,7 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 		at := a.time().UTC().Format(time.RFC3339)
 		value := fmt.Sprintf(`{"v":1,"id":%q,"identity":%s,"traits":%s,"issued_at":%q,"expires_at":%q}`,
 			key.ID(), text(identity), traits, at, a.time().Add(time.Hour).UTC().Format(time.RFC3339))
-		noError(t, store.Create(t.Context(), key, Entry{Identity: identity + "?", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}))
+		noError(t, store.Create(t.Context(), key, session.Entry{Identity: identity + "?", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}))
 		return c
 	}
 	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Role": "{http.auth.user.role}", "X-Org-Role": "{http.auth.user.org.role}", "X-Org": "{http.auth.user.org}", "X-Ok": "{http.auth.user.ok}"}})
@@ -151,10 +152,10 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 
 	// Such a session can be ended: by the index it is in.
 	c := put("admin ", `{}`)
-	if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("before: %v", err)
 	}
-	if count, err := a.revokeKeys(t.Context(), "admin ?", func(key Key) bool { return key == a.format.Key(c) }); count != 1 || err != nil {
+	if count, err := a.revokeKeys(t.Context(), "admin ?", func(key session.Key) bool { return key == a.format.Key(c) }); count != 1 || err != nil {
 		t.Errorf("revoked %d, %v", count, err)
 	}
 	if found, err := a.lookup(t.Context(), c); err != nil || found.revokedAt.IsZero() {

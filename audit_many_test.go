@@ -11,12 +11,14 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
 // auditOf has an app write its log where a test can read it, and returns how.
 func auditOf(a *testApp) func() []map[string]any {
 	core, logs := observer.New(zap.InfoLevel)
-	a.logger = zap.New(core)
+	a.logTo(zap.New(core))
 	return func() []map[string]any {
 		var lines []map[string]any
 		for _, entry := range logs.TakeAll() {
@@ -49,16 +51,16 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 	read := auditOf(a)
 	trail := &everybodyTrail{app: a.App, r: newRequest(t, http.MethodDelete, "/")}
 	held := 0
-	count, err := a.revokeEverybody(t.Context(), trail, func(int) { held = max(held, len(trail.entry.sessions)) })
+	count, err := a.revokeEverybody(t.Context(), trail, func(int) { held = max(held, len(trail.entry.Sessions)) })
 	noError(t, err)
-	if held >= maxAuditHandles {
+	if held >= telemetry.MaxAuditHandles {
 		t.Errorf("%d sessions are held in memory", held)
 	}
 	told, parts, got := 0, 0, make(map[string]int)
 	for _, line := range read() {
 		sessions, _ := line["sessions"].([]any)
 		identities, _ := line["identities"].([]any)
-		if len(sessions) != len(identities) || len(sessions) > maxAuditHandles || line["event"] != eventManyRevoked || line["client_ip"] != "192.0.2.7" {
+		if len(sessions) != len(identities) || len(sessions) > telemetry.MaxAuditHandles || line["event"] != telemetry.EventManyRevoked || line["client_ip"] != "192.0.2.7" {
 			t.Errorf("line: %v", line)
 		}
 		if part, _ := line["part"].(int64); part <= 1 {
@@ -112,17 +114,17 @@ func TestAttackAuditFlood(t *testing.T) {
 	refused, leftOut, ended := 0, 0, 0
 	for _, line := range read() {
 		switch line["event"] {
-		case eventLogoutRefused:
+		case telemetry.EventLogoutRefused:
 			refused++
 			if n, ok := line["left_out"].(int64); ok {
 				leftOut += int(n)
 			}
-		case eventRevoked:
+		case telemetry.EventRevoked:
 			ended++
 		}
 	}
-	t.Logf("attack: images that fill the audit log: %d tries, %d got through", images, max(0, refused-refusalsAtOnce-1))
-	if refused > refusalsAtOnce+1 {
+	t.Logf("attack: images that fill the audit log: %d tries, %d got through", images, max(0, refused-telemetry.RefusalsAtOnce-1))
+	if refused > telemetry.RefusalsAtOnce+1 {
 		t.Errorf("%d lines for %d images", refused, images)
 	}
 	if refused+leftOut != images+1 {
@@ -133,10 +135,10 @@ func TestAttackAuditFlood(t *testing.T) {
 	}
 
 	// A refusal that names somebody is never left out.
-	for range 2 * refusalsAtOnce {
-		a.audit(nil, auditEntry{event: eventLogoutRefused, trigger: byApp, session: "12345678"}.failed(errCSRF("")))
+	for range 2 * telemetry.RefusalsAtOnce {
+		a.audit(nil, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp, Session: "12345678"}.Failed(errCSRF("")))
 	}
-	if n := len(read()); n != 2*refusalsAtOnce {
-		t.Errorf("%d of %d refusals that name a session are told", n, 2*refusalsAtOnce)
+	if n := len(read()); n != 2*telemetry.RefusalsAtOnce {
+		t.Errorf("%d of %d refusals that name a session are told", n, 2*telemetry.RefusalsAtOnce)
 	}
 }

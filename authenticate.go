@@ -11,6 +11,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // authVar is the request variable that holds what authenticate found, so that a
@@ -20,9 +23,9 @@ const authVar = "sessions.auth"
 // authResult is what the credentials of one request came to.
 type authResult struct {
 	// session is the live session, nil if there is none.
-	session *Session
+	session *session.Session
 	// credential is the one that session belongs to.
-	credential Credential
+	credential session.Credential
 	// deadCookie says that the request carries session cookies and that the
 	// store knows none of them to be live: they are to be cleared.
 	deadCookie bool
@@ -60,23 +63,23 @@ func (res *authResult) GoString() string { return res.String() }
 
 // lookupResult is what the store and the format say of one credential.
 type lookupResult struct {
-	session   *Session  // live, or nil
-	revokedAt time.Time // of a tombstone, or zero
-	pending   bool      // its logout waits for the store
-	lastUsed  time.Time // of a live session, as far as this server knows
-	changes   uint64    // what was reported of the key before it was looked up
-	known     *cached   // of a live session
-	at        time.Time // of the look-up
+	session   *session.Session // live, or nil
+	revokedAt time.Time        // of a tombstone, or zero
+	pending   bool             // its logout waits for the store
+	lastUsed  time.Time        // of a live session, as far as this server knows
+	changes   uint64           // what was reported of the key before it was looked up
+	known     *cached          // of a live session
+	at        time.Time        // of the look-up
 }
 
 // lookup asks the near cache, else the store in one round trip, about one
 // credential.
-func (a *App) lookup(ctx context.Context, c Credential) (lookupResult, error) {
+func (a *App) lookup(ctx context.Context, c session.Credential) (lookupResult, error) {
 	return a.lookupKey(ctx, a.format.Key(c))
 }
 
 // lookupKey asks about one key, and notes the use of its session.
-func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
+func (a *App) lookupKey(ctx context.Context, key session.Key) (lookupResult, error) {
 	open, err := a.openStore()
 	if err != nil {
 		return lookupResult{}, err
@@ -86,7 +89,7 @@ func (a *App) lookupKey(ctx context.Context, key Key) (lookupResult, error) {
 
 // peek asks about one key for somebody else: to be looked at in a list is no
 // use, and must not keep an idle session alive.
-func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
+func (a *App) peek(ctx context.Context, key session.Key) (lookupResult, error) {
 	open, err := a.openStore()
 	if err != nil {
 		return lookupResult{}, err
@@ -97,9 +100,9 @@ func (a *App) peek(ctx context.Context, key Key) (lookupResult, error) {
 // noteUse is told of each session that was found live.
 type noteUse = func(ctx context.Context, open *opened, known *cached, now time.Time)
 
-func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, counts *checkCounts) (lookupResult, error) {
+func (a *App) ask(ctx context.Context, open *opened, key session.Key, note noteUse, counts *telemetry.CheckCounts) (lookupResult, error) {
 	if a.isPending(key) {
-		counts.add(checkPending)
+		counts.Add(telemetry.CheckPending)
 		return lookupResult{pending: true}, nil
 	}
 	if a.isKept(key) {
@@ -109,11 +112,11 @@ func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, coun
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
 	if known := open.cache.get(key, now); known != nil && !a.seemsIdle(known, now) {
-		counts.addHit(known)
+		counts.AddHit(known.session != nil)
 		return a.judge(ctx, open, known, now, changes, note), nil
 	}
 	known, err := a.readThrough(ctx, open, key, now)
-	counts.addRead(known, err)
+	counts.AddRead(known != nil && known.session != nil, err)
 	if err != nil {
 		return lookupResult{}, err
 	}
@@ -121,17 +124,17 @@ func (a *App) ask(ctx context.Context, open *opened, key Key, note noteUse, coun
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
-func (a *App) readThrough(ctx context.Context, open *opened, key Key, now time.Time) (*cached, error) {
-	ctx, span := startSpan(ctx, checkSpan)
+func (a *App) readThrough(ctx context.Context, open *opened, key session.Key, now time.Time) (*cached, error) {
+	ctx, span := telemetry.StartSpan(ctx, telemetry.CheckSpan)
 	known, err := open.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
 		return a.read(ctx, open, key)
 	})
-	endCheck(span, known, err)
+	telemetry.EndCheck(span, known != nil && known.session != nil, err)
 	return known, err
 }
 
 // read asks the store about one key.
-func (a *App) read(ctx context.Context, open *opened, key Key) (*cached, error) {
+func (a *App) read(ctx context.Context, open *opened, key session.Key) (*cached, error) {
 	get := open.Get
 	if a.IdleTimeout > 0 {
 		get = open.GetWithUse
@@ -145,7 +148,7 @@ func (a *App) read(ctx context.Context, open *opened, key Key) (*cached, error) 
 
 // decode reads the record of a key. A tombstone wins over a value that is there:
 // whatever wrote the value back, the session was ended.
-func (a *App) decode(open *opened, key Key, record Record) (*cached, error) {
+func (a *App) decode(open *opened, key session.Key, record session.Record) (*cached, error) {
 	switch {
 	case !record.RevokedAt.IsZero():
 		return &cached{revokedAt: record.RevokedAt}, nil
@@ -157,11 +160,11 @@ func (a *App) decode(open *opened, key Key, record Record) (*cached, error) {
 		// Perhaps a newer version wrote it, in a rolling upgrade. To call that
 		// a dead session would sign people out, so it is an outage.
 		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 	}
 	known := &cached{session: s}
 	known.lastUsed.Store(s.IssuedAt.UnixMilli())
-	if used := later(record.LastUsed, open.uses.missedUse(key)); used.After(s.IssuedAt) {
+	if used := session.Later(record.LastUsed, open.uses.missedUse(key)); used.After(s.IssuedAt) {
 		known.lastUsed.Store(used.UnixMilli())
 	}
 	return known, nil
@@ -218,13 +221,6 @@ func (a *App) touch(ctx context.Context, open *opened, known *cached, now time.T
 	open.uses.note(ctx, open, known.session.Key, now, known.session.ExpiresAt)
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // authenticate finds the live session of a request. A wrong credential does not
 // hide a good one: all are looked at, best first. The error wraps
 // [ErrUnavailable] if no credential is known to be live and one could not be
@@ -233,10 +229,10 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 	if res, ok := caddyhttp.GetVar(r.Context(), authVar).(*authResult); ok {
 		return a.again(r, res)
 	}
-	var buf [maxCredentials]Credential
+	var buf [session.MaxCredentials]session.Credential
 	credentials := a.format.Locate(r, buf[:0])
 	if len(credentials) == 0 {
-		a.measured.Load().counts().add(checkNoCredential)
+		a.measured.Load().counts().Add(telemetry.CheckNoCredential)
 		return new(authResult), nil
 	}
 	var (
@@ -254,8 +250,8 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 			res = found.authResult(c)
 			break
 		}
-		if c.Source == SourceBearer && !found.ofSession() {
-			strangers = append(strangers, c.value)
+		if c.From == session.FromBearer && !found.ofSession() {
+			strangers = append(strangers, c.Secret())
 		}
 	}
 	switch {
@@ -275,4 +271,15 @@ func remember(r *http.Request, res *authResult) {
 	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
 		caddyhttp.SetVar(r.Context(), authVar, res)
 	}
+}
+
+// LogoutToken returns the logout token of the credential of a live session. It is
+// computed once for as long as the session is in memory.
+func (res *authResult) logoutToken() string {
+	if token := res.known.logoutToken.Load(); token != nil {
+		return *token
+	}
+	token := session.LogoutToken(res.credential)
+	res.known.logoutToken.Store(&token)
+	return token
 }

@@ -4,7 +4,11 @@
 
 package caddylogout
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/caddy-logout/caddy-logout/session"
+)
 
 // foundHolds is how long what was found holds at most where the store does not
 // report changes.
@@ -45,7 +49,7 @@ func (a *App) holds(res *authResult) bool {
 }
 
 // authResult is what a live session comes to.
-func (found *lookupResult) authResult(c Credential) *authResult {
+func (found *lookupResult) authResult(c session.Credential) *authResult {
 	return &authResult{
 		session: found.session, credential: c, changes: found.changes, known: found.known, foundAt: found.at,
 	}

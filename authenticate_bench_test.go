@@ -15,7 +15,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // BenchmarkAuthenticate is a check that asks Redis; one that the near cache
@@ -47,7 +49,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 		r.Header.Set("Cookie", "theme=dark; "+cookie)
 		return r
 	}
-	anonymous, signedIn := request("lang=en"), request(defaultCookieName+"="+c.value)
+	anonymous, signedIn := request("lang=en"), request(defaultCookieName+"="+c.Secret())
 	check := func(r *http.Request, want bool) error {
 		if res, err := a.authenticate(r); err != nil || (res.session != nil) != want {
 			return fmt.Errorf("%v, %w", res, err)
@@ -106,8 +108,8 @@ func BenchmarkDecode(b *testing.B) {
 
 func BenchmarkCookie(b *testing.B) {
 	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
-	r.Header.Set("Cookie", "theme=dark; consent=yes; "+defaultCookieName+"="+newSessionToken()+"; lang=en")
-	var buf [maxCredentials]Credential
+	r.Header.Set("Cookie", "theme=dark; consent=yes; "+defaultCookieName+"="+session.NewToken()+"; lang=en")
+	var buf [session.MaxCredentials]session.Credential
 	b.Run("locate", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -127,7 +129,7 @@ func BenchmarkCookie(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			h := http.Header{"Cookie": r.Header["Cookie"]}
-			if !cutCookies(h, func(name string) bool { return name == defaultCookieName }) {
+			if !httpx.CutCookies(h, func(name string) bool { return name == defaultCookieName }) {
 				b.Fatal("nothing was cut")
 			}
 		}

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 	a := newTestApp(t, nil)
-	good, session := a.signIn(t, "alice", "")
+	good, sess := a.signIn(t, "alice", "")
 	dead, deadSession := a.signIn(t, "alice", "")
 	if _, err := a.revoke(t.Context(), deadSession); err != nil {
 		t.Fatal(err)
@@ -25,27 +27,27 @@ func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 	tests := map[string]struct {
 		headers    []string
 		live       bool
-		source     Source
+		source     session.Carrier
 		deadCookie bool
 	}{
 		"nothing":                     {},
-		"cookie":                      {[]string{cookie(good.value)}, true, SourceCookie, false},
-		"bearer":                      {[]string{"Authorization: Bearer " + good.value}, true, SourceBearer, false},
-		"bearer in lower case":        {[]string{"Authorization: bearer " + good.value}, true, SourceBearer, false},
-		"session token":               {[]string{"X-Session-Token: " + good.value}, true, SourceHeader, false},
-		"wrong header, good cookie":   {[]string{"X-Session-Token: nope", cookie(good.value)}, true, SourceCookie, false},
-		"wrong cookie, good bearer":   {[]string{cookie("nope"), "Authorization: Bearer " + good.value}, true, SourceBearer, false},
-		"two cookies, second is good": {[]string{cookie("nope", good.value)}, true, SourceCookie, false},
-		"two lines, second is good":   {[]string{cookie("nope"), cookie(good.value)}, true, SourceCookie, false},
-		"seven tossed in, then good":  {[]string{cookie("1", "2", "3", "4", "5", "6", "7", good.value)}, true, SourceCookie, false},
-		"dead cookie":                 {[]string{cookie(dead.value)}, false, 0, true},
+		"cookie":                      {[]string{cookie(good.Value)}, true, session.FromCookie, false},
+		"bearer":                      {[]string{"Authorization: Bearer " + good.Value}, true, session.FromBearer, false},
+		"bearer in lower case":        {[]string{"Authorization: bearer " + good.Value}, true, session.FromBearer, false},
+		"session token":               {[]string{"X-Session-Token: " + good.Value}, true, session.FromHeader, false},
+		"wrong header, good cookie":   {[]string{"X-Session-Token: nope", cookie(good.Value)}, true, session.FromCookie, false},
+		"wrong cookie, good bearer":   {[]string{cookie("nope"), "Authorization: Bearer " + good.Value}, true, session.FromBearer, false},
+		"two cookies, second is good": {[]string{cookie("nope", good.Value)}, true, session.FromCookie, false},
+		"two lines, second is good":   {[]string{cookie("nope"), cookie(good.Value)}, true, session.FromCookie, false},
+		"seven tossed in, then good":  {[]string{cookie("1", "2", "3", "4", "5", "6", "7", good.Value)}, true, session.FromCookie, false},
+		"dead cookie":                 {[]string{cookie(dead.Value)}, false, 0, true},
 		"garbage cookie":              {[]string{cookie("garbage")}, false, 0, true},
-		"dead bearer":                 {[]string{"Authorization: Bearer " + dead.value}, false, 0, false},
-		"basic auth":                  {[]string{"Authorization: Basic " + good.value}, false, 0, false},
-		"bearer with two words":       {[]string{"Authorization: Bearer " + good.value + " x"}, false, 0, false},
-		"cookie of another name":      {[]string{"Cookie: x" + defaultCookieName + "=" + good.value}, false, 0, false},
-		"logout token as credential":  {[]string{cookie(logoutToken(good))}, false, 0, true},
-		"key as credential":           {[]string{cookie(KeyOf(good.value).String())}, false, 0, true},
+		"dead bearer":                 {[]string{"Authorization: Bearer " + dead.Value}, false, 0, false},
+		"basic auth":                  {[]string{"Authorization: Basic " + good.Value}, false, 0, false},
+		"bearer with two words":       {[]string{"Authorization: Bearer " + good.Value + " x"}, false, 0, false},
+		"cookie of another name":      {[]string{"Cookie: x" + defaultCookieName + "=" + good.Value}, false, 0, false},
+		"logout token as credential":  {[]string{cookie(session.LogoutToken(good))}, false, 0, true},
+		"key as credential":           {[]string{cookie(session.KeyOf(good.Value).String())}, false, 0, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -56,8 +58,8 @@ func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 			if live := res.session != nil; live != test.live {
 				t.Fatalf("live %v, want %v", live, test.live)
 			}
-			if test.live && (res.session.ID != session.ID || res.credential.Source != test.source) {
-				t.Errorf("found %s by source %d", res, res.credential.Source)
+			if test.live && (res.session.ID != sess.ID || res.credential.From != test.source) {
+				t.Errorf("found %s by source %d", res, res.credential.From)
 			}
 			if res.deadCookie != test.deadCookie {
 				t.Errorf("dead cookie %v, want %v", res.deadCookie, test.deadCookie)
@@ -79,7 +81,7 @@ func TestAuthenticateDuringAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	bringBack := a.takeStoreAway()
-	if _, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 	bringBack()
@@ -141,7 +143,7 @@ func TestTombstoneWinsOverWriteBack(t *testing.T) {
 	}
 	a.advance(23 * time.Hour) // the tombstone lasts as long as the session would have
 	store, _ := a.openStore()
-	if err := store.Create(t.Context(), s.Key, Entry{Identity: "alice", Value: value, ExpiresAt: s.ExpiresAt}); !errors.Is(err, ErrExists) {
+	if err := store.Create(t.Context(), s.Key, session.Entry{Identity: "alice", Value: value, ExpiresAt: s.ExpiresAt}); !errors.Is(err, session.ErrExists) {
 		t.Errorf("written back: %v, want ErrExists", err)
 	}
 	if found, err := a.lookup(t.Context(), c); err != nil || found.session != nil || found.revokedAt.IsZero() {
@@ -166,14 +168,14 @@ func TestRevokeGoesOnWithoutTheClient(t *testing.T) {
 // What cannot be read is an outage and no logout: perhaps a newer version wrote it.
 func TestForeignValueIsAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
-	c := Credential{value: "somebody"}
-	key := KeyOf(c.value)
+	c := session.NewCredential("somebody", session.FromHeader)
+	key := session.KeyOf(c.Secret())
 	store, _ := a.openStore()
 	value := fmt.Sprintf(`{"v":2,"id":%q,"identity":"alice","issued_at":"2026-01-02T03:04:05Z","expires_at":"2099-01-02T03:04:05Z"}`, key.ID())
-	if err := store.Create(t.Context(), key, Entry{Identity: "alice", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}); err != nil {
+	if err := store.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 }
@@ -186,8 +188,8 @@ func TestNothingPrintsACredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		for _, value := range []any{c, &c, res, []Credential{c}} {
-			if printed := fmt.Sprintf(format, value); strings.Contains(printed, c.value) {
+		for _, value := range []any{c, &c, res, []session.Credential{c}} {
+			if printed := fmt.Sprintf(format, value); strings.Contains(printed, c.Secret()) {
 				t.Errorf("%s of %T prints the credential", format, value)
 			}
 		}
@@ -217,45 +219,45 @@ func TestIssueRefuses(t *testing.T) {
 }
 
 func TestLogoutToken(t *testing.T) {
-	one, other := Credential{value: newSessionToken()}, Credential{value: newSessionToken()}
-	token := logoutToken(one)
-	if len(token) != len(logoutTokenPrefix)+32+52 || !strings.HasPrefix(token, logoutTokenPrefix) {
+	one, other := session.NewCredential(session.NewToken(), session.FromHeader), session.NewCredential(session.NewToken(), session.FromHeader)
+	token := session.LogoutToken(one)
+	if len(token) != len(session.LogoutTokenPrefix)+32+52 || !strings.HasPrefix(token, session.LogoutTokenPrefix) {
 		t.Errorf("token %q", token)
 	}
-	if !logoutTokenMatches(one, token) || logoutTokenMatches(other, token) || logoutTokenMatches(one, token+"x") || logoutTokenMatches(one, "") {
+	if !session.LogoutTokenMatches(one, token) || session.LogoutTokenMatches(other, token) || session.LogoutTokenMatches(one, token+"x") || session.LogoutTokenMatches(one, "") {
 		t.Error("the token fits another credential, or not its own")
 	}
 	// Other nodes, and later versions, must compute the same.
-	example, former := Credential{value: "ory_st_example"}, "ory_lo_eytrposyabetmo5jrmcep4oasogkumth"
-	if got := logoutToken(example); got != former+"b3frhaqmtwoy7p5hggte2pvvnts7kchmfh66slr7344esfjw24la" {
+	example, former := session.NewCredential("ory_st_example", session.FromHeader), "ory_lo_eytrposyabetmo5jrmcep4oasogkumth"
+	if got := session.LogoutToken(example); got != former+"b3frhaqmtwoy7p5hggte2pvvnts7kchmfh66slr7344esfjw24la" {
 		t.Errorf("token %q", got)
 	}
 	// What former versions computed is still in pages, and on nodes that are not
 	// upgraded yet.
-	if !logoutTokenMatches(example, former) || logoutTokenMatches(one, former) {
+	if !session.LogoutTokenMatches(example, former) || session.LogoutTokenMatches(one, former) {
 		t.Error("a token of the former version does not fit, or fits another credential")
 	}
-	if key, ok := keyOfLogoutToken(token); !ok || key != KeyOf(one.value) {
+	if key, ok := session.KeyOfLogoutToken(token); !ok || key != session.KeyOf(one.Secret()) {
 		t.Error("the token does not name its session")
 	}
-	mixed := token[:len(former)] + logoutToken(other)[len(former):]
-	for name, c := range map[string]Credential{"the HMAC's": one, "the key's": other} {
-		if logoutTokenMatches(c, mixed) {
+	mixed := token[:len(former)] + session.LogoutToken(other)[len(former):]
+	for name, c := range map[string]session.Credential{"the HMAC's": one, "the key's": other} {
+		if session.LogoutTokenMatches(c, mixed) {
 			t.Errorf("a token of two sessions fits %s credential", name)
 		}
 	}
 	for _, broken := range []string{"", former, former + "x", token + "x", token[:len(token)-1], token[:len(token)-1] + "b", token[:len(token)-1] + "!"} {
-		if _, ok := keyOfLogoutToken(broken); ok {
+		if _, ok := session.KeyOfLogoutToken(broken); ok {
 			t.Errorf("%q names a session", broken)
 		}
-		if logoutTokenMatches(one, broken) {
+		if session.LogoutTokenMatches(one, broken) {
 			t.Errorf("%q fits", broken)
 		}
 	}
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	key := KeyOf("ory_st_example")
+	key := session.KeyOf("ory_st_example")
 	good := fmt.Sprintf(`{"v":1,"id":%q,"identity":"alice","issued_at":"2026-01-02T03:04:05Z","expires_at":"2026-01-03T03:04:05Z"}`, key.ID())
 	s, err := nativeFormat{}.Decode(key, []byte(good))
 	if err != nil || s.Identity != "alice" || !s.AuthenticatedAt.Equal(s.IssuedAt) {
@@ -266,7 +268,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"empty":           "",
 		"another version": strings.Replace(good, `"v":1`, `"v":2`, 1),
 		"no version":      strings.Replace(good, `"v":1,`, ``, 1),
-		"another's id":    strings.Replace(good, key.ID(), KeyOf("x").ID(), 1),
+		"another's id":    strings.Replace(good, key.ID(), session.KeyOf("x").ID(), 1),
 		"no identity":     strings.Replace(good, `"alice"`, `""`, 1),
 		"no end":          strings.Replace(good, `"expires_at"`, `"x"`, 1),
 		"no beginning":    strings.Replace(good, `"issued_at"`, `"x"`, 1),

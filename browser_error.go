@@ -15,7 +15,9 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // errorLifetime is how long a browser's error can be read.
@@ -45,7 +47,7 @@ type keptError struct {
 // the browser to the error page. While the store is away, or if it will not
 // keep the error, or too many are kept already, the answer is the page itself.
 func (a *App) fail(w http.ResponseWriter, r *http.Request, err error) error {
-	if wantsJSON(r) {
+	if httpx.WantsJSON(r) {
 		return a.failJSON(w, r, err)
 	}
 	e := a.asAPIError(r, err)
@@ -54,7 +56,7 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error) error {
 	}
 	location, err := a.keepError(w, r, e)
 	switch {
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, session.ErrUnavailable):
 		if r.Context().Err() == nil {
 			a.logOutage(err)
 		}
@@ -68,7 +70,7 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error) error {
 
 // isNavigable reports whether a redirect to a page makes sense: an error of a
 // HEAD changes nothing, so nothing is kept for it.
-func isNavigable(r *http.Request) bool { return r.Method != http.MethodHead && !speculative(r) }
+func isNavigable(r *http.Request) bool { return r.Method != http.MethodHead && !httpx.Speculative(r) }
 
 // keepError stores the error and returns where the browser can read it.
 func (a *App) keepError(w http.ResponseWriter, r *http.Request, e *apiError) (string, error) {
@@ -107,7 +109,7 @@ func (a *App) isErrorPage(r *http.Request) bool {
 		return false
 	}
 	page, err := url.Parse(a.ErrorUI)
-	return err == nil && (page.Host == "" || page.Host == r.Host) && originalPath(r) == page.Path
+	return err == nil && (page.Host == "" || page.Host == r.Host) && httpx.OriginalPath(r) == page.Path
 }
 
 // failPage answers with the error as a page.
@@ -132,11 +134,11 @@ func (a *App) serveError(w http.ResponseWriter, r *http.Request) error {
 		id = query.Get("id")
 	}
 	kept, err := a.findError(r, id)
-	asJSON := wantsJSON(r)
+	asJSON := httpx.WantsJSON(r)
 	switch {
-	case errors.Is(err, ErrNotFound) && asJSON:
+	case errors.Is(err, session.ErrNotFound) && asJSON:
 		return a.failJSON(w, r, errNotFoundAnswer())
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, session.ErrNotFound):
 		return a.failPage(w, r, newError(http.StatusNotFound, "not_found",
 			"This error was already forgotten, or another browser caused it.", "Unable to locate the resource"))
 	case err != nil && asJSON:
@@ -165,7 +167,7 @@ func (a *App) findError(r *http.Request, id string) (*keptError, error) {
 	}
 	secret := a.presentBrowserCookie(r)
 	if _, err := uuid.Parse(id); err != nil || len(id) != 36 || secret == "" {
-		return nil, ErrNotFound
+		return nil, session.ErrNotFound
 	}
 	store, err := a.openStore()
 	if err != nil {
@@ -177,11 +179,11 @@ func (a *App) findError(r *http.Request, id string) (*keptError, error) {
 	}
 	var kept keptError
 	if err := json.Unmarshal(value, &kept); err != nil {
-		return nil, ErrNotFound
+		return nil, session.ErrNotFound
 	}
 	owner := sha256.Sum256([]byte(secret))
 	if subtle.ConstantTimeCompare(owner[:], kept.Owner) != 1 {
-		return nil, ErrNotFound
+		return nil, session.ErrNotFound
 	}
 	return &kept, nil
 }

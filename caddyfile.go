@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
 // parseSessions reads the global option:
@@ -156,7 +158,7 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 		if hasPlaceholder(entry) {
 			continue
 		}
-		if _, err := parseAllowedURL(entry); err != nil {
+		if _, err := returnurl.ParseAllowed(entry); err != nil {
 			return d.Errf("allowed_return_urls: %q: %w", entry, err)
 		}
 	}

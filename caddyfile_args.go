@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
 // eachOption calls read for each option of a block. One that is given twice is an
@@ -60,7 +62,7 @@ func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) er
 
 // validateDefaultReturnURL checks a default return URL.
 func validateDefaultReturnURL(value string) error {
-	_, err := parseDefaultURL(value)
+	_, err := returnurl.ParseDefault(value)
 	return err
 }
 

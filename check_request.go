@@ -20,6 +20,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // The verdicts on a request, and on a route.
@@ -187,13 +189,13 @@ func (a requestAnswer) verdict() string {
 }
 
 // send sends a request through the server for its address.
-func (c *checker) send(line string, header []string, credential *Credential) (requestAnswer, error) {
+func (c *checker) send(line string, header []string, credential *session.Credential) (requestAnswer, error) {
 	r, err := parseRequest(line, header)
 	if err != nil {
 		return requestAnswer{}, err
 	}
 	if credential != nil {
-		r.AddCookie(&http.Cookie{Name: c.app.Cookie.Name, Value: credential.value})
+		r.AddCookie(&http.Cookie{Name: c.app.Cookie.Name, Value: credential.Secret()})
 	}
 	server, err := c.serverFor(r)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // twoClocks returns two servers on one Redis; the clock of the second is off.
@@ -30,7 +31,7 @@ func twoClocks(t *testing.T, off time.Duration, configure func(*App)) (right, wr
 }
 
 // skews are how far clocks may be apart, both ways.
-var skews = []time.Duration{-clockTolerance + time.Second, -time.Minute, 0, time.Minute, clockTolerance - time.Second}
+var skews = []time.Duration{-session.ClockTolerance + time.Second, -time.Minute, 0, time.Minute, session.ClockTolerance - time.Second}
 
 // A sign-in gives a session that is live, whatever the clock of its server, and
 // there are never more than there may be, nor fewer.
@@ -41,7 +42,7 @@ func TestMaxSessionsOfTwoClocks(t *testing.T) {
 			t.Run(fmt.Sprintf("%v off, at most %d", off, most), func(t *testing.T) {
 				t.Parallel()
 				right, wrong := twoClocks(t, off, atMost(most))
-				var all []*Session
+				var all []*session.Session
 				for i := range 12 {
 					a := right
 					if i%4 > 1 {
@@ -74,7 +75,7 @@ func TestMaxSessionsAtOnceOfTwoClocks(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, a := range []*testApp{wrong, wrong, right, wrong} {
 			wg.Go(func() {
-				if _, _, err := a.issue(t.Context(), newSession{identity: identity}); err != nil && !errors.Is(err, ErrExists) {
+				if _, _, err := a.issue(t.Context(), newSession{identity: identity}); err != nil && !errors.Is(err, session.ErrExists) {
 					t.Error(err)
 				}
 			})
@@ -103,7 +104,7 @@ func TestAttackFastClock(t *testing.T) {
 			if who == "the wrong one" {
 				ends = wrong
 			}
-			_, err = ends.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
+			_, err = ends.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 			noError(t, err)
 			tries++
 			if right.alive(t, short) {
@@ -120,10 +121,10 @@ func TestAttackFastClock(t *testing.T) {
 func TestTombstoneOutlivesSlowClocks(t *testing.T) {
 	t.Parallel()
 	right, _ := twoClocks(t, 0, nil)
-	for name, end := range map[string]func(s *Session) error{
-		"one": func(s *Session) error { _, err := right.revoke(t.Context(), s); return err },
-		"all": func(s *Session) error {
-			_, err := right.revokeKeys(t.Context(), s.Identity, func(Key) bool { return true })
+	for name, end := range map[string]func(s *session.Session) error{
+		"one": func(s *session.Session) error { _, err := right.revoke(t.Context(), s); return err },
+		"all": func(s *session.Session) error {
+			_, err := right.revokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
 			return err
 		},
 	} {
@@ -132,7 +133,7 @@ func TestTombstoneOutlivesSlowClocks(t *testing.T) {
 		store := right.open().Store.(*redisStore)
 		left, err := store.client.PExpireTime(t.Context(), store.tombstoneKey(s.Key)).Result()
 		noError(t, err)
-		if until := time.UnixMilli(left.Milliseconds()); until.Before(s.ExpiresAt.Add(clockTolerance)) {
+		if until := time.UnixMilli(left.Milliseconds()); until.Before(s.ExpiresAt.Add(session.ClockTolerance)) {
 			t.Errorf("%s: the tombstone lasts until %v after the session", name, until.Sub(s.ExpiresAt))
 		}
 	}

@@ -9,13 +9,16 @@ import (
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
 // checkAnswer is what check prints as JSON.
 type checkAnswer struct {
-	Routes   []listedRoute      `json:"routes,omitempty"`
-	Requests []requestVerdict   `json:"requests,omitempty"`
-	ReturnTo []returnURLVerdict `json:"return_to,omitempty"`
+	Routes   []listedRoute       `json:"routes,omitempty"`
+	Requests []requestVerdict    `json:"requests,omitempty"`
+	ReturnTo []returnurl.Verdict `json:"return_to,omitempty"`
 }
 
 // errReturnURLRefused makes the exit status say that a return URL is refused.
@@ -88,7 +91,7 @@ func (c *checker) answer(requests, header, returnTo []string) (checkAnswer, erro
 	}
 	for _, raw := range returnTo {
 		for _, base := range bases {
-			out.ReturnTo = append(out.ReturnTo, c.app.explainReturnURL(raw, base))
+			out.ReturnTo = append(out.ReturnTo, c.app.returnURLs.Explain(raw, base, c.app.BaseURL))
 		}
 	}
 	return out, nil
@@ -106,7 +109,7 @@ func (c *checker) bases(requests, header []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		bases = append(bases, requestOrigin(r))
+		bases = append(bases, httpx.RequestOrigin(r))
 	}
 	if slices.Sort(bases); len(bases) > 0 {
 		return slices.Compact(bases), nil

@@ -23,7 +23,7 @@ func TestDiffersLogoutByToken(t *testing.T) {
 	t.Run("as bearer, without a body", func(t *testing.T) {
 		c, _ := a.signIn(t, "alice", "")
 		for range 2 { // the second is answered as the first
-			if w := a.ask(t, http.MethodDelete, target, "Authorization: Bearer "+c.value); w.Code != http.StatusNoContent || a.alive(t, c) {
+			if w := a.ask(t, http.MethodDelete, target, "Authorization: Bearer "+c.Secret()); w.Code != http.StatusNoContent || a.alive(t, c) {
 				t.Errorf("got %d, lives %v", w.Code, a.alive(t, c))
 			}
 		}
@@ -38,7 +38,7 @@ func TestDiffersLogoutByToken(t *testing.T) {
 	t.Run("the body decides", func(t *testing.T) {
 		mine, _ := a.signIn(t, "alice", "")
 		other, _ := a.signIn(t, "alice", "")
-		w := a.askWithBody(t, http.MethodDelete, target, `{"session_token":"`+mine.value+`"}`, sendsJSON, "X-Session-Token: "+other.value)
+		w := a.askWithBody(t, http.MethodDelete, target, `{"session_token":"`+mine.Secret()+`"}`, sendsJSON, "X-Session-Token: "+other.Secret())
 		if w.Code != http.StatusNoContent || a.alive(t, mine) || !a.alive(t, other) {
 			t.Errorf("got %d", w.Code)
 		}
@@ -46,7 +46,7 @@ func TestDiffersLogoutByToken(t *testing.T) {
 	t.Run("expired", func(t *testing.T) {
 		c, _ := a.signIn(t, "alice", "")
 		a.advance(defaultLifespan + time.Second)
-		w := a.askWithBody(t, http.MethodDelete, target, `{"session_token":"`+c.value+`"}`, sendsJSON)
+		w := a.askWithBody(t, http.MethodDelete, target, `{"session_token":"`+c.Secret()+`"}`, sendsJSON)
 		if id := errorID(t, w); w.Code != http.StatusForbidden || id != "session_token_invalid" {
 			t.Errorf("got %d %s", w.Code, id)
 		}
@@ -80,7 +80,7 @@ func TestDiffersAllSessions(t *testing.T) {
 	a.advance(time.Second)
 	other, otherSession := a.signIn(t, "alice", "")
 	stranger, _ := a.signIn(t, "bob", "")
-	header := "X-Session-Token: " + mine.value
+	header := "X-Session-Token: " + mine.Secret()
 
 	if list := listOf(t, a.ask(t, http.MethodGet, "/sessions", header)); !slices.Equal(list, []listed{{ID: otherSession.ID}}) {
 		t.Errorf("the others: got %v", list)
@@ -112,7 +112,7 @@ func TestDiffersPages(t *testing.T) {
 		a.advance(time.Second)
 		a.signIn(t, "alice", "")
 	}
-	header := "X-Session-Token: " + mine.value
+	header := "X-Session-Token: " + mine.Secret()
 	var seen []listed
 	target := "/sessions?page_size=2"
 	for page := 0; target != ""; page++ {
@@ -156,7 +156,7 @@ func TestDiffersCrossSiteDelete(t *testing.T) {
 		"sibling":                  {[]string{cookie, "Sec-Fetch-Site: same-site"}, http.StatusForbidden},
 		"own origin":               {[]string{cookie, "Origin: " + site}, http.StatusNoContent},
 		"not a browser":            {[]string{cookie}, http.StatusNoContent},
-		"other origin, and bearer": {[]string{"Authorization: Bearer " + mine.value, "Origin: https://evil.example"}, http.StatusNoContent},
+		"other origin, and bearer": {[]string{"Authorization: Bearer " + mine.Secret(), "Origin: https://evil.example"}, http.StatusNoContent},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

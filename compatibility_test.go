@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -36,7 +38,7 @@ func (a *testApp) askWithBody(t *testing.T, method, target, body string, headers
 }
 
 // alive reports whether a credential is still worth something.
-func (a *testApp) alive(t *testing.T, c Credential) bool {
+func (a *testApp) alive(t *testing.T, c session.Credential) bool {
 	t.Helper()
 	found, err := a.lookup(t.Context(), c)
 	if err != nil {
@@ -74,25 +76,27 @@ func clears(w *httptest.ResponseRecorder) bool {
 	return false
 }
 
-func submitTarget(c Credential) string { return "/self-service/logout?token=" + logoutToken(c) }
+func submitTarget(c session.Credential) string {
+	return "/self-service/logout?token=" + session.LogoutToken(c)
+}
 
 func TestDiffersTheVerifiedSessionEnds(t *testing.T) {
 	a := newTestApp(t, nil)
-	tests := map[string]func(mine, other Credential) []string{
-		"another session in the cookie": func(mine, other Credential) []string {
-			return []string{sessionCookieLine(other), "Authorization: Bearer " + mine.value}
+	tests := map[string]func(mine, other session.Credential) []string{
+		"another session in the cookie": func(mine, other session.Credential) []string {
+			return []string{sessionCookieLine(other), "Authorization: Bearer " + mine.Secret()}
 		},
-		"another session as bearer": func(mine, other Credential) []string {
-			return []string{sessionCookieLine(mine), "Authorization: Bearer " + other.value}
+		"another session as bearer": func(mine, other session.Credential) []string {
+			return []string{sessionCookieLine(mine), "Authorization: Bearer " + other.Secret()}
 		},
-		"another session in the header": func(mine, other Credential) []string {
-			return []string{sessionCookieLine(mine), "X-Session-Token: " + other.value}
+		"another session in the header": func(mine, other session.Credential) []string {
+			return []string{sessionCookieLine(mine), "X-Session-Token: " + other.Secret()}
 		},
-		"wrong token in the header": func(mine, _ Credential) []string {
+		"wrong token in the header": func(mine, _ session.Credential) []string {
 			return []string{sessionCookieLine(mine), "X-Session-Token: nope"}
 		},
-		"two cookies of one name": func(mine, other Credential) []string {
-			return []string{"Cookie: " + defaultCookieName + "=" + other.value + "; " + defaultCookieName + "=" + mine.value}
+		"two cookies of one name": func(mine, other session.Credential) []string {
+			return []string{"Cookie: " + defaultCookieName + "=" + other.Secret() + "; " + defaultCookieName + "=" + mine.Secret()}
 		},
 	}
 	for name, headers := range tests {
@@ -166,8 +170,8 @@ func TestDiffersMethods(t *testing.T) {
 		"prefetch":                  {http.MethodGet, submitTarget(c), []string{cookie, "Sec-Purpose: prefetch"}, http.StatusForbidden, ""},
 		"prerender":                 {http.MethodGet, submitTarget(c), []string{cookie, "Sec-Purpose: prefetch;prerender"}, http.StatusForbidden, ""},
 		"early data":                {http.MethodGet, submitTarget(c), []string{cookie, "Early-Data: 1"}, http.StatusTooEarly, ""},
-		"early data, api":           {http.MethodDelete, "/self-service/logout/api", []string{"X-Session-Token: " + c.value, "Early-Data: 1"}, http.StatusTooEarly, ""},
-		"early data, sessions":      {http.MethodDelete, "/sessions", []string{"X-Session-Token: " + c.value, "Early-Data: 1"}, http.StatusTooEarly, ""},
+		"early data, api":           {http.MethodDelete, "/self-service/logout/api", []string{"X-Session-Token: " + c.Secret(), "Early-Data: 1"}, http.StatusTooEarly, ""},
+		"early data, sessions":      {http.MethodDelete, "/sessions", []string{"X-Session-Token: " + c.Secret(), "Early-Data: 1"}, http.StatusTooEarly, ""},
 		"PUT":                       {http.MethodPut, submitTarget(c), []string{cookie}, http.StatusMethodNotAllowed, "GET, HEAD, POST"},
 		"GET of the API":            {http.MethodGet, "/self-service/logout/api", []string{cookie}, http.StatusMethodNotAllowed, "DELETE"},
 		"POST of the sessions":      {http.MethodPost, "/sessions", []string{cookie}, http.StatusMethodNotAllowed, "DELETE, GET, HEAD"},
@@ -200,7 +204,7 @@ func TestDiffersMethods(t *testing.T) {
 		}
 	})
 	t.Run("POST", func(t *testing.T) {
-		w := a.askWithBody(t, http.MethodPost, "/self-service/logout", "token="+logoutToken(c)+"&return_to=%2Fbye",
+		w := a.askWithBody(t, http.MethodPost, "/self-service/logout", "token="+session.LogoutToken(c)+"&return_to=%2Fbye",
 			cookie, browserAccept, "Content-Type: application/x-www-form-urlencoded")
 		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != site+"/bye" || a.alive(t, c) {
 			t.Errorf("got %d %q", w.Code, w.Header().Get("Location"))
@@ -250,7 +254,7 @@ func TestDiffersDeletionCookie(t *testing.T) {
 		cookie.SameSite != http.SameSiteStrictMode || cookie.Secure || !cookie.HttpOnly {
 		t.Errorf("got %v", w.Header()["Set-Cookie"])
 	}
-	if strings.Contains(w.Header().Get("Set-Cookie"), c.value) {
+	if strings.Contains(w.Header().Get("Set-Cookie"), c.Secret()) {
 		t.Error("the revoked credential is in the answer")
 	}
 }

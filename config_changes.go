@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // lasting is what of a configuration decides over sessions that were made before
@@ -82,7 +84,7 @@ func (a *App) lasting() lasting {
 }
 
 // storeKind is the name of a store module, as the Caddyfile has it.
-func storeKind(module StoreModule) string {
+func storeKind(module session.StoreModule) string {
 	switch module.(type) {
 	case *EmbeddedStore:
 		return "embedded"

@@ -179,7 +179,7 @@ func TestWarnOfChanges(t *testing.T) {
 		a, cancel := provisioned(t, filepath.Join(dir, "sessions.db"), "")
 		a.Cookie.Name = cookie
 		core, logs := observer.New(zap.WarnLevel)
-		a.logger = zap.New(core)
+		a.logTo(zap.New(core))
 		if err := a.Start(); err != nil {
 			t.Fatal(err)
 		}

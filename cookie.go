@@ -15,6 +15,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Cookie is how the session cookie looks. It is always HttpOnly.
@@ -131,9 +134,9 @@ func (a *App) sessionCookie(r *http.Request) *http.Cookie {
 }
 
 // setSessionCookie hands the credential to the browser.
-func (a *App) setSessionCookie(w http.ResponseWriter, r *http.Request, c Credential, s *Session) {
+func (a *App) setSessionCookie(w http.ResponseWriter, r *http.Request, c session.Credential, s *session.Session) {
 	cookie := a.sessionCookie(r)
-	cookie.Value = c.value
+	cookie.Value = c.Secret()
 	if a.Cookie.Persistent == nil || *a.Cookie.Persistent {
 		left := s.ExpiresAt.Sub(a.now())
 		cookie.Expires = s.ExpiresAt
@@ -195,7 +198,7 @@ func dropSetCookies(h http.Header, drop func(line string) bool) {
 	if len(lines) == 0 {
 		return
 	}
-	setLines(h, "Set-Cookie", slices.DeleteFunc(slices.Clone(lines), drop))
+	httpx.SetLines(h, "Set-Cookie", slices.DeleteFunc(slices.Clone(lines), drop))
 }
 
 // setCookieName returns the name under which a browser sends a cookie back. What
@@ -237,7 +240,7 @@ const browserSecretLength = 64
 
 // presentBrowserCookie returns the browser's secret, or "" if it has none.
 func (a *App) presentBrowserCookie(r *http.Request) string {
-	for value := range cookieValues(r.Header, a.browserCookieName(a.browserCookieSecure(r))) {
+	for value := range httpx.CookieValues(r.Header, a.browserCookieName(a.browserCookieSecure(r))) {
 		if len(value) == browserSecretLength {
 			return value
 		}

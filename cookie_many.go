@@ -6,46 +6,27 @@ package caddylogout
 import (
 	"net/http"
 	"slices"
-)
 
-// appendCookie appends a session cookie to the credentials of a request. Of more
-// than there is room for, the first and the last are kept. A host beside ours can
-// toss in as many as it likes, with longer paths, and browsers send those first
-// (RFC 6265, section 5.4). Behind ours come only those with as short a path: one
-// for each domain above ours. Clients that are not browsers mostly send theirs
-// first.
-func appendCookie(dst []Credential, first int, value string) []Credential {
-	c := Credential{value: value, Source: SourceCookie}
-	if len(dst) < maxCredentials || !isCredential(value) || slices.Contains(dst, c) {
-		return appendCredential(dst, value, SourceCookie)
-	}
-	if first >= len(dst) {
-		return dst // tokens have taken all the room
-	}
-	if first+1 < len(dst) {
-		first++
-	}
-	copy(dst[first:], dst[first+1:])
-	dst[len(dst)-1] = c
-	return dst
-}
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/session"
+)
 
 // missedCookies reports whether a request carries session cookies that are not
 // among the credentials that were looked at.
-func (a *App) missedCookies(r *http.Request, credentials []Credential) bool {
-	if len(credentials) < maxCredentials {
+func (a *App) missedCookies(r *http.Request, credentials []session.Credential) bool {
+	if len(credentials) < session.MaxCredentials {
 		return false
 	}
-	for value := range cookieValues(r.Header, a.Cookie.Name) {
-		if isCredential(value) && !slices.Contains(credentials, Credential{value: value, Source: SourceCookie}) {
+	for value := range httpx.CookieValues(r.Header, a.Cookie.Name) {
+		if session.IsCredential(value) && !slices.Contains(credentials, session.NewCredential(value, session.FromCookie)) {
 			return true
 		}
 	}
 	return false
 }
 
-func hasCookie(credentials []Credential) bool {
-	return slices.ContainsFunc(credentials, func(c Credential) bool { return c.Source == SourceCookie })
+func hasCookie(credentials []session.Credential) bool {
+	return slices.ContainsFunc(credentials, func(c session.Credential) bool { return c.From == session.FromCookie })
 }
 
 // clearIfOut clears the session cookie after a logout, if every session cookie of
@@ -57,7 +38,7 @@ func (a *App) clearIfOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, c := range credentials {
-		if c.Source != SourceCookie {
+		if c.From != session.FromCookie {
 			continue
 		}
 		if found, err := a.peek(r.Context(), a.format.Key(c)); err != nil || found.session != nil {

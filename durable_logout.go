@@ -17,8 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // DurableLogout takes a logout while the store is away. Without it such a
@@ -125,7 +128,7 @@ func (a *App) registerPending(registry *prometheus.Registry) error {
 }
 
 // isPending reports whether the logout of a key waits for the store.
-func (a *App) isPending(key Key) bool {
+func (a *App) isPending(key session.Key) bool {
 	j := a.durable.journal.Load()
 	return j != nil && j.has(key)
 }
@@ -136,17 +139,17 @@ var errLogoutPending = errors.New("logout is pending")
 // postpone notes the logout of a credential, if the store was away and there is
 // a journal. It returns errLogoutPending when the note is on disk, and the error
 // that it was given in all other cases.
-func (a *App) postpone(r *http.Request, c Credential, trigger string, outage error) error {
+func (a *App) postpone(r *http.Request, c session.Credential, trigger string, outage error) error {
 	j := a.durable.journal.Load()
-	if j == nil || !errors.Is(outage, ErrUnavailable) {
+	if j == nil || !errors.Is(outage, session.ErrUnavailable) {
 		return outage
 	}
 	key := a.format.Key(c)
-	if err := j.add(key, a.now(), login.Network(clientIP(r))); err != nil {
+	if err := j.add(key, a.now(), login.Network(httpx.ClientIP(r))); err != nil {
 		a.logNotNoted(j, key, err)
 		return outage
 	}
-	a.audit(r, auditEntry{event: eventLogoutPending, trigger: trigger, outcome: outcomePending, session: key.Short()})
+	a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutPending, Trigger: trigger, Outcome: telemetry.OutcomePending, Session: key.Short()})
 	if open, err := a.openStore(); err == nil {
 		open.streams.spare(r.Context(), key)
 		open.streams.cut(key, a.now())
@@ -155,8 +158,8 @@ func (a *App) postpone(r *http.Request, c Credential, trigger string, outage err
 }
 
 // logNotNoted says that a logout was not noted: once, and once a minute.
-func (a *App) logNotNoted(j *journal, key Key, err error) {
-	if leftOut, ok := j.refused.allow(a.now()); ok {
+func (a *App) logNotNoted(j *journal, key session.Key, err error) {
+	if leftOut, ok := j.refused.Allow(a.now()); ok {
 		a.logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Int("left_out", leftOut), zap.Error(err))
 	}
 }
@@ -169,7 +172,7 @@ func (a *App) newReplayer() *replayer {
 // replayLogout revokes a key whose logout is pending. During the outage anybody
 // could name any credential, and one that names nothing leaves nothing in the store:
 // then found is false.
-func (a *App) replayLogout(key Key) (found bool, err error) {
+func (a *App) replayLogout(key session.Key) (found bool, err error) {
 	ctx, cancel := detach(context.Background())
 	defer cancel()
 	store, err := a.openStore()
@@ -181,7 +184,7 @@ func (a *App) replayLogout(key Key) (found bool, err error) {
 		return false, err
 	}
 	if !record.RevokedAt.IsZero() {
-		a.audit(nil, auditEntry{event: eventLogoutRepeated, trigger: byJournal, outcome: outcomeRepeated, session: key.Short()})
+		a.audit(nil, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: telemetry.ByJournal, Outcome: telemetry.OutcomeRepeated, Session: key.Short()})
 		return true, nil
 	}
 	if record.Value == nil {
@@ -190,17 +193,17 @@ func (a *App) replayLogout(key Key) (found bool, err error) {
 	s, err := a.format.Decode(key, record.Value)
 	if err != nil {
 		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
-		s = &Session{Key: key, ExpiresAt: a.now().Add(maxLifespan)}
+		s = &session.Session{Key: key, ExpiresAt: a.now().Add(maxLifespan)}
 	}
 	if _, err := a.revoke(ctx, s); err != nil {
 		return false, err
 	}
-	a.audit(nil, auditEntry{event: eventRevoked, trigger: byJournal, outcome: outcomeRevoked}.ofSession(s))
+	a.audit(nil, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByJournal, Outcome: telemetry.OutcomeRevoked}.OfSession(s))
 	return true, nil
 }
 
 // cameBack says which of the keys have a session in the store that nobody revoked.
-func (a *App) cameBack(keys []Key) ([]bool, error) {
+func (a *App) cameBack(keys []session.Key) ([]bool, error) {
 	ctx, cancel := detach(context.Background())
 	defer cancel()
 	store, err := a.openStore()
@@ -220,14 +223,14 @@ func (a *App) cameBack(keys []Key) ([]bool, error) {
 
 // isKept reports whether the logout of a key was asked for during an outage, and the
 // store did not know its session afterwards.
-func (a *App) isKept(key Key) bool {
+func (a *App) isKept(key session.Key) bool {
 	j := a.durable.journal.Load()
 	return j != nil && j.keeps(key)
 }
 
 // askKept asks the store about such a key. If a backup has brought its session
 // back, the logout is pending again.
-func (a *App) askKept(ctx context.Context, open *opened, key Key) (lookupResult, error) {
+func (a *App) askKept(ctx context.Context, open *opened, key session.Key) (lookupResult, error) {
 	record, err := open.Get(ctx, key)
 	switch {
 	case err != nil:
@@ -240,7 +243,7 @@ func (a *App) askKept(ctx context.Context, open *opened, key Key) (lookupResult,
 	j := a.durable.journal.Load()
 	if err := j.cameBack(key); err != nil {
 		a.logNotNoted(j, key, err)
-		return lookupResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return lookupResult{}, fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 	}
 	return lookupResult{pending: true}, nil
 }

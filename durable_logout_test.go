@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // withJournal gives the app a journal in file.
@@ -42,15 +44,15 @@ func wait(t *testing.T, what string, ok func() bool) {
 }
 
 func TestDurableLogout(t *testing.T) {
-	flows := map[string]func(c Credential) *http.Request{
-		"browser": func(c Credential) *http.Request {
+	flows := map[string]func(c session.Credential) *http.Request{
+		"browser": func(c session.Credential) *http.Request {
 			return newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: text/html")
 		},
-		"AJAX": func(c Credential) *http.Request {
+		"AJAX": func(c session.Credential) *http.Request {
 			return newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: application/json")
 		},
-		"API": func(c Credential) *http.Request {
-			return newRequest(t, http.MethodDelete, "/self-service/logout/api", "X-Session-Token: wrong", "Authorization: Bearer "+c.value)
+		"API": func(c session.Credential) *http.Request {
+			return newRequest(t, http.MethodDelete, "/self-service/logout/api", "X-Session-Token: wrong", "Authorization: Bearer "+c.Secret())
 		},
 	}
 	for name, request := range flows {
@@ -72,7 +74,7 @@ func TestDurableLogout(t *testing.T) {
 			if err != nil || res.session != nil || !res.deadCookie {
 				t.Errorf("while pending: %v, %v", res, err)
 			}
-			if _, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(other))); !errors.Is(err, ErrUnavailable) {
+			if _, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(other))); !errors.Is(err, session.ErrUnavailable) {
 				t.Errorf("another session: %v", err)
 			}
 			bringBack()
@@ -102,7 +104,7 @@ func TestDurableLogoutOutlivesTheProcess(t *testing.T) {
 	}
 	closeJournal(t, j)
 	j = a.withJournal(t, file)
-	if !j.has(KeyOf(c.value)) || j.count.Load() != 1 {
+	if !j.has(session.KeyOf(c.Secret())) || j.count.Load() != 1 {
 		t.Error("the next process does not know")
 	}
 	bringBack()
@@ -133,7 +135,7 @@ func TestDurableLogoutHasItsLimits(t *testing.T) {
 	}
 	j.count.Store(0)
 	// A token that fits no credential is not noted.
-	w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(Credential{value: "x"}), sessionCookieLine(c), "Accept: application/json"), nil)
+	w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(session.NewCredential("x", session.FromHeader)), sessionCookieLine(c), "Accept: application/json"), nil)
 	if w.Code != http.StatusServiceUnavailable || j.count.Load() != 0 {
 		t.Errorf("another's token: got %d, %d pending", w.Code, j.count.Load())
 	}
@@ -145,7 +147,7 @@ func TestDurableLogoutOfNothing(t *testing.T) {
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
 	bringBack := a.takeStoreAway()
-	made := Credential{value: "ory_st_madeup"}
+	made := session.NewCredential("ory_st_madeup", session.FromHeader)
 	if w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(made), sessionCookieLine(made)), nil); w.Code != http.StatusAccepted {
 		t.Fatalf("got %d", w.Code)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/person"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Format is one way of keeping sessions: how a credential is found in a
@@ -19,15 +20,15 @@ import (
 // and how a session is ended.
 type Format interface {
 	// Locate appends the request's credentials to dst, best first.
-	Locate(r *http.Request, dst []Credential) []Credential
+	Locate(r *http.Request, dst []session.Credential) []session.Credential
 	// Key names the credential in the store.
-	Key(c Credential) Key
+	Key(c session.Credential) session.Key
 	// Decode reads a stored session. An error means that the value is not a
 	// session this version can vouch for.
-	Decode(key Key, value []byte) (*Session, error)
+	Decode(key session.Key, value []byte) (*session.Session, error)
 	// Revoke ends a session with a tombstone that lasts until the given time,
 	// and says whether there was one to end.
-	Revoke(ctx context.Context, store Store, s *Session, at, until time.Time) (ended bool, err error)
+	Revoke(ctx context.Context, store session.Store, s *session.Session, at, until time.Time) (ended bool, err error)
 }
 
 // schemaVersion is the version of the stored JSON, see docs/redis.md.
@@ -61,17 +62,17 @@ type storedDevice struct {
 }
 
 // Locate implements [Format].
-func (f nativeFormat) Locate(r *http.Request, dst []Credential) []Credential {
+func (f nativeFormat) Locate(r *http.Request, dst []session.Credential) []session.Credential {
 	return locateCredentials(r, f.cookieName, dst)
 }
 
 // Key implements [Format].
-func (nativeFormat) Key(c Credential) Key { return KeyOf(c.value) }
+func (nativeFormat) Key(c session.Credential) session.Key { return session.KeyOf(c.Secret()) }
 
 // Decode implements [Format]. The id inside the value is checked against the
 // key, so that a value copied to another key is nobody's session. An identity that
 // an app may take for another one's is no session that we can vouch for, either.
-func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
+func (nativeFormat) Decode(key session.Key, value []byte) (*session.Session, error) {
 	var stored storedSession
 	if err := decodeStored(value, &stored); err != nil {
 		return nil, errForeignValue // the cause would quote the value
@@ -82,7 +83,7 @@ func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
 		!isJSONObject(stored.Traits):
 		return nil, errForeignValue
 	}
-	s := &Session{
+	s := &session.Session{
 		Key:             key,
 		ID:              stored.ID,
 		Identity:        stored.Identity,
@@ -91,7 +92,7 @@ func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
 		IssuedAt:        stored.IssuedAt,
 		AuthenticatedAt: stored.AuthenticatedAt,
 		ExpiresAt:       stored.ExpiresAt,
-		Device:          Device(stored.Device),
+		Device:          session.Device(stored.Device),
 	}
 	if s.AuthenticatedAt.IsZero() {
 		s.AuthenticatedAt = s.IssuedAt
@@ -100,7 +101,7 @@ func (nativeFormat) Decode(key Key, value []byte) (*Session, error) {
 }
 
 // Encode returns what Decode reads.
-func (nativeFormat) Encode(s *Session) ([]byte, error) {
+func (nativeFormat) Encode(s *session.Session) ([]byte, error) {
 	value, err := json.Marshal(storedSession{
 		Version:         schemaVersion,
 		ID:              s.ID,
@@ -119,7 +120,7 @@ func (nativeFormat) Encode(s *Session) ([]byte, error) {
 }
 
 // Revoke implements [Format].
-func (nativeFormat) Revoke(ctx context.Context, store Store, s *Session, at, until time.Time) (bool, error) {
+func (nativeFormat) Revoke(ctx context.Context, store session.Store, s *session.Session, at, until time.Time) (bool, error) {
 	return store.Revoke(ctx, s.Key, s.Identity, at, until)
 }
 

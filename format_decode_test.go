@@ -8,17 +8,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // storedValue is a session as the encoder writes it.
-func storedValue(tb testing.TB, key Key) []byte {
+func storedValue(tb testing.TB, key session.Key) []byte {
 	tb.Helper()
 	at := time.Date(2026, 11, 22, 10, 0, 0, 123_000_000, time.UTC)
-	value, err := nativeFormat{}.Encode(&Session{
+	value, err := nativeFormat{}.Encode(&session.Session{
 		Key: key, ID: key.ID(), Identity: "alice", Method: "password",
 		Traits:   json.RawMessage(`{"email":"alice@example.com","name":{"first":"Alice","last":"\u00c4\"}"}}`),
 		IssuedAt: at, AuthenticatedAt: at, ExpiresAt: at.Add(24 * time.Hour),
-		Device: Device{IPAddress: "192.0.2.7", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		Device: session.Device{IPAddress: "192.0.2.7", UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 )
 
 // gateHeaders are the names that the gates of one configuration set, all
@@ -18,7 +20,7 @@ import (
 type gateHeaders struct {
 	mu    sync.Mutex
 	names []string
-	set   atomic.Pointer[headerSet] // nil without a gate
+	set   atomic.Pointer[httpx.HeaderSet] // nil without a gate
 }
 
 // add adds the names of one gate.
@@ -30,7 +32,7 @@ func (h *gateHeaders) add(names ...string) {
 			h.names = append(h.names, name)
 		}
 	}
-	h.set.Store(newHeaderSet(h.names...))
+	h.set.Store(httpx.NewHeaderSet(h.names...))
 }
 
 // cleanUngated takes out of a request the headers that a gate sets for the app, in
@@ -46,6 +48,6 @@ func (a *App) cleanUngated(r *http.Request) {
 	if res, ok := caddyhttp.GetVar(r.Context(), authVar).(*authResult); ok && res.gated {
 		return
 	}
-	set.deleteFrom(r.Header)
-	set.cutTrailers(r)
+	set.DeleteFrom(r.Header)
+	set.CutTrailers(r)
 }

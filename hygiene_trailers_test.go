@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 )
 
 // lateBody is a body whose end brings trailers, as a server's does.
@@ -29,7 +31,7 @@ func (b *lateBody) Read(p []byte) (int, error) {
 func (b *lateBody) Close() error { return nil }
 
 func TestCutTrailers(t *testing.T) {
-	set := newHeaderSet("X-User-Id", "X-Session-Token")
+	set := httpx.NewHeaderSet("X-User-Id", "X-Session-Token")
 	for _, test := range []struct {
 		name                         string
 		announced, late, early, want http.Header
@@ -52,7 +54,7 @@ func TestCutTrailers(t *testing.T) {
 			r := newRequest(t, http.MethodPost, "/")
 			r.Trailer = test.announced
 			r.Body = &lateBody{strings.NewReader("body"), test.announced, test.late}
-			set.cutTrailers(r)
+			set.CutTrailers(r)
 			if !reflect.DeepEqual(r.Trailer, test.early) {
 				t.Errorf("before the body: %v, want %v", r.Trailer, test.early)
 			}
@@ -69,10 +71,10 @@ func TestCutTrailers(t *testing.T) {
 
 // A request that announces no trailer pays nothing, and keeps its body.
 func TestCutNoTrailers(t *testing.T) {
-	set, r := newHeaderSet("X-User-Id"), newRequest(t, http.MethodPost, "/")
+	set, r := httpx.NewHeaderSet("X-User-Id"), newRequest(t, http.MethodPost, "/")
 	body := io.NopCloser(strings.NewReader("body"))
 	r.Body = body
-	if n := testing.AllocsPerRun(100, func() { set.cutTrailers(r) }); n != 0 || r.Body != body || r.Trailer != nil {
+	if n := testing.AllocsPerRun(100, func() { set.CutTrailers(r) }); n != 0 || r.Body != body || r.Trailer != nil {
 		t.Errorf("%v allocations, body %v, trailers %v", n, r.Body, r.Trailer)
 	}
 }

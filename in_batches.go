@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // readAll asks the store about many keys.
-func (a *App) readAll(ctx context.Context, open *opened, keys []IndexedKey) ([]*cached, error) {
-	names := make([]Key, len(keys))
+func (a *App) readAll(ctx context.Context, open *opened, keys []session.IndexedKey) ([]*cached, error) {
+	names := make([]session.Key, len(keys))
 	for i, key := range keys {
 		names[i] = key.Key
 	}
@@ -30,7 +32,7 @@ func (a *App) readAll(ctx context.Context, open *opened, keys []IndexedKey) ([]*
 // peekAll is peek for many keys, and asks the store itself. It returns those that
 // are live sessions, in the order of the keys: an entry of something gone is
 // expected.
-func (a *App) peekAll(ctx context.Context, keys []IndexedKey) ([]lookupResult, error) {
+func (a *App) peekAll(ctx context.Context, keys []session.IndexedKey) ([]lookupResult, error) {
 	open, err := a.openStore()
 	if err != nil {
 		return nil, err

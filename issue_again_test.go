@@ -12,18 +12,19 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // takenStore says that the next keys are taken.
 type takenStore struct {
-	Store
+	session.Store
 	left, tries int
 }
 
-func (s *takenStore) Create(ctx context.Context, key Key, e Entry) error {
+func (s *takenStore) Create(ctx context.Context, key session.Key, e session.Entry) error {
 	s.tries++
 	if s.left--; s.left >= 0 {
-		return ErrExists
+		return session.ErrExists
 	}
 	return s.Store.Create(ctx, key, e)
 }
@@ -64,7 +65,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, time.Now)
 	t.Cleanup(func() { _ = store.Close() })
 	a.reopen(func(o *opened) { o.Store = store })
-	all := func(Key) bool { return true }
+	all := func(session.Key) bool { return true }
 	var made, again, failed atomic.Int64
 	var signIns, ends sync.WaitGroup
 	done := make(chan struct{})
@@ -88,7 +89,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 				switch {
 				case err == nil && s != nil:
 					made.Add(1)
-				case errors.Is(err, ErrExists) && a.asAPIError(newRequest(t, http.MethodGet, "/"), err).Code == http.StatusServiceUnavailable:
+				case errors.Is(err, session.ErrExists) && a.asAPIError(newRequest(t, http.MethodGet, "/"), err).Code == http.StatusServiceUnavailable:
 					again.Add(1)
 				default:
 					failed.Add(1)
@@ -103,7 +104,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	if _, err := a.revokeKeys(t.Context(), "alice", all); err != nil {
 		t.Fatal(err)
 	}
-	noError(t, store.WalkKeys(t.Context(), func(keys []Key) error {
+	noError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {
 		t.Errorf("%d sessions outlived their end", len(keys))
 		return nil
 	}))

@@ -13,6 +13,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // issueRequest is what asks for a session: in the header of a trusted app, and
@@ -66,10 +70,10 @@ func (q *issueRequest) session(method string) (newSession, error) {
 // watchResponse returns a writer that keeps the app from setting or clearing our
 // cookies, also in a response that was in flight when the person was logged out,
 // and that watches for the header of a sign-in.
-func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *hookedWriter {
-	return hookResponse(w, func(w http.ResponseWriter, status int) bool {
+func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *httpx.HookedWriter {
+	return httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
-		if previous.stream.wasCut() && !informational(status) {
+		if previous.stream.wasCut() && !httpx.Informational(status) {
 			clear(h)
 			if err := g.refuse(w, r); err != nil {
 				g.logger.Error("refusing a session that has ended failed", zap.Error(err))
@@ -78,15 +82,15 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 		}
 		g.app.dropForeignCookies(h, r)
 		if previous.session != nil && g.NoStore != nil && *g.NoStore {
-			noStore(h, status)
+			httpx.NoStore(h, status)
 		}
 		if g.IssueOnHeader == "" {
 			return false
 		}
 		// It is taken out whatever else happens: it tells who signed in.
 		asked := h.Values(g.IssueOnHeader)
-		g.own.deleteFrom(h)
-		if len(asked) == 0 || informational(status) {
+		g.own.DeleteFrom(h)
+		if len(asked) == 0 || httpx.Informational(status) {
 			return false
 		}
 		if err := g.issue(w, r, previous, asked); err != nil {
@@ -107,40 +111,40 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 // browser had until now.
 func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *authResult, asked []string) error {
 	a := g.app
-	refused := auditEntry{event: eventSignInRefused, trigger: byApp}
+	refused := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByApp}
 	failed := newError(http.StatusBadGateway, "sign_in_response_invalid",
 		"The application's answer to this sign-in could not be understood.", "The upstream answer was malformed")
 	var q issueRequest
 	if len(asked) != 1 || json.Unmarshal([]byte(asked[0]), &q) != nil {
 		g.logger.Error("sign-in header of the app is not one JSON object", zap.String("header", g.IssueOnHeader))
-		a.audit(r, refused.failed(failed))
+		a.audit(r, refused.Failed(failed))
 		return failed
 	}
 	n, err := q.session("app")
 	if err != nil {
 		g.logger.Error("sign-in header of the app is invalid", zap.String("header", g.IssueOnHeader), zap.Error(err))
-		a.audit(r, refused.failed(failed))
+		a.audit(r, refused.Failed(failed))
 		return failed
 	}
-	n.device = deviceOf(r)
+	n.device = httpx.DeviceOf(r)
 	if previous.session != nil {
-		n.ending = []Key{previous.session.Key}
+		n.ending = []session.Key{previous.session.Key}
 	}
-	refused.identity = n.identity
+	refused.Identity = n.identity
 	credential, s, err := a.issue(r.Context(), n)
 	if err != nil {
-		a.audit(r, refused.failed(err))
+		a.audit(r, refused.Failed(err))
 		return err
 	}
 	if old := previous.session; old != nil {
 		if _, err := a.revoke(r.Context(), old); err != nil {
 			a.discard(r.Context(), s)
-			a.audit(r, refused.failed(err))
+			a.audit(r, refused.Failed(err))
 			return err
 		}
-		a.audit(r, auditEntry{event: eventRevoked, trigger: bySignIn, outcome: outcomeRevoked}.ofSession(old))
+		a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(old))
 	}
 	a.setSessionCookie(w, r, credential, s)
-	a.audit(r, auditEntry{event: eventIssued, trigger: byApp, outcome: outcomeIssued}.ofSession(s))
+	a.audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByApp, Outcome: telemetry.OutcomeIssued}.OfSession(s))
 	return nil
 }

@@ -14,9 +14,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Bounds of the journal: during an outage nobody can say which credentials are
@@ -28,6 +33,9 @@ const (
 	// kept: more than people behind one address sign out during an outage.
 	maxPendingFrom = 1_000
 )
+
+// journalLockWait is how long the opening waits for another process to close the file.
+const journalLockWait = time.Second
 
 // journalBatchDelay is how long a logout waits for others to share its sync.
 const journalBatchDelay = time.Millisecond
@@ -68,9 +76,10 @@ type journal struct {
 
 	// refused bounds how often it is told that a logout was not noted: made-up ones
 	// must not fill the log either.
-	refused *boundedLog
+	refused *telemetry.BoundedLog
 
 	now     func() time.Time
+	logger  func() *zap.Logger
 	failing bool // the last replay came to nothing; of the replaying goroutine
 	swept   time.Time
 	stop    chan struct{}
@@ -112,7 +121,7 @@ func openJournal(file string) (*journal, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, fmt.Errorf("journal of pending logouts: %w", err)
 	}
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: embeddedLockWait})
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: journalLockWait})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("journal of pending logouts: %s: another process has this file open; each needs its own", file)
 	}
@@ -120,7 +129,7 @@ func openJournal(file string) (*journal, error) {
 		return nil, fmt.Errorf("journal of pending logouts: %s: %w", file, err)
 	}
 	db.MaxBatchDelay = journalBatchDelay
-	j := &journal{db: db, from: make(map[string]int), refused: newBoundedLog(rate.Every(outageEvery), 1), now: time.Now, stop: make(chan struct{}), done: make(chan struct{})}
+	j := &journal{db: db, from: make(map[string]int), refused: telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1), now: time.Now, logger: func() *zap.Logger { return caddy.Log().Named("sessions.journal") }, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal of pending logouts: %s: %w", file, err), db.Close())
 	}
@@ -140,10 +149,10 @@ func (j *journal) load() error {
 				return err
 			}
 			err = bucket.ForEach(func(name, value []byte) error {
-				if len(name) != len(Key{}) || len(value) != 8 {
+				if len(name) != len(session.Key{}) || len(value) != 8 {
 					return errors.New("not a journal of this version")
 				}
-				of.notes.Store(Key(name), note{at: time.UnixMilli(int64(binary.BigEndian.Uint64(value)))})
+				of.notes.Store(session.Key(name), note{at: time.UnixMilli(int64(binary.BigEndian.Uint64(value)))})
 				of.count.Add(1)
 				return nil
 			})
@@ -163,7 +172,7 @@ func (j *journal) write(change func(tx *bbolt.Tx) error) error {
 	return nil
 }
 
-func putNote(tx *bbolt.Tx, bucket []byte, key Key, at time.Time) error {
+func putNote(tx *bbolt.Tx, bucket []byte, key session.Key, at time.Time) error {
 	return tx.Bucket(bucket).Put(key[:], binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
 }
 
@@ -199,7 +208,7 @@ func (j *journal) leave(from string) {
 // add notes that a key is to be revoked, as a client at an address has asked for;
 // an empty address is bound by none. When it returns nil, the note is on disk, and
 // this node refuses the key.
-func (j *journal) add(key Key, at time.Time, from string) error {
+func (j *journal) add(key session.Key, at time.Time, from string) error {
 	if _, known := j.pending.Load(key); known {
 		return nil
 	}
@@ -219,7 +228,7 @@ func (j *journal) add(key Key, at time.Time, from string) error {
 
 // has reports whether the logout of a key is pending. While none is, which is
 // nearly always, it costs one atomic load.
-func (j *journal) has(key Key) bool {
+func (j *journal) has(key session.Key) bool {
 	if j.count.Load() == 0 {
 		return false
 	}
@@ -228,7 +237,7 @@ func (j *journal) has(key Key) bool {
 }
 
 // keeps reports whether a key is kept, at the same cost.
-func (j *journal) keeps(key Key) bool {
+func (j *journal) keeps(key session.Key) bool {
 	if j.keeping.Load() == 0 {
 		return false
 	}
@@ -237,7 +246,7 @@ func (j *journal) keeps(key Key) bool {
 }
 
 // remove forgets a key whose revocation the store has acknowledged.
-func (j *journal) remove(key Key) error {
+func (j *journal) remove(key session.Key) error {
 	if err := j.write(func(tx *bbolt.Tx) error { return tx.Bucket(pendingBucket).Delete(key[:]) }); err != nil {
 		return err
 	}
@@ -250,7 +259,7 @@ func (j *journal) remove(key Key) error {
 
 // keep goes on refusing a key that the store does not know. When as many are kept
 // as may be, it is forgotten like one that is revoked.
-func (j *journal) keep(key Key, until time.Time) error {
+func (j *journal) keep(key session.Key, until time.Time) error {
 	if j.keeping.Add(1) > maxPendingLogouts {
 		j.keeping.Add(-1)
 		return j.remove(key)
@@ -280,7 +289,7 @@ func (j *journal) keep(key Key, until time.Time) error {
 }
 
 // forget takes out a key that was kept.
-func (j *journal) forget(key Key) error {
+func (j *journal) forget(key session.Key) error {
 	if err := j.write(func(tx *bbolt.Tx) error { return tx.Bucket(keptBucket).Delete(key[:]) }); err != nil {
 		return err
 	}
@@ -292,7 +301,7 @@ func (j *journal) forget(key Key) error {
 }
 
 // cameBack has a key that was kept revoked after all: its session is in the store.
-func (j *journal) cameBack(key Key) error {
+func (j *journal) cameBack(key session.Key) error {
 	if err := j.add(key, j.now(), ""); err != nil {
 		return err
 	}

@@ -9,8 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -33,9 +35,9 @@ const (
 type replayer struct {
 	// revoke ends the session of a key; found is false if the store knows neither
 	// it nor its tombstone.
-	revoke func(Key) (found bool, err error)
+	revoke func(session.Key) (found bool, err error)
 	// live says which of the keys have a session in the store.
-	live func([]Key) ([]bool, error)
+	live func([]session.Key) ([]bool, error)
 	// lifespan is how long a session may live that was there when it was asked for.
 	lifespan time.Duration
 }
@@ -51,12 +53,12 @@ func (j *journal) replayAll() {
 		done, failed atomic.Int64
 		cause        atomic.Pointer[error]
 	)
-	keys := make(chan Key)
+	keys := make(chan session.Key)
 	for range replayAtOnce {
 		wg.Go(func() {
 			for key := range keys {
 				if err := j.replayOne(replay, key); err != nil {
-					meters.pendingFailures.Inc()
+					telemetry.Meters.PendingFailures.Inc()
 					failed.Add(1)
 					cause.Store(&err)
 				} else {
@@ -88,10 +90,10 @@ func (j *journal) replayAll() {
 
 // waiting lists what is pending in an order of its own each time: those that fail
 // must not be the first ones for ever.
-func (j *journal) waiting() []Key {
-	var keys []Key
+func (j *journal) waiting() []session.Key {
+	var keys []session.Key
 	j.pending.Range(func(key, _ any) bool {
-		keys = append(keys, key.(Key))
+		keys = append(keys, key.(session.Key))
 		return true
 	})
 	rand.Shuffle(len(keys), func(i, k int) { keys[i], keys[k] = keys[k], keys[i] }) //nolint:gosec // an order, no secret
@@ -99,7 +101,7 @@ func (j *journal) waiting() []Key {
 }
 
 // replayOne does one logout.
-func (j *journal) replayOne(replay *replayer, key Key) error {
+func (j *journal) replayOne(replay *replayer, key session.Key) error {
 	found, err := replay.revoke(key)
 	switch {
 	case err != nil:
@@ -111,12 +113,12 @@ func (j *journal) replayOne(replay *replayer, key Key) error {
 	if !ok {
 		return nil
 	}
-	return j.keep(key, asked.(note).at.Add(replay.lifespan+clockTolerance))
+	return j.keep(key, asked.(note).at.Add(replay.lifespan+session.ClockTolerance))
 }
 
 // tell says once that logouts cannot be done, and once that they can again.
 func (j *journal) tell(cause error) {
-	logger := caddy.Log().Named("sessions.journal")
+	logger := j.logger()
 	switch {
 	case cause != nil && !j.failing:
 		logger.Warn("pending logouts cannot be done yet", zap.Int64("pending", j.count.Load()), zap.Error(cause))
@@ -133,13 +135,13 @@ func (j *journal) sweep() {
 	if replay == nil || j.keeping.Load() == 0 {
 		return
 	}
-	var keys []Key
+	var keys []session.Key
 	now := j.now()
 	j.kept.Range(func(key, kept any) bool {
 		if !now.Before(kept.(note).at) {
-			_ = j.forget(key.(Key)) // else the next time
+			_ = j.forget(key.(session.Key)) // else the next time
 		} else {
-			keys = append(keys, key.(Key))
+			keys = append(keys, key.(session.Key))
 		}
 		return true
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // onRedis puts the sessions of an app into a Redis server.
@@ -30,7 +31,7 @@ func TestReplayGoesOnPastErrors(t *testing.T) {
 	store := a.onRedis(t, server)
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
-	var all []*Session
+	var all []*session.Session
 	for range sessions {
 		_, s := a.signIn(t, "alice", "")
 		all = append(all, s)
@@ -65,8 +66,8 @@ func TestAttackRestoredSessions(t *testing.T) {
 		other.onRedis(t, server)
 		file := filepath.Join(t.TempDir(), "pending.db")
 		j := a.withJournal(t, file)
-		var all []*Session
-		values := make(map[Key]string)
+		var all []*session.Session
+		values := make(map[session.Key]string)
 		for range sessions {
 			_, s := a.signIn(t, "alice", "")
 			all = append(all, s)
@@ -115,7 +116,7 @@ func TestKeptLogoutsEnd(t *testing.T) {
 	a := newTestApp(t, nil)
 	j := a.withJournal(t, file)
 	ended, lasts := newKey(), newKey()
-	for _, key := range []Key{ended, lasts} {
+	for _, key := range []session.Key{ended, lasts} {
 		noError(t, j.add(key, a.now(), "192.0.2.1"))
 	}
 	noError(t, j.keep(ended, time.Now().Add(-time.Second)))

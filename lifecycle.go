@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/person"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // replayWindow is how long after a logout the same logout is answered as the
@@ -38,8 +39,8 @@ type newSession struct {
 	traits   json.RawMessage
 	method   string
 	lifespan time.Duration // 0: the app's
-	device   Device
-	ending   []Key // what the caller ends in its favour
+	device   session.Device
+	ending   []session.Key // what the caller ends in its favour
 
 	// after is what issue itself sets when it tries again: the session is to be
 	// newer, whatever the clock says.
@@ -77,53 +78,53 @@ const issueTries = 5
 // the oldest when many sign in at once. Then another one is made: it is newer than
 // the end, as if the person had signed in a moment later. The error wraps
 // [ErrExists] if that happens again and again.
-func (a *App) issue(ctx context.Context, n newSession) (c Credential, s *Session, err error) {
+func (a *App) issue(ctx context.Context, n newSession) (c session.Credential, s *session.Session, err error) {
 	if err := n.validate(); err != nil {
-		return Credential{}, nil, err
+		return session.Credential{}, nil, err
 	}
 	if n.lifespan == 0 {
 		n.lifespan = time.Duration(a.Lifespan)
 	}
 	for range issueTries {
-		if c, s, err = a.issueOnce(ctx, &n); !errors.Is(err, ErrExists) {
+		if c, s, err = a.issueOnce(ctx, &n); !errors.Is(err, session.ErrExists) {
 			break
 		}
 	}
 	return c, s, err
 }
 
-func (a *App) issueOnce(ctx context.Context, n *newSession) (Credential, *Session, error) {
-	c := Credential{value: newSessionToken()}
+func (a *App) issueOnce(ctx context.Context, n *newSession) (session.Credential, *session.Session, error) {
+	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	key := a.format.Key(c)
 	now := a.now().UTC().Truncate(time.Millisecond)
-	s := &Session{
+	s := &session.Session{
 		Key:             key,
 		ID:              key.ID(),
 		Identity:        n.identity,
 		Traits:          n.traits,
 		Method:          n.method,
-		IssuedAt:        later(now, n.after),
+		IssuedAt:        session.Later(now, n.after),
 		AuthenticatedAt: now,
 		ExpiresAt:       now.Add(n.lifespan),
 		Device:          n.device,
 	}
 	value, err := a.format.Encode(s)
 	if err != nil {
-		return Credential{}, nil, err
+		return session.Credential{}, nil, err
 	}
 	store, err := a.openStore()
 	if err != nil {
-		return Credential{}, nil, err
+		return session.Credential{}, nil, err
 	}
 	bound := a.bound()
-	if err := store.Create(ctx, key, Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt, Bound: bound}); err != nil {
-		return Credential{}, nil, err
+	if err := store.Create(ctx, key, session.Entry{Identity: s.Identity, Value: value, ExpiresAt: s.ExpiresAt, Bound: bound}); err != nil {
+		return session.Credential{}, nil, err
 	}
 	store.cache.Changed(key)
 	if bound != nil && bound.Exceeded {
 		if after, out := a.keepWithin(ctx, s, n.ending); out {
 			n.after = after
-			return Credential{}, nil, fmt.Errorf("%w: among the oldest of its person", ErrExists)
+			return session.Credential{}, nil, fmt.Errorf("%w: among the oldest of its person", session.ErrExists)
 		}
 	}
 	return c, s, nil
@@ -132,7 +133,7 @@ func (a *App) issueOnce(ctx context.Context, n *newSession) (Credential, *Sessio
 // revoke ends a session in the store; when it returns nil, the session is gone.
 // The tombstone outlives the session, so that nothing that writes it back
 // revives it.
-func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
+func (a *App) revoke(ctx context.Context, s *session.Session) (bool, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return false, err
@@ -141,7 +142,7 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 	defer cancel()
 	now := a.now()
 	store.streams.spare(ctx, s.Key)
-	until := later(s.ExpiresAt, now.Add(replayWindow)).Add(clockTolerance)
+	until := session.Later(s.ExpiresAt, now.Add(replayWindow)).Add(session.ClockTolerance)
 	ended, err := a.format.Revoke(ctx, store, s, now, until)
 	store.forget(s.Key, now, err)
 	return ended, err
@@ -149,7 +150,7 @@ func (a *App) revoke(ctx context.Context, s *Session) (bool, error) {
 
 // discard ends a session that was just made and that nobody gets: without its
 // cookie it would only stand in the person's list.
-func (a *App) discard(ctx context.Context, s *Session) {
+func (a *App) discard(ctx context.Context, s *session.Session) {
 	if _, err := a.revoke(ctx, s); err != nil {
 		a.logger.Warn("ending a session that nobody got failed", zap.String("session", s.Key.Short()), zap.Error(err))
 	}
@@ -158,7 +159,7 @@ func (a *App) discard(ctx context.Context, s *Session) {
 // forget takes a key out of the near cache, and ends what is being served for
 // it, before anyone is told that it is revoked. After an error it may or may not
 // be: the store is to be asked.
-func (o *opened) forget(key Key, revokedAt time.Time, err error) {
+func (o *opened) forget(key session.Key, revokedAt time.Time, err error) {
 	if err != nil {
 		o.cache.Changed(key)
 		o.streams.Changed(key)
@@ -179,7 +180,7 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // listedSession is a session in the list of a person's sessions.
 type listedSession struct {
-	*Session
+	*session.Session
 	// lastUsed is the last use that is known of. It means something with
 	// idle_timeout only: without it, uses are not noted.
 	lastUsed time.Time
@@ -218,28 +219,28 @@ const maxRevokePasses = 5
 // one that is just being made is listed first, gets its tombstone here, and
 // never comes to life. Then it reads the index again, until nothing is new in
 // it: one that was made meanwhile ends, too.
-func (a *App) revokeKeys(ctx context.Context, identity string, pick func(Key) bool) (int, error) {
+func (a *App) revokeKeys(ctx context.Context, identity string, pick func(session.Key) bool) (int, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := detach(ctx)
 	defer cancel()
-	count, done := 0, make(map[Key]bool)
+	count, done := 0, make(map[session.Key]bool)
 	for range maxRevokePasses {
 		keys, err := store.Keys(ctx, identity)
 		if err != nil {
 			return count, err
 		}
-		keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return done[key.Key] || !pick(key.Key) })
+		keys = slices.DeleteFunc(keys, func(key session.IndexedKey) bool { return done[key.Key] || !pick(key.Key) })
 		if len(keys) == 0 {
 			break
 		}
 		now := a.now()
 		for i := range keys {
-			keys[i].ExpiresAt = keys[i].ExpiresAt.Add(clockTolerance)
+			keys[i].ExpiresAt = keys[i].ExpiresAt.Add(session.ClockTolerance)
 		}
-		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow+clockTolerance))
+		ended, err := store.RevokeAll(ctx, identity, keys, now, now.Add(replayWindow+session.ClockTolerance))
 		for _, key := range keys {
 			store.forget(key.Key, now, err)
 			done[key.Key] = true

@@ -17,15 +17,18 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // readCounter counts what the store is asked.
 type readCounter struct {
-	Store
+	session.Store
 	reads atomic.Int64
 }
 
-func (s *readCounter) Get(ctx context.Context, key Key) (Record, error) {
+func (s *readCounter) Get(ctx context.Context, key session.Key) (session.Record, error) {
 	s.reads.Add(1)
 	return s.Store.Get(ctx, key)
 }
@@ -59,21 +62,21 @@ func TestCredentialLimits(t *testing.T) {
 		reads   int64
 		status  int
 	}{
-		"as long as may be":            {[]string{"Cookie: " + cookie(strings.Repeat("x", maxCredentialLength))}, 1, 401},
-		"one byte longer":              {[]string{"Cookie: " + cookie(strings.Repeat("x", maxCredentialLength+1))}, 0, 401},
-		"a megabyte, and a good one":   {[]string{"Cookie: " + cookie(strings.Repeat("x", 1<<20)) + "; " + cookie(c.value)}, 1, 200},
-		"5,000 cookies in one line":    {[]string{"Cookie: " + strings.Join(bad, "; ")}, maxCredentials, 400},
-		"5,000 lines of a cookie":      {made(5000, "Cookie: "+defaultCookieName+"=ory_st_%d"), maxCredentials, 400},
-		"5,000 lines of other cookies": {append(made(5000, "Cookie: a%d=b"), "Cookie: "+cookie(c.value)), 1, 200},
-		"the same one 5,000 times":     {[]string{"Cookie: " + strings.Repeat(cookie("x")+"; ", 5000) + cookie(c.value)}, 2, 200},
-		"5,000 tokens":                 {made(5000, "X-Session-Token: %d"), maxCredentials, 401},
-		"5,000 bearers":                {made(5000, "Authorization: Bearer %d"), maxCredentials, 401},
-		"a good one as the last":       {[]string{"Cookie: " + strings.Join(bad[:maxCredentials-1], "; ") + "; " + cookie(c.value)}, maxCredentials, 200},
-		"a good one behind them":       {[]string{"Cookie: " + strings.Join(bad, "; ") + "; " + cookie(c.value)}, maxCredentials, 200},
-		"a good one before them":       {[]string{"Cookie: " + cookie(c.value) + "; " + strings.Join(bad, "; ")}, 1, 200},
-		"a good one between them":      {[]string{"Cookie: " + strings.Join(bad[:100], "; ") + "; " + cookie(c.value) + "; " + strings.Join(bad[100:], "; ")}, maxCredentials, 400},
-		"a good one behind tokens":     {append(made(7, "X-Session-Token: %d"), "Cookie: "+strings.Join(bad, "; ")+"; "+cookie(c.value)), maxCredentials, 200},
-		"no room for cookies":          {append(made(8, "X-Session-Token: %d"), "Cookie: "+cookie(c.value)), maxCredentials, 400},
+		"as long as may be":            {[]string{"Cookie: " + cookie(strings.Repeat("x", session.MaxCredentialLength))}, 1, 401},
+		"one byte longer":              {[]string{"Cookie: " + cookie(strings.Repeat("x", session.MaxCredentialLength+1))}, 0, 401},
+		"a megabyte, and a good one":   {[]string{"Cookie: " + cookie(strings.Repeat("x", 1<<20)) + "; " + cookie(c.Secret())}, 1, 200},
+		"5,000 cookies in one line":    {[]string{"Cookie: " + strings.Join(bad, "; ")}, session.MaxCredentials, 400},
+		"5,000 lines of a cookie":      {made(5000, "Cookie: "+defaultCookieName+"=ory_st_%d"), session.MaxCredentials, 400},
+		"5,000 lines of other cookies": {append(made(5000, "Cookie: a%d=b"), "Cookie: "+cookie(c.Secret())), 1, 200},
+		"the same one 5,000 times":     {[]string{"Cookie: " + strings.Repeat(cookie("x")+"; ", 5000) + cookie(c.Secret())}, 2, 200},
+		"5,000 tokens":                 {made(5000, "X-Session-Token: %d"), session.MaxCredentials, 401},
+		"5,000 bearers":                {made(5000, "Authorization: Bearer %d"), session.MaxCredentials, 401},
+		"a good one as the last":       {[]string{"Cookie: " + strings.Join(bad[:session.MaxCredentials-1], "; ") + "; " + cookie(c.Secret())}, session.MaxCredentials, 200},
+		"a good one behind them":       {[]string{"Cookie: " + strings.Join(bad, "; ") + "; " + cookie(c.Secret())}, session.MaxCredentials, 200},
+		"a good one before them":       {[]string{"Cookie: " + cookie(c.Secret()) + "; " + strings.Join(bad, "; ")}, 1, 200},
+		"a good one between them":      {[]string{"Cookie: " + strings.Join(bad[:100], "; ") + "; " + cookie(c.Secret()) + "; " + strings.Join(bad[100:], "; ")}, session.MaxCredentials, 400},
+		"a good one behind tokens":     {append(made(7, "X-Session-Token: %d"), "Cookie: "+strings.Join(bad, "; ")+"; "+cookie(c.Secret())), session.MaxCredentials, 200},
+		"no room for cookies":          {append(made(8, "X-Session-Token: %d"), "Cookie: "+cookie(c.Secret())), session.MaxCredentials, 400},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -149,17 +152,17 @@ func (r *readLimit) Read(p []byte) (int, error) {
 func TestQueryLimits(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	token := logoutToken(c)
+	token := session.LogoutToken(c)
 	host := "http://app.example"
 	path := func(size int) string { return url.QueryEscape("/" + strings.Repeat("x", size-1)) }
-	fits := maxReturnURL - len(host) // it is made absolute
+	fits := returnurl.MaxLength - len(host) // it is made absolute
 	for _, test := range []struct {
 		name, query string
 		create, out int
 	}{
-		{"return URL beyond the length", "return_to=" + path(maxReturnURL+1), 400, 400},
+		{"return URL beyond the length", "return_to=" + path(returnurl.MaxLength+1), 400, 400},
 		{"return URL beyond it once it is absolute", "return_to=" + path(fits+1), 400, 400},
-		{"return URL that grows beyond it", "return_to=" + url.QueryEscape("/"+strings.Repeat("é", maxReturnURL/4)), 400, 400},
+		{"return URL that grows beyond it", "return_to=" + url.QueryEscape("/"+strings.Repeat("é", returnurl.MaxLength/4)), 400, 400},
 		{"return URL of a megabyte", "return_to=" + path(1<<20), 400, 400},
 		{"100,000 names", strings.Repeat("a=b&", 100_000) + "return_to=/x", 200, 400},
 		{"as long as may be", "return_to=" + path(fits), 200, 303},
@@ -281,7 +284,7 @@ func TestLargeHeadersInLinearTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			for _, target := range []string{"/page", "/logout", "/sessions/whoami", "/self-service/logout?token=x"} {
-				r := newRequest(t, "GET", "http://app.example"+target, append(headers, "X-Session-Token: "+c.value)...)
+				r := newRequest(t, "GET", "http://app.example"+target, append(headers, "X-Session-Token: "+c.Secret())...)
 				w := serve(t, l, r, func(w http.ResponseWriter, r *http.Request) error {
 					return gate.ServeHTTP(w, r, caddyhttp.HandlerFunc(new(passed).next))
 				})

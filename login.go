@@ -16,8 +16,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // The paths of sign-in, below the prefix of the sessions app.
@@ -52,7 +55,7 @@ type Login struct {
 	DefaultReturnURL string `json:"default_return_url,omitempty"`
 
 	app         *App
-	fallback    *returnURLs // of DefaultReturnURL, nil for the app's
+	fallback    *returnurl.Policy // of DefaultReturnURL, nil for the app's
 	logger      *zap.Logger
 	accounts    *login.Accounts
 	attempts    *login.Attempts
@@ -86,7 +89,7 @@ func (l *Login) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("login: default_return_url: %w", err)
 	}
 	if l.DefaultReturnURL != "" {
-		if l.fallback, err = newReturnURLs(l.DefaultReturnURL, nil); err != nil {
+		if l.fallback, err = returnurl.New(l.DefaultReturnURL, nil); err != nil {
 			return fmt.Errorf("login: %w", err)
 		}
 	}
@@ -109,7 +112,7 @@ func (l *Login) Provision(ctx caddy.Context) error {
 // returnURL returns where to send the browser after signing in.
 func (l *Login) returnURL(r *http.Request, raw string) (string, error) {
 	if raw == "" && l.fallback != nil {
-		return l.fallback.check("", l.app.baseURL(r))
+		return l.fallback.Check("", l.app.baseURL(r))
 	}
 	return l.app.checkReturnURL(r, raw)
 }
@@ -193,7 +196,7 @@ func (l *Login) readOnly(w http.ResponseWriter, r *http.Request, serve serveFunc
 			allow += ", POST"
 		}
 		return l.app.failMethod(w, r, allow)
-	case speculative(r):
+	case httpx.Speculative(r):
 		// Its answer would be kept for the real click, with the cookie of a
 		// request that perhaps never became one.
 		return l.app.failJSON(w, r, errSpeculative())
@@ -243,7 +246,7 @@ func (l *Login) beginBrowser(w http.ResponseWriter, r *http.Request) error {
 	if done, err := l.signedInAlready(w, r, f); done {
 		return err
 	}
-	if wantsJSON(r) {
+	if httpx.WantsJSON(r) {
 		return l.writeFlow(w, r, http.StatusOK, f, flowState{})
 	}
 	a.browserCookie(w, r)
@@ -264,7 +267,7 @@ func (l *Login) signedInAlready(w http.ResponseWriter, r *http.Request, f loginF
 	case res.session == nil:
 		a.clearIfDead(w, r, res)
 		return false, nil
-	case wantsJSON(r):
+	case httpx.WantsJSON(r):
 		return true, a.failJSON(w, r, errAlreadySignedIn())
 	}
 	location, err := l.returnURL(r, f.returnTo)
@@ -284,7 +287,7 @@ func (l *Login) beginAPI(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !f.refresh {
 		for _, c := range a.format.Locate(r, nil) {
-			if c.Source == SourceCookie {
+			if c.From == session.FromCookie {
 				continue
 			}
 			found, err := a.lookup(r.Context(), c)
@@ -302,7 +305,7 @@ func (l *Login) beginAPI(w http.ResponseWriter, r *http.Request) error {
 // showFlow shows the sign-in form. A browser whose flow has ended gets a new
 // one; nobody needs to know what a flow is.
 func (l *Login) showFlow(w http.ResponseWriter, r *http.Request) error {
-	if wantsJSON(r) {
+	if httpx.WantsJSON(r) {
 		return l.showFlowJSON(w, r)
 	}
 	f, err := parseLoginFlow(r.URL.Query().Get("flow"), l.app.now())

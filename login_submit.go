@@ -16,8 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // loginForm is what a client sends to sign in.
@@ -50,14 +53,14 @@ var (
 func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
 	a := l.app
 	switch {
-	case speculative(r):
+	case httpx.Speculative(r):
 		return a.failJSON(w, r, errSpeculative())
-	case earlyData(r):
+	case httpx.EarlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
 	f, err := parseLoginFlow(r.URL.Query().Get("flow"), a.now())
 	if err != nil {
-		if wantsJSON(r) {
+		if httpx.WantsJSON(r) {
 			return a.failJSON(w, r, err)
 		}
 		return l.beginAgain(w, r)
@@ -90,7 +93,7 @@ func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
 }
 
 // asJSON reports whether the answer to a submission is JSON.
-func (f *loginFlow) asJSON(r *http.Request) bool { return f.api || wantsJSON(r) }
+func (f *loginFlow) asJSON(r *http.Request) bool { return f.api || httpx.WantsJSON(r) }
 
 // readLoginForm reads a form or a JSON body. Errors do not repeat what was sent.
 func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
@@ -142,7 +145,7 @@ func (l *Login) checkOrigin(r *http.Request, f loginFlow, form loginForm) error 
 		}
 		return nil
 	}
-	if crossSite(r, a.baseURL(r)) {
+	if httpx.CrossSite(r, a.baseURL(r)) {
 		return errCSRF("This sign-in came from a page of another site.")
 	}
 	token := form.CSRFToken
@@ -168,7 +171,7 @@ func (tooManyError) Error() string { return "too many failed tries" }
 
 // verify compares the password, if the limit on tries allows one more.
 func (l *Login) verify(r *http.Request, form loginForm) (login.Account, error) {
-	ip := clientIP(r)
+	ip := httpx.ClientIP(r)
 	if wait, ok := l.attempts.Begin(form.Identifier, ip); !ok {
 		return login.Account{}, tooManyError{wait}
 	}
@@ -232,10 +235,10 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 	if err != nil {
 		return l.refuse(w, r, f, errReturnURL(f.returnTo, err))
 	}
-	n := newSession{identity: account.Name, traits: account.Traits, method: "password", device: deviceOf(r)}
+	n := newSession{identity: account.Name, traits: account.Traits, method: "password", device: httpx.DeviceOf(r)}
 	if !f.api {
 		for _, c := range a.format.Locate(r, nil) {
-			if c.Source == SourceCookie {
+			if c.From == session.FromCookie {
 				n.ending = append(n.ending, a.format.Key(c))
 			}
 		}
@@ -250,18 +253,18 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 			return l.refuse(w, r, f, err)
 		}
 	}
-	a.audit(r, auditEntry{event: eventIssued, trigger: f.trigger(), outcome: outcomeIssued}.ofSession(s))
+	a.audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: f.trigger(), Outcome: telemetry.OutcomeIssued}.OfSession(s))
 	base := a.baseURL(r)
 	if f.api {
 		return writeJSON(w, http.StatusOK, struct {
 			Token        string      `json:"session_token"`
 			Session      wireSession `json:"session"`
 			ContinueWith *struct{}   `json:"continue_with"`
-		}{Token: credential.value, Session: sessionJSON(s, base)})
+		}{Token: credential.Secret(), Session: sessionJSON(s, base)})
 	}
 	a.rotateBrowserCookie(w, r)
 	a.setSessionCookie(w, r, credential, s)
-	if !wantsJSON(r) {
+	if !httpx.WantsJSON(r) {
 		return redirect(w, r, location)
 	}
 	return writeJSON(w, http.StatusOK, struct {
@@ -279,7 +282,7 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 func (l *Login) endPrevious(r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())
 	for _, c := range l.app.format.Locate(r, nil) {
-		if c.Source != SourceCookie {
+		if c.From != session.FromCookie {
 			continue
 		}
 		found, err := l.app.lookup(ctx, c)
@@ -292,7 +295,7 @@ func (l *Login) endPrevious(r *http.Request) error {
 		if _, err := l.app.revoke(ctx, found.session); err != nil {
 			return err
 		}
-		l.app.audit(r, auditEntry{event: eventRevoked, trigger: bySignIn, outcome: outcomeRevoked}.ofSession(found.session))
+		l.app.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.session))
 	}
 	return nil
 }
@@ -300,9 +303,9 @@ func (l *Login) endPrevious(r *http.Request) error {
 // trigger names the flow in the audit log.
 func (f *loginFlow) trigger() string {
 	if f.api {
-		return byLoginAPI
+		return telemetry.ByLoginAPI
 	}
-	return byLoginBrowser
+	return telemetry.ByLoginBrowser
 }
 
 // answerFlow answers with the form and what is wrong with it.
@@ -317,7 +320,7 @@ func (l *Login) answerFlow(w http.ResponseWriter, r *http.Request, status int, f
 // once: to keep it for the error page would give a browser whose cookie did not
 // come along, as in a forged request, another cookie instead of its own.
 func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err error) error {
-	l.app.audit(r, auditEntry{event: eventSignInRefused, trigger: f.trigger()}.failed(err))
+	l.app.audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger()}.Failed(err))
 	if f.asJSON(r) {
 		return l.app.failJSON(w, r, err)
 	}
@@ -332,9 +335,9 @@ func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err 
 // auditRefused tells that a try failed. The name is only told when there is such
 // an account: people type passwords into that field.
 func (l *Login) auditRefused(r *http.Request, f loginFlow, identifier, reason string) {
-	e := auditEntry{event: eventSignInRefused, trigger: f.trigger(), outcome: outcomeRefused, reason: reason}
+	e := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger(), Outcome: telemetry.OutcomeRefused, Reason: reason}
 	if l.accounts.Has(identifier) {
-		e.identity = identifier
+		e.Identity = identifier
 	}
 	l.app.audit(r, e)
 }

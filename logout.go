@@ -12,6 +12,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
 // maxBodyLength bounds the bodies that we read ourselves, in bytes.
@@ -90,7 +93,7 @@ func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 // prefix, or "" if it is not below the prefix. It is the original path: other
 // handlers may have rewritten the request, but nobody may hide a logout.
 func ownPath(r *http.Request, prefix string) string {
-	rest, ok := strings.CutPrefix(originalPath(r), prefix)
+	rest, ok := strings.CutPrefix(httpx.OriginalPath(r), prefix)
 	if !ok || !strings.HasPrefix(rest, "/") {
 		return ""
 	}
@@ -172,7 +175,7 @@ func (a *App) logoutURL(r *http.Request, token, returnTo string) string {
 	}
 	base, host := a.BaseURL, ""
 	if base == "" {
-		base, host = requestSite(r)
+		base, host = httpx.RequestSite(r)
 		base += "://"
 	}
 	return base + host + a.Prefix + "/self-service/logout?" + query + token // letters, digits and _
@@ -191,18 +194,18 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	case r.Method != http.MethodGet && r.Method != http.MethodPost:
 		return a.failMethod(w, r, "GET, HEAD, POST")
-	case speculative(r):
+	case httpx.Speculative(r):
 		// A refusal, not a redirect: a browser would use the answer to a
 		// prefetch for the real click, and the click would log nobody out.
 		return a.failJSON(w, r, errSpeculative())
-	case earlyData(r):
+	case httpx.EarlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
-	trigger := byBrowser
-	if wantsJSON(r) {
-		trigger = byScript
+	trigger := telemetry.ByBrowser
+	if httpx.WantsJSON(r) {
+		trigger = telemetry.ByScript
 	}
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
 	return l.follow(w, r, trigger)
 }
@@ -210,9 +213,9 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 // follow does what a logout URL asks for.
 func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) error {
 	a := l.app
-	refused := auditEntry{event: eventLogoutRefused, trigger: trigger}
+	refused := telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: trigger}
 	refuse := func(err error) error {
-		a.audit(r, refused.failed(err))
+		a.audit(r, refused.Failed(err))
 		return a.fail(w, r, err)
 	}
 	token, rawReturnTo, err := submitted(w, r)
@@ -223,7 +226,7 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 		return refuse(newError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", msgBadRequest))
 	}
 	verified, err := l.verify(r, token, trigger)
-	refused.session = verified.handle
+	refused.Session = verified.handle
 	if err != nil {
 		return l.failLogout(w, r, refused, err, verified.proven())
 	}
@@ -234,19 +237,19 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 		return refuse(verified.failure)
 	}
 	if verified.session != nil {
-		refused = refused.ofSession(verified.session)
+		refused = refused.OfSession(verified.session)
 	}
 	location, err := a.checkReturnURL(r, rawReturnTo)
 	if err != nil {
 		return refuse(errReturnURL(rawReturnTo, err))
 	}
 	done := refused
-	done.event, done.outcome = eventLogoutRepeated, outcomeRepeated
+	done.Event, done.Outcome = telemetry.EventLogoutRepeated, telemetry.OutcomeRepeated
 	if verified.session != nil {
 		if _, err := a.revoke(r.Context(), verified.session); err != nil {
 			return l.failLogout(w, r, refused, a.postpone(r, verified.credential, trigger, err), true)
 		}
-		done.event, done.outcome = eventRevoked, outcomeRevoked
+		done.Event, done.Outcome = telemetry.EventRevoked, telemetry.OutcomeRevoked
 	}
 	a.audit(r, done)
 	if verified.clear {
@@ -255,7 +258,7 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 	if verified.proven() {
 		l.cleanBrowser(w.Header(), r)
 	}
-	if wantsJSON(r) {
+	if httpx.WantsJSON(r) {
 		return writeNoContent(w)
 	}
 	return redirect(w, r, location)
@@ -264,14 +267,14 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 // failLogout answers a logout that was not done: pending, or an error. proven
 // says that the client has shown the credential of what is pending: nobody else
 // may have the app's cookies deleted.
-func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused auditEntry, err error, proven bool) error {
+func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused telemetry.Entry, err error, proven bool) error {
 	if errors.Is(err, errLogoutPending) {
 		if proven {
 			l.stripCookies(w.Header(), r)
 		}
-		return l.app.answerPending(w, r, wantsJSON(r))
+		return l.app.answerPending(w, r, httpx.WantsJSON(r))
 	}
-	l.app.audit(r, refused.failed(err))
+	l.app.audit(r, refused.Failed(err))
 	return l.app.fail(w, r, err)
 }
 

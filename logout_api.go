@@ -7,6 +7,10 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // endByToken ends the session of a token, for clients without cookies.
@@ -15,13 +19,13 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case r.Method != http.MethodDelete:
 		return a.failMethod(w, r, http.MethodDelete)
-	case earlyData(r):
+	case httpx.EarlyData(r):
 		return a.failJSON(w, r, errTooEarly())
 	}
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
 	refuse := func(err error) error {
-		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byAPI}.failed(err))
+		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByAPI}.Failed(err))
 		return a.failJSON(w, r, err)
 	}
 	credentials, err := l.tokensToEnd(w, r)
@@ -35,7 +39,7 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 			_, err = a.revoke(r.Context(), found.session)
 		}
 		if err != nil {
-			err = a.postpone(r, c, byAPI, err)
+			err = a.postpone(r, c, telemetry.ByAPI, err)
 		}
 		switch {
 		case found.pending || errors.Is(err, errLogoutPending):
@@ -43,7 +47,7 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 		case err != nil:
 			return refuse(err)
 		case found.session != nil:
-			a.audit(r, auditEntry{event: eventRevoked, trigger: byAPI, outcome: outcomeRevoked}.ofSession(found.session))
+			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAPI, Outcome: telemetry.OutcomeRevoked}.OfSession(found.session))
 			return writeNoContent(w)
 		}
 		done = done || a.justRevoked(found)
@@ -52,7 +56,7 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 	case pending:
 		return a.answerPending(w, r, true)
 	case done:
-		a.audit(r, auditEntry{event: eventLogoutRepeated, trigger: byAPI, outcome: outcomeRepeated})
+		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: telemetry.ByAPI, Outcome: telemetry.OutcomeRepeated})
 		return writeNoContent(w)
 	}
 	return refuse(newError(http.StatusForbidden, "session_token_invalid",
@@ -62,11 +66,11 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 // tokensToEnd returns the credentials that the request names: the token in the
 // body, or, without a body, those in the headers. A cookie names none here: it
 // is sent along unasked, and this address is not protected by a logout token.
-func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credential, error) {
+func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]session.Credential, error) {
 	if r.ContentLength == 0 {
-		var tokens []Credential
+		var tokens []session.Credential
 		for _, c := range l.app.format.Locate(r, nil) {
-			if c.Source != SourceCookie {
+			if c.From != session.FromCookie {
 				tokens = append(tokens, c)
 			}
 		}
@@ -87,5 +91,5 @@ func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]Credenti
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength)).Decode(&body); err != nil {
 		return nil, bodyError(err)
 	}
-	return appendCredential(nil, body.SessionToken, SourceHeader), nil
+	return session.AppendCredential(nil, body.SessionToken, session.FromHeader), nil
 }

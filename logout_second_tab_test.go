@@ -14,6 +14,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // The same logout in a second tab, without a cookie any more, is answered as the
@@ -24,7 +27,7 @@ func TestSecondTab(t *testing.T) {
 		one, other := apps[0], apps[len(apps)-1]
 		c, _ := one.signIn(t, "alice", "")
 		core, logs := observer.New(zap.InfoLevel)
-		other.logger = zap.New(core)
+		other.logTo(zap.New(core))
 		follow := func(a *testApp, headers ...string) *httptest.ResponseRecorder {
 			return serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), headers...), nil)
 		}
@@ -44,7 +47,7 @@ func TestSecondTab(t *testing.T) {
 				t.Errorf("second tab, a script: %d", w.Code)
 			}
 		}
-		if repeated := logs.FilterField(zap.String("event", eventLogoutRepeated)); repeated.Len() != 6 {
+		if repeated := logs.FilterField(zap.String("event", telemetry.EventLogoutRepeated)); repeated.Len() != 6 {
 			t.Errorf("%d of 6 in the audit log", repeated.Len())
 		}
 		other.advance(time.Second)
@@ -66,8 +69,8 @@ func TestAttackLogoutTokens(t *testing.T) {
 	ended, s := a.signIn(t, "mallory", "")
 	_, err := a.revoke(t.Context(), s)
 	noError(t, err)
-	key := func(c Credential) string { return encodeTokenKey(KeyOf(c.value)) }
-	made := Credential{value: newSessionToken()}
+	key := func(c session.Credential) string { return session.EncodeTokenKey(session.KeyOf(c.Secret())) }
+	made := session.NewCredential(session.NewToken(), session.FromHeader)
 	const app = "Cookie: app=1"
 	tries, through := 0, 0
 	for name, test := range map[string]struct {
@@ -77,21 +80,21 @@ func TestAttackLogoutTokens(t *testing.T) {
 		clears  bool
 		lookUps int64
 	}{
-		"of a session that lives":                 {logoutToken(live), []string{app}, 401, false, 1},
-		"former, of a session that lives":         {logoutTokenMAC(live), []string{app}, 401, false, 0},
-		"the key of a session that lives":         {logoutTokenMAC(made) + key(live), []string{app}, 401, false, 1},
-		"made up":                                 {logoutToken(made), []string{app}, 401, false, 1},
-		"made up, with its credential":            {logoutToken(made), []string{app, sessionCookieLine(made)}, 401, true, 1},
-		"own, revoked, with a live cookie":        {logoutToken(ended), []string{app, sessionCookieLine(live)}, 403, false, 1},
-		"own, revoked, with a live bearer":        {logoutToken(ended), []string{app, "Authorization: Bearer " + live.value}, 403, false, 1},
-		"own HMAC, key of another that lives":     {logoutTokenMAC(mine) + key(live), []string{app, sessionCookieLine(mine)}, 403, false, 1},
-		"own HMAC, key of one that was revoked":   {logoutTokenMAC(mine) + key(ended), []string{app, sessionCookieLine(mine)}, 403, false, 1},
-		"dead HMAC, key of one that was revoked":  {logoutTokenMAC(made) + key(ended), []string{app, sessionCookieLine(made)}, 401, true, 1},
-		"no HMAC":                                 {logoutTokenPrefix + key(ended), []string{app}, 401, false, 0},
-		"the key twice":                           {logoutToken(ended) + key(ended), []string{app}, 401, false, 0},
-		"another spelling of the key":             {logoutToken(ended)[:90] + "b", []string{app}, 401, false, 0},
-		"own, revoked, in a browser of nobody":    {logoutToken(ended), []string{app}, 204, false, 1},
-		"own, revoked, in a browser that is dead": {logoutToken(ended), []string{app, sessionCookieLine(made)}, 204, true, 2},
+		"of a session that lives":                 {session.LogoutToken(live), []string{app}, 401, false, 1},
+		"former, of a session that lives":         {session.LogoutTokenMAC(live), []string{app}, 401, false, 0},
+		"the key of a session that lives":         {session.LogoutTokenMAC(made) + key(live), []string{app}, 401, false, 1},
+		"made up":                                 {session.LogoutToken(made), []string{app}, 401, false, 1},
+		"made up, with its credential":            {session.LogoutToken(made), []string{app, sessionCookieLine(made)}, 401, true, 1},
+		"own, revoked, with a live cookie":        {session.LogoutToken(ended), []string{app, sessionCookieLine(live)}, 403, false, 1},
+		"own, revoked, with a live bearer":        {session.LogoutToken(ended), []string{app, "Authorization: Bearer " + live.Secret()}, 403, false, 1},
+		"own HMAC, key of another that lives":     {session.LogoutTokenMAC(mine) + key(live), []string{app, sessionCookieLine(mine)}, 403, false, 1},
+		"own HMAC, key of one that was revoked":   {session.LogoutTokenMAC(mine) + key(ended), []string{app, sessionCookieLine(mine)}, 403, false, 1},
+		"dead HMAC, key of one that was revoked":  {session.LogoutTokenMAC(made) + key(ended), []string{app, sessionCookieLine(made)}, 401, true, 1},
+		"no HMAC":                                 {session.LogoutTokenPrefix + key(ended), []string{app}, 401, false, 0},
+		"the key twice":                           {session.LogoutToken(ended) + key(ended), []string{app}, 401, false, 0},
+		"another spelling of the key":             {session.LogoutToken(ended)[:90] + "b", []string{app}, 401, false, 0},
+		"own, revoked, in a browser of nobody":    {session.LogoutToken(ended), []string{app}, 204, false, 1},
+		"own, revoked, in a browser that is dead": {session.LogoutToken(ended), []string{app, sessionCookieLine(made)}, 204, true, 2},
 	} {
 		tries++
 		counted := &countedStore{}
@@ -147,21 +150,21 @@ func TestSecondTabDuringAnOutage(t *testing.T) {
 
 // countedStore counts what it is asked.
 type countedStore struct {
-	Store
+	session.Store
 	gets, writes int64
 }
 
-func (s *countedStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+func (s *countedStore) GetWithUse(ctx context.Context, key session.Key) (session.Record, error) {
 	s.gets++
 	return s.Store.GetWithUse(ctx, key)
 }
 
-func (s *countedStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+func (s *countedStore) Revoke(ctx context.Context, key session.Key, identity string, at, until time.Time) (bool, error) {
 	s.writes++
 	return s.Store.Revoke(ctx, key, identity, at, until)
 }
 
-func (s *countedStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+func (s *countedStore) Touch(ctx context.Context, key session.Key, at, until time.Time) error {
 	s.writes++
 	return s.Store.Touch(ctx, key, at, until)
 }

@@ -11,20 +11,22 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // submitLine is the target of a request that follows the logout URL of c.
-func submitLine(c Credential, more ...string) string {
+func submitLine(c session.Credential, more ...string) string {
 	return site + submitTarget(c) + strings.Join(more, "")
 }
 
 // The session whose token came is the one that ends, whatever came along.
 func TestSubmitEndsTheVerifiedSession(t *testing.T) {
 	a := newTestApp(t, nil)
-	cookie := func(c Credential) string { return sessionCookieLine(c) }
-	bearer := func(c Credential) string { return "Authorization: Bearer " + c.value }
-	header := func(c Credential) string { return "X-Session-Token: " + c.value }
-	places := map[string]func(Credential) string{"cookie": cookie, "bearer": bearer, "header": header}
+	cookie := func(c session.Credential) string { return sessionCookieLine(c) }
+	bearer := func(c session.Credential) string { return "Authorization: Bearer " + c.Secret() }
+	header := func(c session.Credential) string { return "X-Session-Token: " + c.Secret() }
+	places := map[string]func(session.Credential) string{"cookie": cookie, "bearer": bearer, "header": header}
 	for ownName, own := range places {
 		for otherName, other := range places {
 			if ownName == otherName && ownName != "cookie" {
@@ -53,35 +55,37 @@ func TestSubmitEndsTheVerifiedSession(t *testing.T) {
 
 func TestSubmitRefuses(t *testing.T) {
 	tests := map[string]struct {
-		target  func(mine, others Credential) string
-		headers func(mine, others Credential) []string
+		target  func(mine, others session.Credential) string
+		headers func(mine, others session.Credential) []string
 		status  int
 		id      string
 		cleared bool
 	}{
 		"token of another session": {
-			func(_, others Credential) string { return submitLine(others) }, withCookie, http.StatusForbidden, "logout_token_mismatch", false,
+			func(_, others session.Credential) string { return submitLine(others) }, withCookie, http.StatusForbidden, "logout_token_mismatch", false,
 		},
 		"no token": {
-			func(_, _ Credential) string { return "/self-service/logout" }, withCookie, http.StatusBadRequest, "logout_token_missing", false,
+			func(_, _ session.Credential) string { return "/self-service/logout" }, withCookie, http.StatusBadRequest, "logout_token_missing", false,
 		},
 		"the credential as token": {
-			func(mine, _ Credential) string { return "/self-service/logout?token=" + mine.value }, withCookie, http.StatusForbidden, "logout_token_mismatch", false,
+			func(mine, _ session.Credential) string { return "/self-service/logout?token=" + mine.Secret() }, withCookie, http.StatusForbidden, "logout_token_mismatch", false,
 		},
 		"no credential": {
-			func(mine, _ Credential) string { return submitLine(mine) }, func(_, _ Credential) []string { return nil }, http.StatusUnauthorized, "session_inactive", false,
+			func(mine, _ session.Credential) string { return submitLine(mine) }, func(_, _ session.Credential) []string { return nil }, http.StatusUnauthorized, "session_inactive", false,
 		},
 		"garbage cookie": {
-			func(mine, _ Credential) string { return submitLine(mine) },
-			func(_, _ Credential) []string { return []string{"Cookie: " + defaultCookieName + "=garbage"} },
+			func(mine, _ session.Credential) string { return submitLine(mine) },
+			func(_, _ session.Credential) []string { return []string{"Cookie: " + defaultCookieName + "=garbage"} },
 			http.StatusUnauthorized, "session_inactive", true,
 		},
 		"return URL of a stranger": {
-			func(mine, _ Credential) string { return submitLine(mine, "&return_to=https%3A%2F%2Fevil.example") }, withCookie,
+			func(mine, _ session.Credential) string {
+				return submitLine(mine, "&return_to=https%3A%2F%2Fevil.example")
+			}, withCookie,
 			http.StatusBadRequest, "self_service_flow_return_to_forbidden", false,
 		},
 		"return URL with a backslash": {
-			func(mine, _ Credential) string { return submitLine(mine, `&return_to=%2F%5Cevil.example`) }, withCookie,
+			func(mine, _ session.Credential) string { return submitLine(mine, `&return_to=%2F%5Cevil.example`) }, withCookie,
 			http.StatusBadRequest, "self_service_flow_return_to_invalid", false,
 		},
 	}
@@ -105,7 +109,7 @@ func TestSubmitRefuses(t *testing.T) {
 	}
 }
 
-func withCookie(mine, _ Credential) []string { return []string{sessionCookieLine(mine)} }
+func withCookie(mine, _ session.Credential) []string { return []string{sessionCookieLine(mine)} }
 
 // A double click, a second tab or another node is answered as the first time,
 // for ten minutes.
@@ -189,8 +193,8 @@ func TestEarlyDataIsTooEarly(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	requests := map[string]*http.Request{
 		"submit":       newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c)),
-		"API logout":   newRequest(t, http.MethodDelete, "/self-service/logout/api", "Authorization: Bearer "+c.value),
-		"end sessions": newRequest(t, http.MethodDelete, "/sessions?all=true", "Authorization: Bearer "+c.value),
+		"API logout":   newRequest(t, http.MethodDelete, "/self-service/logout/api", "Authorization: Bearer "+c.Secret()),
+		"end sessions": newRequest(t, http.MethodDelete, "/sessions?all=true", "Authorization: Bearer "+c.Secret()),
 	}
 	for name, r := range requests {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +215,7 @@ func TestSubmitByPost(t *testing.T) {
 			if target == "form" {
 				r = newRequest(t, http.MethodPost, "http://app.example/self-service/logout", sessionCookieLine(c), "Accept: text/html",
 					"Content-Type: application/x-www-form-urlencoded")
-				form := url.Values{"token": {logoutToken(c)}, "return_to": {"/bye"}}
+				form := url.Values{"token": {session.LogoutToken(c)}, "return_to": {"/bye"}}
 				r.Body = io.NopCloser(strings.NewReader(form.Encode()))
 			}
 			if w := serve(t, &Logout{app: a.App}, r, nil); w.Code != http.StatusSeeOther || a.alive(t, c) {
@@ -248,7 +252,7 @@ func TestDeleteBySomebodyElsesPage(t *testing.T) {
 				other, _ := a.signIn(t, "alice", "")
 				proof := sessionCookieLine(c)
 				if test.bearer {
-					proof = "Authorization: Bearer " + c.value
+					proof = "Authorization: Bearer " + c.Secret()
 				}
 				w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodDelete, "http://app.example/sessions"+all, append(test.headers, proof)...), nil)
 				if refused := w.Code == http.StatusForbidden; refused != test.refused || a.alive(t, other) != test.refused {
@@ -259,7 +263,7 @@ func TestDeleteBySomebodyElsesPage(t *testing.T) {
 				}
 				again, _ := a.signIn(t, "alice", "")
 				w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodDelete,
-					"http://app.example/sessions/"+KeyOf(again.value).ID(), append(test.headers, proof)...), nil)
+					"http://app.example/sessions/"+session.KeyOf(again.Secret()).ID(), append(test.headers, proof)...), nil)
 				if refused := w.Code == http.StatusForbidden; refused != test.refused || a.alive(t, again) != test.refused {
 					t.Errorf("DELETE /sessions/{id}: got %d %q", w.Code, w.Body)
 				}
@@ -364,24 +368,26 @@ func TestListSessions(t *testing.T) {
 
 func TestAPILogout(t *testing.T) {
 	tests := map[string]struct {
-		body    func(c Credential) string
-		headers func(c Credential) []string
+		body    func(c session.Credential) string
+		headers func(c session.Credential) []string
 		status  int
 		id      string
 	}{
-		"token in the body":         {tokenBody, jsonBody, http.StatusNoContent, ""},
-		"bearer, no body":           {noBody, func(c Credential) []string { return []string{"Authorization: Bearer " + c.value} }, http.StatusNoContent, ""},
-		"session token, no body":    {noBody, func(c Credential) []string { return []string{"X-Session-Token: " + c.value} }, http.StatusNoContent, ""},
-		"wrong header, good bearer": {noBody, func(c Credential) []string { return []string{"X-Session-Token: x", "Authorization: Bearer " + c.value} }, http.StatusNoContent, ""},
+		"token in the body":      {tokenBody, jsonBody, http.StatusNoContent, ""},
+		"bearer, no body":        {noBody, func(c session.Credential) []string { return []string{"Authorization: Bearer " + c.Secret()} }, http.StatusNoContent, ""},
+		"session token, no body": {noBody, func(c session.Credential) []string { return []string{"X-Session-Token: " + c.Secret()} }, http.StatusNoContent, ""},
+		"wrong header, good bearer": {noBody, func(c session.Credential) []string {
+			return []string{"X-Session-Token: x", "Authorization: Bearer " + c.Secret()}
+		}, http.StatusNoContent, ""},
 		// A browser sends its cookie unasked, and this address has no logout token.
-		"cookie alone":      {noBody, func(c Credential) []string { return []string{sessionCookieLine(c)} }, http.StatusBadRequest, "request_body_missing"},
-		"unknown token":     {func(Credential) string { return `{"session_token":"ory_st_x"}` }, jsonBody, http.StatusForbidden, "session_token_invalid"},
-		"no token":          {func(Credential) string { return `{}` }, jsonBody, http.StatusForbidden, "session_token_invalid"},
-		"null":              {func(Credential) string { return `null` }, jsonBody, http.StatusForbidden, "session_token_invalid"},
-		"a number":          {func(Credential) string { return `{"session_token":1}` }, jsonBody, http.StatusBadRequest, "request_body_invalid"},
-		"cut off":           {func(Credential) string { return `{"session_token":` }, jsonBody, http.StatusBadRequest, "request_body_invalid"},
-		"form":              {tokenBody, func(Credential) []string { return []string{"Content-Type: text/plain"} }, http.StatusBadRequest, "request_content_type_unsupported"},
-		"larger than 64 KB": {func(Credential) string { return `{"x":"` + strings.Repeat("x", maxBodyLength) + `"}` }, jsonBody, http.StatusRequestEntityTooLarge, "request_body_too_large"},
+		"cookie alone":      {noBody, func(c session.Credential) []string { return []string{sessionCookieLine(c)} }, http.StatusBadRequest, "request_body_missing"},
+		"unknown token":     {func(session.Credential) string { return `{"session_token":"ory_st_x"}` }, jsonBody, http.StatusForbidden, "session_token_invalid"},
+		"no token":          {func(session.Credential) string { return `{}` }, jsonBody, http.StatusForbidden, "session_token_invalid"},
+		"null":              {func(session.Credential) string { return `null` }, jsonBody, http.StatusForbidden, "session_token_invalid"},
+		"a number":          {func(session.Credential) string { return `{"session_token":1}` }, jsonBody, http.StatusBadRequest, "request_body_invalid"},
+		"cut off":           {func(session.Credential) string { return `{"session_token":` }, jsonBody, http.StatusBadRequest, "request_body_invalid"},
+		"form":              {tokenBody, func(session.Credential) []string { return []string{"Content-Type: text/plain"} }, http.StatusBadRequest, "request_content_type_unsupported"},
+		"larger than 64 KB": {func(session.Credential) string { return `{"x":"` + strings.Repeat("x", maxBodyLength) + `"}` }, jsonBody, http.StatusRequestEntityTooLarge, "request_body_too_large"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -417,9 +423,9 @@ func TestAPILogout(t *testing.T) {
 	}
 }
 
-func tokenBody(c Credential) string { return `{"session_token":"` + c.value + `"}` }
-func noBody(Credential) string      { return "" }
-func jsonBody(Credential) []string  { return []string{"Content-Type: application/json"} }
+func tokenBody(c session.Credential) string { return `{"session_token":"` + c.Secret() + `"}` }
+func noBody(session.Credential) string      { return "" }
+func jsonBody(session.Credential) []string  { return []string{"Content-Type: application/json"} }
 
 // Of the app's own paths nothing is taken; of ours nothing is let through.
 func TestWhichPathsAreOurs(t *testing.T) {
@@ -535,7 +541,7 @@ func TestCreateURL(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK {
 			t.Fatalf("%s: got %d %q", query, w.Code, w.Body)
 		}
-		if want = "http://app.example/.ory/self-service/logout?" + want + "token=" + logoutToken(c); body.URL != want || body.Token != logoutToken(c) {
+		if want = "http://app.example/.ory/self-service/logout?" + want + "token=" + session.LogoutToken(c); body.URL != want || body.Token != session.LogoutToken(c) {
 			t.Errorf("%s: got %q, want %q", query, body.URL, want)
 		}
 	}

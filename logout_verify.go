@@ -4,15 +4,17 @@ package caddylogout
 
 import (
 	"net/http"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // verifiedLogout is what a logout token came to.
 type verifiedLogout struct {
 	// session is to be revoked; nil if that was done within the replay window.
-	session *Session
+	session *session.Session
 	// credential is the one that the token belongs to, zero if it did not come
 	// along: then the token alone names a session that has ended.
-	credential Credential
+	credential session.Credential
 	// handle is how logs name the session of the token, if it is known.
 	handle string
 	// clear says that after this no session cookie of the request is live.
@@ -25,19 +27,19 @@ type verifiedLogout struct {
 // whose cookie another tab has had cleared has not, nor has one that followed a
 // link with a key that somebody else knows to be revoked: its cookies of the app
 // were deleted by the first answer, or are not ours to delete.
-func (v *verifiedLogout) proven() bool { return v.credential.value != "" }
+func (v *verifiedLogout) proven() bool { return v.credential.Secret() != "" }
 
 // verify finds the session that the token belongs to among the credentials of
 // the request. That session, and no other that came along, is the one to end.
 func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
-	var buf [maxCredentials]Credential
+	var buf [session.MaxCredentials]session.Credential
 	credentials := l.app.format.Locate(r, buf[:0])
 	matched, mixed := -1, false
 	for i, c := range credentials {
-		switch fit := fitLogoutToken(c, token); {
-		case fit == fits && matched < 0:
+		switch fit := session.FitLogoutToken(c, token); {
+		case fit == session.Fits && matched < 0:
 			matched = i
-		case fit == fitsMixed:
+		case fit == session.FitsMixed:
 			mixed = true
 		}
 	}
@@ -54,17 +56,17 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 			return out, l.app.postpone(r, out.credential, trigger, err)
 		case err != nil:
 			return out, err
-		case found.pending && matched >= 0 && c.value == out.credential.value:
+		case found.pending && matched >= 0 && c.Secret() == out.credential.Secret():
 			return out, errLogoutPending
 		}
-		same := matched >= 0 && c.value == credentials[matched].value
+		same := matched >= 0 && c.Secret() == credentials[matched].Secret()
 		if same {
 			out.session = found.session
 			replay = l.app.justRevoked(found)
 		}
 		if found.session != nil {
 			anyLive = true
-			liveCookie = liveCookie || (c.Source == SourceCookie && !same)
+			liveCookie = liveCookie || (c.From == session.FromCookie && !same)
 		}
 	}
 	missed := l.app.missedCookies(r, credentials)
@@ -92,7 +94,7 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 // that lives is never called ended.
 func (l *Logout) verifyWithoutCredential(r *http.Request, token string, out *verifiedLogout) error {
 	out.failure = errSessionInactive()
-	key, ok := keyOfLogoutToken(token)
+	key, ok := session.KeyOfLogoutToken(token)
 	if !ok {
 		return nil
 	}

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -25,11 +28,11 @@ const (
 var errMaxSessions = fmt.Errorf("want a number from 1 to %d, or off", maxMaxSessions)
 
 // bound returns how many sessions a person may have, nil for any number.
-func (a *App) bound() *Bound {
+func (a *App) bound() *session.Bound {
 	if a.MaxSessions == nil || *a.MaxSessions == 0 {
 		return nil
 	}
-	return &Bound{Max: *a.MaxSessions}
+	return &session.Bound{Max: *a.MaxSessions}
 }
 
 func validateMaxSessions(n *int) error {
@@ -66,25 +69,25 @@ func (a *App) unmarshalMaxSessions(d *caddyfile.Dispenser) error {
 // It ends like any other: to except it here would have two such sign-ins end each
 // other. Then out is true, and the caller makes another session that was issued no
 // earlier than after.
-func (a *App) keepWithin(ctx context.Context, made *Session, ending []Key) (after time.Time, out bool) {
-	e := auditEntry{event: eventManyRevoked, trigger: byBound, outcome: outcomeRevoked, identity: made.Identity}
+func (a *App) keepWithin(ctx context.Context, made *session.Session, ending []session.Key) (after time.Time, out bool) {
+	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: telemetry.ByBound, Outcome: telemetry.OutcomeRevoked, Identity: made.Identity}
 	surplus, err := a.oldest(ctx, made.Identity, ending)
 	if err == nil && len(surplus.keys) > 0 {
-		e.count, err = a.revokeKeys(ctx, made.Identity, func(key Key) bool { return surplus.keys[key] })
+		e.Count, err = a.revokeKeys(ctx, made.Identity, func(key session.Key) bool { return surplus.keys[key] })
 		out = surplus.keys[made.Key] && err == nil
 		for key := range surplus.keys {
 			if key != made.Key || !out {
-				e = e.and(key)
+				e = e.And(key)
 			}
 		}
 		if out {
-			e.count = max(e.count-1, 0) // nobody has got it
+			e.Count = max(e.Count-1, 0) // nobody has got it
 		}
 	}
 	if err != nil {
-		e = e.failed(err)
+		e = e.Failed(err)
 	}
-	if e.count > 0 || err != nil {
+	if e.Count > 0 || err != nil {
 		a.audit(nil, e)
 	}
 	return surplus.newest.Add(time.Millisecond), out
@@ -92,7 +95,7 @@ func (a *App) keepWithin(ctx context.Context, made *Session, ending []Key) (afte
 
 // surplus is what a person has too many.
 type surplus struct {
-	keys   map[Key]bool
+	keys   map[session.Key]bool
 	newest time.Time // when the newest session of all was issued
 }
 
@@ -102,7 +105,7 @@ type surplus struct {
 // left. The last one to come to life finds all the others alive, so more are not
 // left either. That is why the store itself is asked, and not the near cache,
 // which may hear of another sign-in a moment later.
-func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplus, error) {
+func (a *App) oldest(ctx context.Context, identity string, ending []session.Key) (surplus, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return surplus{}, err
@@ -113,7 +116,7 @@ func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplu
 	if err != nil {
 		return surplus{}, err
 	}
-	keys = slices.DeleteFunc(keys, func(key IndexedKey) bool { return slices.Contains(ending, key.Key) })
+	keys = slices.DeleteFunc(keys, func(key session.IndexedKey) bool { return slices.Contains(ending, key.Key) })
 	found, err := a.readAll(ctx, store, keys)
 	if err != nil {
 		return surplus{}, err
@@ -128,7 +131,7 @@ func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplu
 	// Nobody uses those that were idle for too long, and no clock that is right
 	// has issued those of the future: they go first.
 	first := func(x *cached) bool {
-		return a.surelyIdle(store, x, now) || x.session.IssuedAt.After(now.Add(clockTolerance))
+		return a.surelyIdle(store, x, now) || x.session.IssuedAt.After(now.Add(session.ClockTolerance))
 	}
 	slices.SortFunc(found, func(x, y *cached) int {
 		if early := first(x); early != first(y) {
@@ -139,7 +142,7 @@ func (a *App) oldest(ctx context.Context, identity string, ending []Key) (surplu
 		}
 		return cmp.Or(y.session.IssuedAt.Compare(x.session.IssuedAt), cmp.Compare(x.session.ID, y.session.ID))
 	})
-	out := surplus{keys: make(map[Key]bool), newest: found[0].session.IssuedAt}
+	out := surplus{keys: make(map[session.Key]bool), newest: found[0].session.IssuedAt}
 	for _, known := range found[*a.MaxSessions:] {
 		out.keys[known.session.Key] = true
 	}

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // onEachStore runs a test with apps on one store of each kind, as many as it asks
@@ -48,7 +49,7 @@ func onEachStore(t *testing.T, apps int, configure func(*App), test func(t *test
 func atMost(n int) func(*App) { return func(a *App) { a.MaxSessions = &n } }
 
 // live returns which of the sessions are live, by their place.
-func (a *testApp) live(t *testing.T, sessions []*Session) []int {
+func (a *testApp) live(t *testing.T, sessions []*session.Session) []int {
 	t.Helper()
 	var live []int
 	for i, s := range sessions {
@@ -66,7 +67,7 @@ func TestMaxSessions(t *testing.T) {
 	onEachStore(t, 1, atMost(3), func(t *testing.T, apps []*testApp) {
 		a := apps[0]
 		st := a.withStreams(t)
-		var alice []*Session
+		var alice []*session.Session
 		issue := func(n newSession) {
 			a.advance(time.Second)
 			n.identity = "alice"
@@ -105,7 +106,7 @@ func TestMaxSessions(t *testing.T) {
 		want(3, 4, 5)
 
 		// The caller ends one itself: no other has to go.
-		issue(newSession{ending: []Key{alice[4].Key}})
+		issue(newSession{ending: []session.Key{alice[4].Key}})
 		want(3, 4, 5, 6)
 		_, err := a.revoke(t.Context(), alice[4])
 		noError(t, err)
@@ -116,7 +117,7 @@ func TestMaxSessions(t *testing.T) {
 		noError(t, err)
 		issue(newSession{})
 		want(3, 5, 7)
-		if !slices.Equal(a.live(t, []*Session{bob}), []int{0}) {
+		if !slices.Equal(a.live(t, []*session.Session{bob}), []int{0}) {
 			t.Error("a session of somebody else was ended")
 		}
 	})
@@ -130,7 +131,7 @@ func TestMaxSessionsOfTheDead(t *testing.T) {
 		atMost(3)(a)
 		a.IdleTimeout = caddy.Duration(30 * time.Minute)
 	})
-	var all []*Session
+	var all []*session.Session
 	issue := func(n newSession) {
 		a.advance(time.Second)
 		n.identity = "alice"
@@ -149,7 +150,7 @@ func TestMaxSessionsOfTheDead(t *testing.T) {
 	// The first and the last go on being used, and that in the middle is not.
 	for range 4 {
 		a.advance(10 * time.Minute)
-		if got := a.live(t, []*Session{all[0], all[3]}); len(got) != 2 {
+		if got := a.live(t, []*session.Session{all[0], all[3]}); len(got) != 2 {
 			t.Fatalf("live: %v", got)
 		}
 	}
@@ -167,11 +168,11 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 	onEachStore(t, 2, atMost(most), func(t *testing.T, apps []*testApp) {
 		core, failed := observer.New(zap.WarnLevel)
 		var mu sync.Mutex
-		var all []*Session
+		var all []*session.Session
 		var wg sync.WaitGroup
 		for i := range people {
 			a := apps[i%len(apps)]
-			a.logger = zap.New(core)
+			a.logTo(zap.New(core))
 			a.App.clock = time.Now
 		}
 		for i := range people {
@@ -179,7 +180,7 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 			wg.Go(func() {
 				for range each {
 					_, s, err := a.issue(t.Context(), newSession{identity: "alice"})
-					if errors.Is(err, ErrExists) {
+					if errors.Is(err, session.ErrExists) {
 						continue // so many newer ones were made that it has ended already
 					}
 					if err != nil {
@@ -197,9 +198,9 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 		// would try again.
 		for tried := 0; tried < failed.Len(); {
 			tried = failed.Len()
-			apps[0].keepWithin(t.Context(), &Session{Identity: "alice"}, nil)
+			apps[0].keepWithin(t.Context(), &session.Session{Identity: "alice"}, nil)
 		}
-		slices.SortFunc(all, func(x, y *Session) int {
+		slices.SortFunc(all, func(x, y *session.Session) int {
 			if c := y.IssuedAt.Compare(x.IssuedAt); c != 0 {
 				return c
 			}
@@ -227,7 +228,7 @@ func TestMaxSessionsOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, test.configure)
-			var all []*Session
+			var all []*session.Session
 			for range defaultMaxSessions + 5 {
 				a.advance(time.Second)
 				_, s := a.signIn(t, "alice", "")
@@ -247,11 +248,11 @@ func TestMaxSessionsOutage(t *testing.T) {
 	store, _ := a.openStore()
 	a.reopen(func(o *opened) { o.Store = unlistedStore{store} })
 	core, logs := observer.New(zap.WarnLevel)
-	a.logger = zap.New(core)
+	a.logTo(zap.New(core))
 	_, first := a.signIn(t, "alice", "")
 	a.advance(time.Second)
 	_, second := a.signIn(t, "alice", "")
-	if got := a.live(t, []*Session{first, second}); len(got) != 2 {
+	if got := a.live(t, []*session.Session{first, second}); len(got) != 2 {
 		t.Errorf("live: %v", got)
 	}
 	if logs.Len() != 1 || strings.Contains(logs.All()[0].Message, first.Key.String()) {
@@ -260,15 +261,15 @@ func TestMaxSessionsOutage(t *testing.T) {
 	a.reopen(func(o *opened) { o.Store = store })
 	a.advance(time.Second)
 	_, third := a.signIn(t, "alice", "")
-	if got := a.live(t, []*Session{first, second, third}); !slices.Equal(got, []int{2}) {
+	if got := a.live(t, []*session.Session{first, second, third}); !slices.Equal(got, []int{2}) {
 		t.Errorf("live after the outage: %v", got)
 	}
 }
 
 // unlistedStore cannot list.
-type unlistedStore struct{ Store }
+type unlistedStore struct{ session.Store }
 
-func (unlistedStore) Keys(context.Context, string) ([]IndexedKey, error) { return nil, errAway }
+func (unlistedStore) Keys(context.Context, string) ([]session.IndexedKey, error) { return nil, errAway }
 
 // The bound costs a sign-in no round trip.
 func TestMaxSessionsRoundTrips(t *testing.T) {
@@ -278,7 +279,7 @@ func TestMaxSessionsRoundTrips(t *testing.T) {
 	trips := new(tripHook)
 	store.client.AddHook(trips)
 	var counts []int64
-	for _, bound := range []*Bound{nil, {Max: 1}, {Max: 4}} {
+	for _, bound := range []*session.Bound{nil, {Max: 1}, {Max: 4}} {
 		e := c.entry("alice")
 		e.Bound = bound
 		trips.Store(0)

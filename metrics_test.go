@@ -12,18 +12,21 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func TestChecksAreCounted(t *testing.T) {
 	a := &App{clock: time.Now}
 	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
-	live, revoked := Credential{value: newSessionToken()}, Credential{value: newSessionToken()}
-	s := &Session{Key: KeyOf(live.value), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
+	live, revoked := session.NewCredential(session.NewToken(), session.FromHeader), session.NewCredential(session.NewToken(), session.FromHeader)
+	s := &session.Session{Key: session.KeyOf(live.Secret()), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
 	if _, err := a.open().cache.fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil }); err != nil {
 		t.Fatal(err)
 	}
-	a.open().cache.revoked(KeyOf(revoked.value), time.Now().Add(time.Hour))
-	for credential, want := range map[Credential]error{live: nil, revoked: nil, {value: newSessionToken()}: ErrUnavailable} {
+	a.open().cache.revoked(session.KeyOf(revoked.Secret()), time.Now().Add(time.Hour))
+	for credential, want := range map[session.Credential]error{live: nil, revoked: nil, session.NewCredential(session.NewToken(), session.FromHeader): session.ErrUnavailable} {
 		for range 3 {
 			if _, err := a.lookup(t.Context(), credential); !errors.Is(err, want) {
 				t.Errorf("got %v, want %v", err, want)
@@ -34,14 +37,14 @@ func TestChecksAreCounted(t *testing.T) {
 	if _, err := a.peek(t.Context(), s.Key); err != nil {
 		t.Error(err)
 	}
-	a.open().cache.counts().addRead(nil, errors.Join(ErrUnavailable, context.Canceled))
+	a.open().cache.counts().AddRead(false, errors.Join(session.ErrUnavailable, context.Canceled))
 	got := make(map[int]uint64)
 	for kind := range a.open().cache.checks {
-		if n := a.open().cache.checks[kind].n.Load(); n > 0 {
+		if n := a.open().cache.checks[kind].N.Load(); n > 0 {
 			got[kind] = n
 		}
 	}
-	if len(got) != 3 || got[checkCacheLive] != 3 || got[checkCacheDead] != 3 || got[checkStoreAway] != 3 {
+	if len(got) != 3 || got[telemetry.CheckCacheLive] != 3 || got[telemetry.CheckCacheDead] != 3 || got[telemetry.CheckUnavailable] != 3 {
 		t.Errorf("counted %v", got)
 	}
 	if stats := a.open().cache.Stats(); stats.Hits != 6 || stats.Misses != 3 {
@@ -82,7 +85,7 @@ func TestMetricsOutliveTheConfiguration(t *testing.T) {
 		return n
 	}
 	first, second := register(), register()
-	if one, two := count(first), count(second); one != two || one < checkKinds+2 {
+	if one, two := count(first), count(second); one != two || one < telemetry.CheckKinds+2 {
 		t.Errorf("%d series, then %d", one, two)
 	}
 }
@@ -101,16 +104,16 @@ func TestStreamCutIsMeasured(t *testing.T) {
 		{"a tombstone without a time", time.Unix(0, 0), 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			all := &streamCut{revokedAt: test.revokedAt}
-			one, two := all.add(), all.add()
-			if _, last := one.last(func() time.Time { return now }); last {
+			all := &telemetry.StreamCut{RevokedAt: test.revokedAt}
+			one, two := all.Add(), all.Add()
+			if _, last := one.Last(func() time.Time { return now }); last {
 				t.Error("the first of two was taken for the last")
 			}
-			if took, last := two.last(func() time.Time { return now }); took != test.took || last != test.measured {
+			if took, last := two.Last(func() time.Time { return now }); took != test.took || last != test.measured {
 				t.Errorf("%v, %v; want %v, %v", took, last, test.took, test.measured)
 			}
 		})
 	}
-	var itself *streamCut
-	itself.ended(time.Now) // a request that was not cut
+	var itself *telemetry.StreamCut
+	itself.Ended(time.Now) // a request that was not cut
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Bounds of the near cache.
@@ -35,7 +38,7 @@ const (
 type nearCache struct {
 	// live holds sessions; dead tombstones and unknown keys. They are apart so
 	// that no flood of made-up credentials takes the place of a session.
-	live, dead *otter.Cache[Key, *cached]
+	live, dead *otter.Cache[session.Key, *cached]
 
 	// epoch is stamped on entries: those of another epoch do not count. So all
 	// are dropped in one step, also those that are just being read.
@@ -59,7 +62,7 @@ type nearCache struct {
 
 	// checks is what the checks of this server came to. It is apart from what
 	// every check reads, and outlives the cache.
-	checks        *checkCounts
+	checks        *telemetry.CheckCounts
 	reads, joined atomic.Uint64
 	stripes       [256]cacheStripe
 }
@@ -70,7 +73,7 @@ type cacheStripe struct {
 	mu sync.Mutex
 	// flights are the reads under way. Each is also a reservation: a change of
 	// its key takes it out, and what it brings is then not kept.
-	flights map[Key]*flight
+	flights map[session.Key]*flight
 	_       [48]byte // a cache line of its own
 }
 
@@ -85,14 +88,14 @@ type flight struct {
 // cached is what is known of one key: a session, a tombstone, or that the store
 // holds nothing.
 type cached struct {
-	session   *Session
+	session   *session.Session
 	revokedAt time.Time
 	until     time.Time
 	epoch     uint64
 	// lastUsed is the sign-in or the last use that was noted, in milliseconds
 	// since 1970. It is not watched: other servers may know of a later one.
 	lastUsed atomic.Int64
-	// logoutToken is that of the credential whose key this is, once somebody
+	// LogoutToken is that of the credential whose key this is, once somebody
 	// wanted it.
 	logoutToken atomic.Pointer[string]
 }
@@ -119,17 +122,17 @@ func newNearCache(entries int, maxStale time.Duration) *nearCache {
 		maxStale: maxStale,
 		started:  time.Now(),
 		clock:    time.Now,
-		checks:   new(checkCounts),
+		checks:   new(telemetry.CheckCounts),
 	}
 	c.life.Store(int64(maxCacheLife))
 	for i := range c.stripes {
-		c.stripes[i].flights = make(map[Key]*flight)
+		c.stripes[i].flights = make(map[session.Key]*flight)
 	}
 	return c
 }
 
-func newOtter(entries int) *otter.Cache[Key, *cached] {
-	return otter.Must(&otter.Options[Key, *cached]{
+func newOtter(entries int) *otter.Cache[session.Key, *cached] {
+	return otter.Must(&otter.Options[session.Key, *cached]{
 		MaximumSize: entries,
 		// Its upkeep is a few microseconds now and then; this way, it has no
 		// goroutine that nobody waits for.
@@ -139,7 +142,7 @@ func newOtter(entries int) *otter.Cache[Key, *cached] {
 
 // get returns what is known of key, nil if the store has to be asked. It takes
 // no lock and allocates nothing.
-func (c *nearCache) get(key Key, now time.Time) *cached {
+func (c *nearCache) get(key session.Key, now time.Time) *cached {
 	if c == nil || !c.armed() {
 		return nil
 	}
@@ -148,7 +151,7 @@ func (c *nearCache) get(key Key, now time.Time) *cached {
 	if !ok {
 		e, ok = c.dead.GetIfPresent(key)
 	}
-	if !ok || e.epoch != epoch || !within(now, e.until) {
+	if !ok || e.epoch != epoch || !session.Within(now, e.until) {
 		return nil
 	}
 	return e
@@ -160,18 +163,11 @@ func (c *nearCache) armed() bool {
 	return int64(now.Sub(c.started)) < c.proven.Load() && now.UnixNano() < c.provenWall.Load()
 }
 
-// within reports whether now is before until by every reading that both have.
-// The monotonic clock stands still while the machine is suspended, and the wall
-// clock can be set back: neither may make an end later.
-func within(now, until time.Time) bool {
-	return now.Before(until) && now.UnixNano() < until.UnixNano()
-}
-
 // fill reads key from the store and keeps it, unless the key changed meanwhile.
 // Requests for one key wait for one read. While the cache is not armed each
 // request reads for itself: a read that began before a logout must not answer a
 // request that came after it.
-func (c *nearCache) fill(ctx context.Context, key Key, now time.Time, read func(context.Context) (*cached, error)) (*cached, error) {
+func (c *nearCache) fill(ctx context.Context, key session.Key, now time.Time, read func(context.Context) (*cached, error)) (*cached, error) {
 	if c == nil || !c.armed() {
 		return read(ctx)
 	}
@@ -184,10 +180,10 @@ func (c *nearCache) fill(ctx context.Context, key Key, now time.Time, read func(
 		case <-f.done:
 			return f.entry, f.err
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+			return nil, fmt.Errorf("%w: %w", session.ErrUnavailable, context.Cause(ctx))
 		}
 	}
-	f := &flight{epoch: epoch, done: make(chan struct{}), err: ErrUnavailable}
+	f := &flight{epoch: epoch, done: make(chan struct{}), err: session.ErrUnavailable}
 	stripe.flights[key] = f
 	stripe.mu.Unlock()
 
@@ -202,7 +198,7 @@ func (c *nearCache) fill(ctx context.Context, key Key, now time.Time, read func(
 
 // land keeps what a read brought if its reservation stands, and wakes those who
 // wait for it.
-func (c *nearCache) land(stripe *cacheStripe, key Key, now time.Time, f *flight) {
+func (c *nearCache) land(stripe *cacheStripe, key session.Key, now time.Time, f *flight) {
 	stripe.mu.Lock()
 	if stripe.flights[key] == f {
 		delete(stripe.flights, key)
@@ -215,7 +211,7 @@ func (c *nearCache) land(stripe *cacheStripe, key Key, now time.Time, f *flight)
 }
 
 // put keeps an entry. The stripe of its key is locked.
-func (c *nearCache) put(key Key, e *cached, now time.Time, epoch uint64) {
+func (c *nearCache) put(key session.Key, e *cached, now time.Time, epoch uint64) {
 	e.epoch, e.until = epoch, now.Add(time.Duration(c.life.Load()))
 	to, from := c.live, c.dead
 	if e.session == nil {
@@ -228,7 +224,7 @@ func (c *nearCache) put(key Key, e *cached, now time.Time, epoch uint64) {
 }
 
 // revoked notes that key was revoked here, before the store reports it.
-func (c *nearCache) revoked(key Key, at time.Time) {
+func (c *nearCache) revoked(key session.Key, at time.Time) {
 	if c == nil {
 		return
 	}
@@ -241,7 +237,7 @@ func (c *nearCache) revoked(key Key, at time.Time) {
 
 // Changed implements [WatchSink]: it forgets key, and what is just being read
 // of it.
-func (c *nearCache) Changed(key Key) {
+func (c *nearCache) Changed(key session.Key) {
 	if c == nil {
 		return
 	}
@@ -298,8 +294,8 @@ func (c *nearCache) Stats() CacheStats {
 		return CacheStats{}
 	}
 	return CacheStats{
-		Hits:    c.checks[checkCacheLive].n.Load() + c.checks[checkCacheDead].n.Load(),
-		Misses:  c.checks[checkStoreLive].n.Load() + c.checks[checkStoreDead].n.Load() + c.checks[checkStoreAway].n.Load(),
+		Hits:    c.checks.Hits(),
+		Misses:  c.checks.Misses(),
 		Armed:   c.armed(),
 		Entries: c.live.EstimatedSize() + c.dead.EstimatedSize(),
 		Reads:   c.reads.Load(),
@@ -308,12 +304,12 @@ func (c *nearCache) Stats() CacheStats {
 }
 
 // counts is where the checks are counted, with a cache and without.
-func (c *nearCache) counts() *checkCounts {
+func (c *nearCache) counts() *telemetry.CheckCounts {
 	if c == nil {
-		return &meters.checks
+		return &telemetry.Meters.Checks
 	}
 	return c.checks
 }
 
 // Interface guard.
-var _ WatchSink = (*nearCache)(nil)
+var _ session.WatchSink = (*nearCache)(nil)

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func openRedisForBench(b *testing.B, addr string) *redisStore {
@@ -187,7 +188,7 @@ func benchmarkCycles(b *testing.B, server *redistest.Server, stores []*redisStor
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			store, key, now := stores[int(next.Add(1))%len(stores)], newKey(), time.Now()
-			err := store.Create(b.Context(), key, Entry{Identity: key.Short(), Value: make([]byte, 400), ExpiresAt: now.Add(time.Hour)})
+			err := store.Create(b.Context(), key, session.Entry{Identity: key.Short(), Value: make([]byte, 400), ExpiresAt: now.Add(time.Hour)})
 			if err == nil {
 				_, err = store.Get(b.Context(), key)
 			}
@@ -215,10 +216,10 @@ func BenchmarkNearCacheMemory(b *testing.B) {
 	cache.Armed(now.Add(time.Hour))
 	for range b.N { // not b.Loop: the cache is as large as the number
 		key := newKey()
-		value, err := nativeFormat{}.Encode(&Session{
+		value, err := nativeFormat{}.Encode(&session.Session{
 			Key: key, ID: key.ID(), Identity: "alice@example.com", Traits: []byte(`{"email":"alice@example.com"}`), Method: "password",
 			IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour),
-			Device: Device{IPAddress: "192.0.2.7", UserAgent: strings.Repeat("Mozilla/5.0 ", 10)},
+			Device: session.Device{IPAddress: "192.0.2.7", UserAgent: strings.Repeat("Mozilla/5.0 ", 10)},
 		})
 		if err == nil {
 			_, err = cache.fill(b.Context(), key, now, func(context.Context) (*cached, error) {

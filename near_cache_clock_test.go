@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // suspended returns now as it is read after the machine was suspended for d: the
@@ -73,11 +75,11 @@ func TestAttackSuspend(t *testing.T) {
 		cache.clock = clock.read
 		test.begin(cache, clock.now)
 		served := 0
-		keys := make([]Key, 20)
+		keys := make([]session.Key, 20)
 		for i := range keys {
 			keys[i] = newKey()
 			_, err := cache.fill(t.Context(), keys[i], clock.now, func(context.Context) (*cached, error) {
-				return &cached{session: &Session{ExpiresAt: clock.now.Add(24 * time.Hour)}}, nil
+				return &cached{session: &session.Session{ExpiresAt: clock.now.Add(24 * time.Hour)}}, nil
 			})
 			noError(t, err)
 			if cache.get(keys[i], clock.now) == nil {
@@ -114,12 +116,12 @@ func TestPings(t *testing.T) {
 	second := p.next()
 	sent, err := p.answered(first)
 	noError(t, err)
-	if within(clock.now, sent.Add(watchProof)) {
+	if session.Within(clock.now, sent.Add(watchProof)) {
 		t.Error("a PING from before the suspend proves something after it")
 	}
 	sent, err = p.answered(second)
 	noError(t, err)
-	if !within(clock.now, sent.Add(watchProof)) {
+	if !session.Within(clock.now, sent.Add(watchProof)) {
 		t.Error("a PING from after the suspend proves nothing")
 	}
 	for _, text := range []string{first, second, "3", "", "x"} {

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
 // NearCache sets up the near cache: sessions that were looked up a moment ago
@@ -139,7 +141,7 @@ func (a *App) takeCache(r *reports) (*nearCache, error) {
 			entries = defaultCacheEntries
 		}
 		cache := newNearCache(entries, time.Duration(a.NearCache.MaxStale))
-		cache.checks = &meters.checks
+		cache.checks = &telemetry.Meters.Checks
 		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // armedCache is a cache that takes itself to be told of every change.
@@ -25,12 +27,12 @@ func armedCache(entries int) *nearCache {
 // countingStore counts reads, and can stop them between what they read and what
 // they return.
 type countingStore struct {
-	Store
+	session.Store
 	reads atomic.Int64
 	pause func() // called with the record in hand
 }
 
-func (s *countingStore) Get(ctx context.Context, key Key) (Record, error) {
+func (s *countingStore) Get(ctx context.Context, key session.Key) (session.Record, error) {
 	rec, err := s.Store.Get(ctx, key)
 	s.reads.Add(1)
 	if s.pause != nil {
@@ -39,7 +41,7 @@ func (s *countingStore) Get(ctx context.Context, key Key) (Record, error) {
 	return rec, err
 }
 
-func (s *countingStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+func (s *countingStore) GetWithUse(ctx context.Context, key session.Key) (session.Record, error) {
 	s.reads.Add(1)
 	return s.Store.GetWithUse(ctx, key)
 }
@@ -55,7 +57,7 @@ func newCachedApp(t *testing.T, configure func(*App)) (*testApp, *countingStore)
 	return a, counting
 }
 
-func (a *testApp) wantLive(t *testing.T, c Credential, want bool) {
+func (a *testApp) wantLive(t *testing.T, c session.Credential, want bool) {
 	t.Helper()
 	found, err := a.lookup(t.Context(), c)
 	noError(t, err)
@@ -88,7 +90,7 @@ func TestNearCacheHits(t *testing.T) {
 	bringBack := a.takeStoreAway()
 	a.wantLive(t, c, true) // armed: the store would have said
 	a.open().cache.Disarmed()
-	if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Fatalf("not armed and no store: %v, want ErrUnavailable", err)
 	}
 	bringBack()
@@ -107,13 +109,13 @@ func TestNearCacheHits(t *testing.T) {
 // of: all is by its own hand.
 func TestNearCacheRevoke(t *testing.T) {
 	a, store := newCachedApp(t, nil)
-	one, session := a.signIn(t, "alice", "")
+	one, sess := a.signIn(t, "alice", "")
 	two, _ := a.signIn(t, "alice", "")
 	three, _ := a.signIn(t, "bob", "")
-	for _, c := range []Credential{one, two, three} {
+	for _, c := range []session.Credential{one, two, three} {
 		a.wantLive(t, c, true)
 	}
-	_, err := a.revoke(t.Context(), session)
+	_, err := a.revoke(t.Context(), sess)
 	noError(t, err)
 	reads := store.reads.Load()
 	a.wantLive(t, one, false)
@@ -121,7 +123,7 @@ func TestNearCacheRevoke(t *testing.T) {
 		t.Error("the tombstone is not in the cache")
 	}
 	store.wantReads(t, reads)
-	if count, err := a.revokeKeys(t.Context(), "alice", func(Key) bool { return true }); count != 1 || err != nil {
+	if count, err := a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true }); count != 1 || err != nil {
 		t.Fatalf("%d ended, %v", count, err)
 	}
 	a.wantLive(t, two, false)
@@ -130,10 +132,10 @@ func TestNearCacheRevoke(t *testing.T) {
 	a.takeStoreAway()
 	found, err := a.lookup(t.Context(), three)
 	noError(t, err)
-	if _, err := a.revoke(t.Context(), found.session); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.revoke(t.Context(), found.session); !errors.Is(err, session.ErrUnavailable) {
 		t.Fatalf("revoked without a store: %v", err)
 	}
-	if _, err := a.lookup(t.Context(), three); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.lookup(t.Context(), three); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("after a revocation that may have been: %v, want to ask the store", err)
 	}
 }
@@ -141,14 +143,14 @@ func TestNearCacheRevoke(t *testing.T) {
 // TestNearCacheFillRace ends a session between the read of it and what the read
 // is kept as, in each way there is.
 func TestNearCacheFillRace(t *testing.T) {
-	tests := map[string]func(a *testApp, s *Session){
-		"the key changed": func(a *testApp, s *Session) { a.open().cache.Changed(s.Key) },
-		"all changed":     func(a *testApp, _ *Session) { a.open().cache.ChangedAll() },
-		"disarmed and armed": func(a *testApp, _ *Session) {
+	tests := map[string]func(a *testApp, s *session.Session){
+		"the key changed": func(a *testApp, s *session.Session) { a.open().cache.Changed(s.Key) },
+		"all changed":     func(a *testApp, _ *session.Session) { a.open().cache.ChangedAll() },
+		"disarmed and armed": func(a *testApp, _ *session.Session) {
 			a.open().cache.Disarmed()
 			a.open().cache.Armed(time.Now().Add(time.Hour))
 		},
-		"revoked here": func(a *testApp, s *Session) { a.open().cache.revoked(s.Key, a.time()) },
+		"revoked here": func(a *testApp, s *session.Session) { a.open().cache.revoked(s.Key, a.time()) },
 	}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +187,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 	const requests = 50
 	a, store := newCachedApp(t, nil)
 	known, _ := a.signIn(t, "alice", "")
-	for name, c := range map[string]Credential{"a session": known, "an unknown credential": {value: "ory_st_unknown"}} {
+	for name, c := range map[string]session.Credential{"a session": known, "an unknown credential": session.NewCredential("ory_st_unknown", session.FromHeader)} {
 		t.Run(name, func(t *testing.T) {
 			store.reads.Store(0)
 			hold := make(chan struct{})
@@ -207,7 +209,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 			waitForStore(t, "the others", func() bool { return a.open().cache.Stats().Joined == joined+requests })
 			late, cancelLate := context.WithCancel(t.Context())
 			cancelLate()
-			if _, err := a.lookup(late, c); !errors.Is(err, ErrUnavailable) {
+			if _, err := a.lookup(late, c); !errors.Is(err, session.ErrUnavailable) {
 				t.Errorf("a request that ends does not wait: %v", err)
 			}
 			close(hold)
@@ -229,16 +231,16 @@ func TestNearCacheBounds(t *testing.T) {
 		a.wantLive(t, c, true)
 	}
 	for range 2000 {
-		a.wantLive(t, Credential{value: newSessionToken()}, false)
+		a.wantLive(t, session.NewCredential(session.NewToken(), session.FromHeader), false)
 	}
 	if got := a.open().cache.dead.EstimatedSize(); got > 10 {
 		t.Errorf("%d unknown keys are kept, want about 6", got)
 	}
-	if a.open().cache.get(KeyOf(c.value), a.time()) == nil {
+	if a.open().cache.get(session.KeyOf(c.Secret()), a.time()) == nil {
 		t.Error("unknown credentials took the place of a session")
 	}
 	for range 2000 {
-		other := &cached{session: &Session{ExpiresAt: a.time().Add(time.Hour)}}
+		other := &cached{session: &session.Session{ExpiresAt: a.time().Add(time.Hour)}}
 		_, err := a.open().cache.fill(t.Context(), newKey(), a.time(), func(context.Context) (*cached, error) { return other, nil })
 		noError(t, err)
 	}
@@ -297,11 +299,11 @@ func TestNearCacheTimes(t *testing.T) {
 
 func TestNearCacheKeepsNoError(t *testing.T) {
 	a, store := newCachedApp(t, nil)
-	c := Credential{value: "ory_st_broken"}
+	c := session.NewCredential("ory_st_broken", session.FromHeader)
 	key := a.format.Key(c)
-	noError(t, store.Create(t.Context(), key, Entry{Identity: "alice", Value: []byte(`{"v":2}`), ExpiresAt: a.time().Add(time.Hour)}))
+	noError(t, store.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte(`{"v":2}`), ExpiresAt: a.time().Add(time.Hour)}))
 	for range 2 {
-		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Fatalf("%v, want ErrUnavailable", err)
 		}
 	}
@@ -338,7 +340,7 @@ func TestNearCacheIdle(t *testing.T) {
 func TestNearCacheHitAllocatesNothing(t *testing.T) {
 	a, store := newCachedApp(t, func(a *App) { a.IdleTimeout = caddy.Duration(time.Hour) })
 	live, _ := a.signIn(t, "alice", "")
-	for name, c := range map[string]Credential{"live": live, "unknown": {value: newSessionToken()}} {
+	for name, c := range map[string]session.Credential{"live": live, "unknown": session.NewCredential(session.NewToken(), session.FromHeader)} {
 		_, err := a.lookup(t.Context(), c)
 		noError(t, err)
 		ctx, reads := t.Context(), store.reads.Load()
@@ -400,8 +402,8 @@ func TestNearCacheAtOnce(t *testing.T) {
 func BenchmarkLookup(b *testing.B) {
 	a := &App{clock: time.Now}
 	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
-	c := Credential{value: newSessionToken()}
-	s := &Session{Key: KeyOf(c.value), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
+	c := session.NewCredential(session.NewToken(), session.FromHeader)
+	s := &session.Session{Key: session.KeyOf(c.Secret()), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
 	_, err := a.open().cache.fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil })
 	if err != nil {
 		b.Fatal(err)
@@ -429,7 +431,7 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r.Header.Set("Cookie", defaultCookieName+"="+c.value)
+	r.Header.Set("Cookie", defaultCookieName+"="+c.Secret())
 	a.format = nativeFormat{cookieName: defaultCookieName}
 	b.Run("hit, with the cookie", func(b *testing.B) {
 		b.ReportAllocs()

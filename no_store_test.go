@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 )
 
 func TestNoStore(t *testing.T) {
@@ -72,8 +74,8 @@ func TestNoStore(t *testing.T) {
 func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 	var handler http.HandlerFunc
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler(hookResponse(w, func(w http.ResponseWriter, status int) bool {
-			noStore(w.Header(), status)
+		handler(httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
+			httpx.NoStore(w.Header(), status)
 			return false
 		}), r)
 	}))
@@ -135,7 +137,7 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 func TestDoneChangesNoSession(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.Cookie.Name = "__Host-session" })
 	c, _ := a.signIn(t, "alice", "")
-	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, site+"/self-service/logout/done", "Cookie: __Host-session="+c.value), nil)
+	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, site+"/self-service/logout/done", "Cookie: __Host-session="+c.Secret()), nil)
 	want := "__Host-session_done=1; Path=/; Max-Age=1; HttpOnly; Secure; SameSite=Lax"
 	if got := w.Header().Get("Set-Cookie"); w.Code != http.StatusNoContent || got != want || w.Body.Len() != 0 {
 		t.Errorf("got %d %q", w.Code, got)

@@ -11,13 +11,15 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // opened is an open store with all that a request needs beside it. It is made at
 // once and never changes: Caddy starts apps in no order, so requests may be served
 // while the sessions app starts, and one of them may open the store.
 type opened struct {
-	Store
+	session.Store
 	cache   *nearCache // nil: none
 	streams *streams
 	reports *reports
@@ -45,7 +47,7 @@ var errCleanedUp = errors.New("this configuration is no longer used")
 func (a *App) takeStore() (*opened, error) {
 	open, err := a.take()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 	}
 	return open, nil
 }

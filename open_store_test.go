@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // TestRequestsBeforeTheSessionsApp serves requests with and without a session
@@ -61,7 +62,7 @@ func TestRequestsBeforeTheSessionsApp(t *testing.T) {
 			}
 			for range clients {
 				served.Go(func() { ask(http.Header{}) })
-				served.Go(func() { ask(http.Header{"Cookie": {defaultCookieName + "=" + newSessionToken()}}) })
+				served.Go(func() { ask(http.Header{"Cookie": {defaultCookieName + "=" + session.NewToken()}}) })
 			}
 			noError(t, sessions.Start())
 			ready.Wait()
@@ -111,7 +112,7 @@ func provisionGate(t *testing.T, store any) (sessions *App, site string) {
 func TestOpenAfterCleanup(t *testing.T) {
 	a := newTestApp(t, nil)
 	noError(t, a.Cleanup())
-	if _, err := a.takeStore(); !errors.Is(err, ErrUnavailable) {
+	if _, err := a.takeStore(); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 	if n, open := stores.References(a.storeModule.PoolKey()); open {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/person"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // userPlaceholder is the prefix under which Caddy keeps who a user is.
@@ -49,7 +50,7 @@ func setPlaceholders(repl *caddy.Replacer, a *App, r *http.Request, res *authRes
 
 // traitsOf returns the traits of a session by the names of their placeholders. Our
 // sign-ins refuse what is left out here, but a login service may have written it.
-func (a *App) traitsOf(s *Session) map[string]string {
+func (a *App) traitsOf(s *session.Session) map[string]string {
 	traits, err := person.Flatten(s.Traits)
 	if err != nil {
 		a.logger.Warn("traits left out", zap.String("session", s.Key.Short()), zap.Error(err))

@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -78,25 +79,31 @@ func parsedOptions(t *testing.T) map[string][]string {
 	return options
 }
 
-// inspectCode calls look with each node of the code of this package.
+// inspectCode calls look with each node of the code that is built into Caddy.
 func inspectCode(t *testing.T, look func(node ast.Node)) {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	other := map[string]bool{"bench": true, "clients": true, "cmd": true, "integration": true, "testdata": true, "tools": true}
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && (other[entry.Name()] || entry.Name()[0] == '.' || strings.HasSuffix(entry.Name(), "test")):
+			return fs.SkipDir
+		case entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
+			return nil
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		ast.Inspect(file, func(node ast.Node) bool {
 			look(node)
 			return true
 		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -387,7 +394,7 @@ func TestReferenceLogs(t *testing.T) {
 	}
 }
 
-// logMessages returns the messages that the code of this package logs at info and
+// logMessages returns the messages that the code logs at info and
 // above.
 func logMessages(t *testing.T) map[string]bool {
 	t.Helper()
@@ -452,16 +459,37 @@ func TestReferenceErrors(t *testing.T) {
 			}
 		}
 	}
+	constants := make(map[string]string)
+	inspectCode(t, func(node ast.Node) {
+		if spec, ok := node.(*ast.ValueSpec); ok && len(spec.Names) == 1 && len(spec.Values) == 1 {
+			if text, ok := constantText(spec.Values[0]); ok {
+				constants[spec.Names[0].Name] = text
+			}
+		}
+	})
 	ids := make(map[string]bool)
 	inspectCode(t, func(node ast.Node) {
 		call, ok := node.(*ast.CallExpr)
 		if !ok || len(call.Args) < 2 {
 			return
 		}
-		if name, ok := call.Fun.(*ast.Ident); !ok || name.Name != "newError" {
+		switch name := call.Fun.(type) {
+		case *ast.Ident:
+			if !strings.EqualFold(name.Name, "newError") {
+				return
+			}
+		case *ast.SelectorExpr:
+			if name.Sel.Name != "NewError" {
+				return
+			}
+		default:
 			return
 		}
-		if id, ok := constantText(call.Args[1]); ok && id != "stub_error" {
+		id, ok := constantText(call.Args[1])
+		if constant, is := call.Args[1].(*ast.SelectorExpr); is {
+			id, ok = constants[constant.Sel.Name]
+		}
+		if ok && id != "stub_error" {
 			ids[id] = true
 		}
 	})

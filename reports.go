@@ -7,15 +7,17 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // reports passes what a store reports on to any number of sinks. It begins to
 // listen with the first one, and ends with the store.
 type reports struct {
-	watcher Watcher // nil: the store reports nothing
+	watcher session.Watcher // nil: the store reports nothing
 
 	mu       sync.RWMutex // written by all but Changed and ChangedAll
-	sinks    []WatchSink
+	sinks    []session.WatchSink
 	stop     func()
 	until    time.Time // of the last proof; zero: not armed
 	refused  bool
@@ -23,14 +25,14 @@ type reports struct {
 }
 
 // newReports shares what store reports, if it does.
-func newReports(store Store) *reports {
-	watcher, _ := store.(Watcher)
+func newReports(store session.Store) *reports {
+	watcher, _ := store.(session.Watcher)
 	return &reports{watcher: watcher}
 }
 
 // subscribe tells sink how things stand and then what happens, until the
 // function that it returns is called. It returns nil if the store reports nothing.
-func (r *reports) subscribe(sink WatchSink) (unsubscribe func()) {
+func (r *reports) subscribe(sink session.WatchSink) (unsubscribe func()) {
 	if r.watcher == nil {
 		return nil
 	}
@@ -52,7 +54,7 @@ func (r *reports) subscribe(sink WatchSink) (unsubscribe func()) {
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.sinks = slices.DeleteFunc(r.sinks, func(s WatchSink) bool { return s == sink })
+		r.sinks = slices.DeleteFunc(r.sinks, func(s session.WatchSink) bool { return s == sink })
 		sink.Disarmed()
 	}
 }
@@ -68,7 +70,7 @@ func (r *reports) close() {
 }
 
 // pass notes how things stand and tells all sinks.
-func (r *reports) pass(until time.Time, refused bool, tell func(WatchSink)) {
+func (r *reports) pass(until time.Time, refused bool, tell func(session.WatchSink)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.until, r.refused = until, refused
@@ -79,22 +81,22 @@ func (r *reports) pass(until time.Time, refused bool, tell func(WatchSink)) {
 
 // Armed implements [WatchSink].
 func (r *reports) Armed(until time.Time) {
-	r.pass(until, false, func(sink WatchSink) { sink.Armed(until) })
+	r.pass(until, false, func(sink session.WatchSink) { sink.Armed(until) })
 }
 
 // Alive implements [WatchSink].
 func (r *reports) Alive(until time.Time) {
-	r.pass(until, false, func(sink WatchSink) { sink.Alive(until) })
+	r.pass(until, false, func(sink session.WatchSink) { sink.Alive(until) })
 }
 
 // Disarmed implements [WatchSink].
-func (r *reports) Disarmed() { r.pass(time.Time{}, false, WatchSink.Disarmed) }
+func (r *reports) Disarmed() { r.pass(time.Time{}, false, session.WatchSink.Disarmed) }
 
 // Refused implements [WatchSink].
-func (r *reports) Refused() { r.pass(time.Time{}, true, WatchSink.Refused) }
+func (r *reports) Refused() { r.pass(time.Time{}, true, session.WatchSink.Refused) }
 
 // Changed implements [WatchSink].
-func (r *reports) Changed(key Key) {
+func (r *reports) Changed(key session.Key) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, sink := range r.sinks {
@@ -112,4 +114,4 @@ func (r *reports) ChangedAll() {
 }
 
 // Interface guard.
-var _ WatchSink = (*reports)(nil)
+var _ session.WatchSink = (*reports)(nil)

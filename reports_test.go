@@ -7,17 +7,19 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // scriptedWatcher is a store whose reports the test makes.
 type scriptedWatcher struct {
-	Store
-	sink    WatchSink
+	session.Store
+	sink    session.WatchSink
 	watches int
 	stopped bool
 }
 
-func (w *scriptedWatcher) Watch(sink WatchSink) func() {
+func (w *scriptedWatcher) Watch(sink session.WatchSink) func() {
 	w.sink = sink
 	w.watches++
 	return func() { w.stopped = true }
@@ -26,12 +28,12 @@ func (w *scriptedWatcher) Watch(sink WatchSink) func() {
 // recordingSink keeps the names of what it is told.
 type recordingSink []string
 
-func (s *recordingSink) Armed(time.Time) { *s = append(*s, "armed") }
-func (s *recordingSink) Alive(time.Time) { *s = append(*s, "alive") }
-func (s *recordingSink) Disarmed()       { *s = append(*s, "disarmed") }
-func (s *recordingSink) Refused()        { *s = append(*s, "refused") }
-func (s *recordingSink) Changed(Key)     { *s = append(*s, "changed") }
-func (s *recordingSink) ChangedAll()     { *s = append(*s, "changed all") }
+func (s *recordingSink) Armed(time.Time)     { *s = append(*s, "armed") }
+func (s *recordingSink) Alive(time.Time)     { *s = append(*s, "alive") }
+func (s *recordingSink) Disarmed()           { *s = append(*s, "disarmed") }
+func (s *recordingSink) Refused()            { *s = append(*s, "refused") }
+func (s *recordingSink) Changed(session.Key) { *s = append(*s, "changed") }
+func (s *recordingSink) ChangedAll()         { *s = append(*s, "changed all") }
 
 func TestReports(t *testing.T) {
 	if newReports(awayStore{}).subscribe(new(recordingSink)) != nil {

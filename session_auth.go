@@ -16,7 +16,9 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // SessionAuth is the gate in front of an app. A request with a live session
@@ -63,8 +65,8 @@ type SessionAuth struct {
 	app    *App
 	logger *zap.Logger
 	told   []toldHeader
-	own    *headerSet // the names that only we may set
-	strip  *headerSet // those, and the names that carry our credential
+	own    *httpx.HeaderSet // the names that only we may set
+	strip  *httpx.HeaderSet // those, and the names that carry our credential
 }
 
 // toldHeader is one of Headers.
@@ -108,9 +110,9 @@ func (g *SessionAuth) prepare() {
 		g.Headers = defaultHeaders()
 	}
 	names := g.ownNames()
-	g.own, g.strip = newHeaderSet(names...), newHeaderSet(names...)
+	g.own, g.strip = httpx.NewHeaderSet(names...), httpx.NewHeaderSet(names...)
 	if g.stripsCredentials() {
-		g.strip = newHeaderSet(append(names, sessionTokenHeader)...)
+		g.strip = httpx.NewHeaderSet(append(names, sessionTokenHeader)...)
 	}
 	g.told = nil
 	for name, template := range g.Headers {
@@ -184,16 +186,16 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	res.app = g.app
 	served, st := open.streams.open(r, res)
 	if st == nil {
-		return g.unavailable(w, r, fmt.Errorf("%w: %w", ErrUnavailable, errCleanedUp))
+		return g.unavailable(w, r, fmt.Errorf("%w: %w", session.ErrUnavailable, errCleanedUp))
 	}
 	defer open.streams.close(st)
-	x.until, x.sent = served.Context(), &st.sent
+	x.Until, x.Sent = served.Context(), &st.sent
 	st.writer, st.major = w, r.ProtoMajor
 	err = next.ServeHTTP(x, served)
-	if err != nil && !x.wrote && st.wasCut() {
+	if err != nil && !x.Wrote && st.wasCut() {
 		return g.refuse(w, r)
 	}
-	if x.brokeOff {
+	if x.BrokeOff {
 		// Some handlers do not say that a body was not sent to its end. The client
 		// must not take what it has for the whole (RFC 9112, section 8).
 		panic(http.ErrAbortHandler)
@@ -209,16 +211,16 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 // error wraps [ErrUnavailable] if a bearer token could not be looked up.
 func (g *SessionAuth) clean(r *http.Request, res *authResult) error {
 	res.gated = true
-	g.strip.deleteFrom(r.Header)
-	g.own.cutConnection(r.Header)
-	g.strip.cutTrailers(r)
+	g.strip.DeleteFrom(r.Header)
+	g.own.CutConnection(r.Header)
+	g.strip.CutTrailers(r)
 	if !g.stripsCredentials() {
 		return nil
 	}
-	cutCookies(r.Header, func(name string) bool {
+	httpx.CutCookies(r.Header, func(name string) bool {
 		return name == g.app.Cookie.Name || g.app.isBrowserCookie(name) && !g.app.isErrorPage(r)
 	})
-	cutLookalikes(r.Header, g.app.Cookie.Name)
+	httpx.CutLookalikes(r.Header, g.app.Cookie.Name)
 	return g.cutBearer(r, res)
 }
 
@@ -252,7 +254,7 @@ func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *authResul
 func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
 	a := g.app
 	noteGateAnswer(r)
-	if wantsJSON(r) || !isNavigation(r) {
+	if httpx.WantsJSON(r) || !isNavigation(r) {
 		return a.failJSON(w, r, errSessionInactive())
 	}
 	if g.LoginURL == "" {
@@ -279,7 +281,7 @@ func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
 // share one sign-in: whoever came to another one goes back there, if it is
 // allowed.
 func (g *SessionAuth) returnTo(r *http.Request) string {
-	if there, err := g.app.checkReturnURL(r, requestOrigin(r)+originalURI(r)); err == nil {
+	if there, err := g.app.checkReturnURL(r, httpx.RequestOrigin(r)+originalURI(r)); err == nil {
 		return there
 	}
 	return g.app.baseURL(r) + originalURI(r)
@@ -309,7 +311,7 @@ func (g *SessionAuth) unavailable(w http.ResponseWriter, r *http.Request, err er
 // unavailable answers a request when nobody can be asked whose it is. Cookies
 // are left alone: an outage is not a logout.
 func (a *App) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
-	if wantsJSON(r) || !isNavigation(r) {
+	if httpx.WantsJSON(r) || !isNavigation(r) {
 		return a.failJSON(w, r, err)
 	}
 	return a.failPage(w, r, a.asAPIError(r, err))

@@ -46,7 +46,7 @@ func BenchmarkGate(b *testing.B) {
 		"Accept":          {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
 		"Accept-Encoding": {"gzip, deflate, br, zstd"},
 		"Accept-Language": {"en-US,en;q=0.5"},
-		"Cookie":          {"theme=dark; " + defaultCookieName + "=" + c.value},
+		"Cookie":          {"theme=dark; " + defaultCookieName + "=" + c.Secret()},
 		"Sec-Fetch-Dest":  {"document"},
 		"Sec-Fetch-Mode":  {"navigate"},
 		"Sec-Fetch-Site":  {"same-origin"},

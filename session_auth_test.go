@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newGate makes a gate as Provision would.
@@ -96,7 +98,7 @@ func TestGateTellsTheApp(t *testing.T) {
 	serve(t, gate, r, p.next)
 	want := http.Header{
 		"X-User-Id": {"alice"}, "X-Email": {"alice@example.com"}, "X-First": {"Alice"}, "X-Groups": {`["a","b"]`}, "X-N": {"1.50"},
-		"X-Session": {s.ID}, "X-Logout-Url": {"http://app.example/self-service/logout?token=" + logoutToken(c)},
+		"X-Session": {s.ID}, "X-Logout-Url": {"http://app.example/self-service/logout?token=" + session.LogoutToken(c)},
 	}
 	for name, values := range want {
 		if !slices.Equal(p.header[name], values) {
@@ -126,7 +128,7 @@ func TestGateDeletesWhatOnlyItMaySet(t *testing.T) {
 					want := []string(nil)
 					if who == "signed in" {
 						c, _ := a.signIn(t, "alice", "")
-						r.Header.Set("X-Session-Token", c.value)
+						r.Header.Set("X-Session-Token", c.Secret())
 						want = []string{"alice"}
 					}
 					var p passed
@@ -159,7 +161,7 @@ func TestGateStripsCredentials(t *testing.T) {
 	}{
 		"cookie among others": {
 			SessionAuth{},
-			[]string{`Cookie: a="b c";  ` + defaultCookieName + "=" + c.value + `; d=e;f`},
+			[]string{`Cookie: a="b c";  ` + defaultCookieName + "=" + c.Secret() + `; d=e;f`},
 			http.Header{"Cookie": {`a="b c"; d=e;f`}},
 		},
 		"all cookies of the name": {
@@ -167,15 +169,15 @@ func TestGateStripsCredentials(t *testing.T) {
 			[]string{sessionCookieLine(c), "Cookie: " + defaultCookieName + "=x; a=1"},
 			http.Header{"Cookie": {"a=1"}},
 		},
-		"session token":         {SessionAuth{}, []string{"X-Session-Token: " + c.value}, http.Header{}},
-		"bearer":                {SessionAuth{}, []string{"Authorization: Bearer " + c.value}, http.Header{}},
+		"session token":         {SessionAuth{}, []string{"X-Session-Token: " + c.Secret()}, http.Header{}},
+		"bearer":                {SessionAuth{}, []string{"Authorization: Bearer " + c.Secret()}, http.Header{}},
 		"bearer of the app":     {SessionAuth{}, []string{sessionCookieLine(c), "Authorization: Bearer eyJ"}, http.Header{"Authorization": {"Bearer eyJ"}}},
 		"dead bearer of ours":   {SessionAuth{Optional: true}, []string{"Authorization: Bearer ory_st_gone"}, http.Header{}},
 		"basic auth of the app": {SessionAuth{}, []string{sessionCookieLine(c), "Authorization: Basic eA=="}, http.Header{"Authorization": {"Basic eA=="}}},
 		"off": {
 			SessionAuth{StripCredentials: &off},
-			[]string{sessionCookieLine(c), "Authorization: Bearer " + c.value},
-			http.Header{"Cookie": {defaultCookieName + "=" + c.value}, "Authorization": {"Bearer " + c.value}},
+			[]string{sessionCookieLine(c), "Authorization: Bearer " + c.Secret()},
+			http.Header{"Cookie": {defaultCookieName + "=" + c.Secret()}, "Authorization": {"Bearer " + c.Secret()}},
 		},
 	}
 	for name, test := range tests {
@@ -268,7 +270,7 @@ func TestIssueOnHeader(t *testing.T) {
 			if len(cookies) != 1 || cookies[0].Name != defaultCookieName || !cookies[0].HttpOnly {
 				t.Fatalf("cookies %v", cookies)
 			}
-			found, err := a.lookup(t.Context(), Credential{value: cookies[0].Value})
+			found, err := a.lookup(t.Context(), session.NewCredential(cookies[0].Value, session.FromHeader))
 			if err != nil || found.session == nil || found.session.Identity != test.identity {
 				t.Errorf("session %+v, %v", found.session, err)
 			}

@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -71,7 +73,7 @@ func (s *EmbeddedStore) PoolKey() string { return "embedded:" + s.File }
 
 // Open opens the file, or makes it. The error names the file, and says so if
 // another process has it open.
-func (s *EmbeddedStore) Open() (Store, error) { return openEmbedded(s.File, time.Now) }
+func (s *EmbeddedStore) Open() (session.Store, error) { return openEmbedded(s.File, time.Now) }
 
 // embeddedStore is an open file. See session_embedded_rows.go for what is in it.
 type embeddedStore struct {
@@ -127,18 +129,18 @@ func (s *embeddedStore) Close() error {
 }
 
 // Get reads the session and the tombstone of key.
-func (s *embeddedStore) Get(ctx context.Context, key Key) (Record, error) {
+func (s *embeddedStore) Get(ctx context.Context, key session.Key) (session.Record, error) {
 	return s.get(ctx, key, false)
 }
 
 // GetWithUse reads the session, the tombstone and the last use of key.
-func (s *embeddedStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+func (s *embeddedStore) GetWithUse(ctx context.Context, key session.Key) (session.Record, error) {
 	return s.get(ctx, key, true)
 }
 
 // GetMany is GetWithUse for many keys, in one transaction.
-func (s *embeddedStore) GetMany(ctx context.Context, keys []Key) ([]Record, error) {
-	records := make([]Record, len(keys))
+func (s *embeddedStore) GetMany(ctx context.Context, keys []session.Key) ([]session.Record, error) {
+	records := make([]session.Record, len(keys))
 	err := s.view(ctx, "get", func(tx *bbolt.Tx, now int64) {
 		for i, key := range keys {
 			records[i] = readRecordRows(tx, key, now, true)
@@ -150,13 +152,13 @@ func (s *embeddedStore) GetMany(ctx context.Context, keys []Key) ([]Record, erro
 	return records, nil
 }
 
-func (s *embeddedStore) get(ctx context.Context, key Key, withUse bool) (rec Record, err error) {
+func (s *embeddedStore) get(ctx context.Context, key session.Key, withUse bool) (rec session.Record, err error) {
 	err = s.view(ctx, "get", func(tx *bbolt.Tx, now int64) { rec = readRecordRows(tx, key, now, withUse) })
 	return rec, err
 }
 
 // readRecordRows reads all that is stored of one key.
-func readRecordRows(tx *bbolt.Tx, key Key, now int64, withUse bool) (rec Record) {
+func readRecordRows(tx *bbolt.Tx, key session.Key, now int64, withUse bool) (rec session.Record) {
 	if value, ok := readRow(tx, rowSession, key[:], now); ok {
 		rec.Value = bytes.Clone(value)
 	}
@@ -172,7 +174,7 @@ func readRecordRows(tx *bbolt.Tx, key Key, now int64, withUse bool) (rec Record)
 }
 
 // Create stores a session and its index entry in one transaction.
-func (s *embeddedStore) Create(ctx context.Context, key Key, e Entry) error {
+func (s *embeddedStore) Create(ctx context.Context, key session.Key, e session.Entry) error {
 	var taken bool
 	err := s.batch(ctx, "create", func(tx *bbolt.Tx, now int64) error {
 		_, live := readRow(tx, rowSession, key[:], now)
@@ -191,13 +193,13 @@ func (s *embeddedStore) Create(ctx context.Context, key Key, e Entry) error {
 		return writeRow(tx, rowSession, key[:], e.ExpiresAt, e.Value)
 	})
 	if err == nil && taken {
-		return ErrExists
+		return session.ErrExists
 	}
 	return err
 }
 
 // Revoke writes the tombstone and deletes the session in one transaction.
-func (s *embeddedStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+func (s *embeddedStore) Revoke(ctx context.Context, key session.Key, identity string, at, until time.Time) (bool, error) {
 	var ended bool
 	err := s.batch(ctx, "revoke", func(tx *bbolt.Tx, now int64) (err error) {
 		ended, err = revokeRows(tx, key, identity, at, until, now)
@@ -208,13 +210,13 @@ func (s *embeddedStore) Revoke(ctx context.Context, key Key, identity string, at
 
 // RevokeAll does it for many keys in one transaction: all of them, or none.
 func (s *embeddedStore) RevokeAll(
-	ctx context.Context, identity string, keys []IndexedKey, at, least time.Time,
+	ctx context.Context, identity string, keys []session.IndexedKey, at, least time.Time,
 ) (int, error) {
 	var count int
 	err := s.batch(ctx, "revoke all", func(tx *bbolt.Tx, now int64) error {
 		count = 0
 		for _, key := range keys {
-			ended, err := revokeRows(tx, key.Key, identity, at, later(key.ExpiresAt, least), now)
+			ended, err := revokeRows(tx, key.Key, identity, at, session.Later(key.ExpiresAt, least), now)
 			if err != nil {
 				return err
 			}
@@ -231,15 +233,15 @@ func (s *embeddedStore) RevokeAll(
 }
 
 // Touch notes a use of key.
-func (s *embeddedStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+func (s *embeddedStore) Touch(ctx context.Context, key session.Key, at, until time.Time) error {
 	return s.batch(ctx, "touch", func(tx *bbolt.Tx, _ int64) error {
 		return writeRow(tx, rowUse, key[:], until, encodeTime(at))
 	})
 }
 
 // Keys lists the keys in the index of identity.
-func (s *embeddedStore) Keys(ctx context.Context, identity string) ([]IndexedKey, error) {
-	var keys []IndexedKey
+func (s *embeddedStore) Keys(ctx context.Context, identity string) ([]session.IndexedKey, error) {
+	var keys []session.IndexedKey
 	err := s.view(ctx, "keys", func(tx *bbolt.Tx, now int64) {
 		keys = indexedKeys(tx, identity, now)
 	})
@@ -264,7 +266,7 @@ func (s *embeddedStore) GetError(ctx context.Context, id string) ([]byte, error)
 		}
 	})
 	if err == nil && !found {
-		return nil, ErrNotFound
+		return nil, session.ErrNotFound
 	}
 	return value, err
 }
@@ -345,7 +347,7 @@ func embeddedError(operation string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("embedded store: %s: %w: %w", operation, ErrUnavailable, err)
+	return fmt.Errorf("embedded store: %s: %w: %w", operation, session.ErrUnavailable, err)
 }
 
 // Interface guards.
@@ -353,6 +355,6 @@ var (
 	_ caddy.Module          = (*EmbeddedStore)(nil)
 	_ caddy.Provisioner     = (*EmbeddedStore)(nil)
 	_ caddyfile.Unmarshaler = (*EmbeddedStore)(nil)
-	_ StoreModule           = (*EmbeddedStore)(nil)
-	_ Store                 = (*embeddedStore)(nil)
+	_ session.StoreModule   = (*EmbeddedStore)(nil)
+	_ session.Store         = (*embeddedStore)(nil)
 )

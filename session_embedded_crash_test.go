@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // TestEmbeddedOtherProcess opens a file that another process has open.
@@ -64,12 +66,12 @@ func TestEmbeddedKilled(t *testing.T) {
 	defer store.Close()
 	keys, err := store.Keys(t.Context(), "alice")
 	noError(t, err)
-	listed := make(map[Key]bool)
+	listed := make(map[session.Key]bool)
 	for _, key := range keys {
 		listed[key.Key] = true
 	}
 	for text, what := range acknowledged {
-		key, err := ParseKey(text)
+		key, err := session.ParseKey(text)
 		noError(t, err)
 		rec, err := store.Get(t.Context(), key)
 		noError(t, err)
@@ -108,7 +110,7 @@ func TestEmbeddedChild(t *testing.T) {
 	store, err := openEmbedded(file, time.Now)
 	noError(t, err)
 	var mu sync.Mutex
-	say := func(what string, key Key) {
+	say := func(what string, key session.Key) {
 		mu.Lock()
 		defer mu.Unlock()
 		fmt.Printf("%s %s\n", what, key) //nolint:forbidigo // this is how the parent learns of it
@@ -118,7 +120,7 @@ func TestEmbeddedChild(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				key := newKey()
-				if err := store.Create(t.Context(), key, Entry{
+				if err := store.Create(t.Context(), key, session.Entry{
 					Identity: "alice", Value: []byte(key.String()), ExpiresAt: time.Now().Add(time.Hour),
 				}); err != nil {
 					panic(err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // rowKind is a kind of row; each has a bucket of its own.
@@ -157,15 +159,15 @@ func sweepRows(tx *bbolt.Tx, now int64) (int, error) {
 }
 
 // indexedKeys lists what the index of identity holds.
-func indexedKeys(tx *bbolt.Tx, identity string, now int64) []IndexedKey {
-	prefix := indexName(identity, Key{})
-	prefix = prefix[:len(prefix)-len(Key{})]
-	var keys []IndexedKey
+func indexedKeys(tx *bbolt.Tx, identity string, now int64) []session.IndexedKey {
+	prefix := indexName(identity, session.Key{})
+	prefix = prefix[:len(prefix)-len(session.Key{})]
+	var keys []session.IndexedKey
 	cursor := tx.Bucket(rowBuckets[rowIndex]).Cursor()
-	for name, row := cursor.Seek(prefix); len(name) == len(prefix)+len(Key{}) &&
+	for name, row := cursor.Seek(prefix); len(name) == len(prefix)+len(session.Key{}) &&
 		string(name[:len(prefix)]) == string(prefix); name, row = cursor.Next() {
 		if len(row) >= timeSize && decodeTime(row).UnixMilli() > now {
-			keys = append(keys, IndexedKey{Key: Key(name[len(prefix):]), ExpiresAt: decodeTime(row)})
+			keys = append(keys, session.IndexedKey{Key: session.Key(name[len(prefix):]), ExpiresAt: decodeTime(row)})
 		}
 	}
 	return keys
@@ -174,7 +176,7 @@ func indexedKeys(tx *bbolt.Tx, identity string, now int64) []IndexedKey {
 // indexName names the entry of key in the index of identity. The length comes
 // first, so that no identity's entries can look like another's, whatever bytes
 // their names are made of.
-func indexName(identity string, key Key) []byte {
+func indexName(identity string, key session.Key) []byte {
 	name := make([]byte, 0, 4+len(identity)+len(key))
 	name = binary.BigEndian.AppendUint32(name, uint32(len(identity)))
 	name = append(name, identity...)
@@ -201,7 +203,7 @@ func decodeTime(b []byte) time.Time {
 
 // revokeRows writes the tombstone of a key and deletes what belongs to its
 // session, and reports whether there was one.
-func revokeRows(tx *bbolt.Tx, key Key, identity string, at, until time.Time, now int64) (bool, error) {
+func revokeRows(tx *bbolt.Tx, key session.Key, identity string, at, until time.Time, now int64) (bool, error) {
 	_, ended := readRow(tx, rowSession, key[:], now)
 	tombstone, last := encodeTime(at), until
 	if first, ok := readRow(tx, rowTombstone, key[:], now); ok {

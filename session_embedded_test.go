@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // openEmbeddedTest opens a store in a folder of its own, until the test ends.
@@ -30,7 +32,7 @@ func openEmbeddedTest(t *testing.T) (*embeddedStore, contract) {
 
 func TestEmbeddedContract(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	testStore(t, func(t *testing.T, now func() time.Time) Store {
+	testStore(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
 		store, err := openEmbedded(filepath.Join(t.TempDir(), "data", "sessions.db"), now)
 		noError(t, err)
@@ -97,18 +99,18 @@ func TestEmbeddedExpires(t *testing.T) {
 	store, s := openEmbeddedTest(t)
 	key, start := newKey(), s.Now()
 	end := start.Add(time.Hour)
-	noError(t, s.Create(t.Context(), key, Entry{Identity: "alice", Value: []byte("x"), ExpiresAt: end}))
+	noError(t, s.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte("x"), ExpiresAt: end}))
 	noError(t, s.Touch(t.Context(), key, start, end))
 	noError(t, s.PutError(t.Context(), "id", []byte("x"), end))
 	revoked := newKey()
 	_, err := s.Revoke(t.Context(), revoked, "alice", start, end)
 	noError(t, err)
 	long := newKey()
-	noError(t, s.Create(t.Context(), long, Entry{Identity: "alice", Value: []byte("y"), ExpiresAt: end.Add(time.Hour)}))
+	noError(t, s.Create(t.Context(), long, session.Entry{Identity: "alice", Value: []byte("y"), ExpiresAt: end.Add(time.Hour)}))
 
 	s.Advance(time.Hour - time.Millisecond)
-	s.wantRecord(t, key, Record{Value: []byte("x"), LastUsed: start})
-	s.wantRecord(t, revoked, Record{RevokedAt: start})
+	s.wantRecord(t, key, session.Record{Value: []byte("x"), LastUsed: start})
+	s.wantRecord(t, revoked, session.Record{RevokedAt: start})
 	s.wantKeys(t, "alice", key, long)
 	if swept, err := store.sweep(); swept != 0 || err != nil {
 		t.Fatalf("swept %d rows too early, %v", swept, err)
@@ -116,11 +118,11 @@ func TestEmbeddedExpires(t *testing.T) {
 
 	s.Advance(time.Millisecond)
 	for _, when := range []string{"before", "after"} {
-		s.wantRecord(t, key, Record{})
-		s.wantRecord(t, revoked, Record{})
-		s.wantRecord(t, long, Record{Value: []byte("y")})
+		s.wantRecord(t, key, session.Record{})
+		s.wantRecord(t, revoked, session.Record{})
+		s.wantRecord(t, long, session.Record{Value: []byte("y")})
 		s.wantKeys(t, "alice", long)
-		if _, err := s.GetError(t.Context(), "id"); !errors.Is(err, ErrNotFound) {
+		if _, err := s.GetError(t.Context(), "id"); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("%s the sweep: %v, want ErrNotFound", when, err)
 		}
 		if when == "before" {
@@ -162,7 +164,7 @@ func TestEmbeddedSweepsAll(t *testing.T) {
 	}
 	wg.Wait()
 	s.Advance(time.Hour)
-	var kept Key
+	var kept session.Key
 	wg.Go(func() { kept = s.create(t, "alice") })
 	swept, err := store.sweep()
 	noError(t, err)
@@ -186,7 +188,7 @@ func TestEmbeddedRowsMove(t *testing.T) {
 	if swept, err := store.sweep(); swept != 0 || err != nil {
 		t.Errorf("swept %d rows, %v", swept, err)
 	}
-	s.wantRecord(t, key, Record{LastUsed: at})
+	s.wantRecord(t, key, session.Record{LastUsed: at})
 }
 
 func TestEmbeddedClosed(t *testing.T) {
@@ -194,7 +196,7 @@ func TestEmbeddedClosed(t *testing.T) {
 	noError(t, err)
 	noError(t, store.Close())
 	wantUnavailable(t.Context(), t, store)
-	if _, err := store.sweep(); !errors.Is(err, ErrUnavailable) {
+	if _, err := store.sweep(); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("sweep: %v, want ErrUnavailable", err)
 	}
 }
@@ -207,10 +209,10 @@ func TestEmbeddedDiskFull(t *testing.T) {
 	store.db.MaxSize = 1
 	large := s.entry("alice")
 	large.Value = make([]byte, 4<<20)
-	if err := s.Create(t.Context(), newKey(), large); !errors.Is(err, ErrUnavailable) {
+	if err := s.Create(t.Context(), newKey(), large); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
-	s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+	s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 	s.wantKeys(t, "alice", key)
 }
 

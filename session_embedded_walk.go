@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // walkAtOnce is how many rows are read in one transaction.
@@ -30,12 +32,12 @@ func (s *embeddedStore) WalkIdentities(ctx context.Context, found func([]string)
 }
 
 // WalkKeys implements [Store].
-func (s *embeddedStore) WalkKeys(ctx context.Context, found func([]Key) error) error {
+func (s *embeddedStore) WalkKeys(ctx context.Context, found func([]session.Key) error) error {
 	return s.walk(ctx, rowSession, func(names [][]byte) error {
-		keys := make([]Key, 0, len(names))
+		keys := make([]session.Key, 0, len(names))
 		for _, name := range names {
-			if len(name) == len(Key{}) {
-				keys = append(keys, Key(name))
+			if len(name) == len(session.Key{}) {
+				keys = append(keys, session.Key(name))
 			}
 		}
 		return found(keys)
@@ -82,9 +84,9 @@ func someRows(tx *bbolt.Tx, kind rowKind, from []byte, now int64) (names [][]byt
 // indexedIdentity returns whose entry of the index a row is, see indexName.
 func indexedIdentity(name []byte) (string, bool) {
 	const length = 4
-	if len(name) < length+len(Key{}) {
+	if len(name) < length+len(session.Key{}) {
 		return "", false
 	}
-	identity := name[length : len(name)-len(Key{})]
+	identity := name[length : len(name)-len(session.Key{})]
 	return string(identity), int(binary.BigEndian.Uint32(name)) == len(identity)
 }

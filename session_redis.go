@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // redisStore is a client of Redis: of one server, of one behind Sentinel, or of
@@ -37,11 +39,15 @@ type redisStore struct {
 }
 
 // The names of keys. Those of one session share a hash tag, the braces.
-func (s *redisStore) sessionKey(key Key) string { return s.prefix + "session:{" + key.String() + "}" }
+func (s *redisStore) sessionKey(key session.Key) string {
+	return s.prefix + "session:{" + key.String() + "}"
+}
 
-func (s *redisStore) tombstoneKey(key Key) string { return s.prefix + "revoked:{" + key.String() + "}" }
+func (s *redisStore) tombstoneKey(key session.Key) string {
+	return s.prefix + "revoked:{" + key.String() + "}"
+}
 
-func (s *redisStore) useKey(key Key) string { return s.prefix + "used:{" + key.String() + "}" }
+func (s *redisStore) useKey(key session.Key) string { return s.prefix + "used:{" + key.String() + "}" }
 
 func (s *redisStore) indexKey(identity string) string {
 	return s.prefix + "identity:" + identity
@@ -51,7 +57,7 @@ func (s *redisStore) errorKey(id string) string { return s.prefix + "error:" + i
 // Create stores a session: looks whether the key is free, then writes the index,
 // then the session. The three are apart because a failure must end it: a session
 // that is not in the index would outlive "log out everywhere".
-func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
+func (s *redisStore) Create(ctx context.Context, key session.Key, e session.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	rec, err := s.get(ctx, &redisRead{ticket: ticket{operation: "create"}, key: key})
@@ -59,7 +65,7 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 		return err
 	}
 	if rec.Value != nil || !rec.RevokedAt.IsZero() {
-		return ErrExists
+		return session.ErrExists
 	}
 	if err := s.index(ctx, key, e); err != nil {
 		return err
@@ -91,11 +97,11 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 		if _, err := s.Revoke(ctx, key, e.Identity, readTombstone(revoked.Val()), s.now()); err != nil {
 			return err
 		}
-		return ErrExists
+		return session.ErrExists
 	}
 	if isNil(set.Err()) {
 		if own, err := s.isOwn(ctx, s.sessionKey(key), value); err != nil || !own {
-			return cmp.Or(err, ErrExists)
+			return cmp.Or(err, session.ErrExists)
 		}
 	}
 	if tooMany != nil {
@@ -108,7 +114,7 @@ func (s *redisStore) Create(ctx context.Context, key Key, e Entry) error {
 // those that have expired by any server's clock: an entry that a fast clock took
 // out of it would be missed by "log out everywhere". The index itself lasts as
 // long as its last entry.
-func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
+func (s *redisStore) index(ctx context.Context, key session.Key, e session.Entry) error {
 	name := s.indexKey(e.Identity)
 	end := e.ExpiresAt.Add(time.Second - 1).Truncate(time.Second) // never before the session
 	pipe := s.client.Pipeline()
@@ -124,17 +130,17 @@ func (s *redisStore) index(ctx context.Context, key Key, e Entry) error {
 // expired is the score up to which entries of an index have expired by the clock
 // of every server.
 func (s *redisStore) expired() string {
-	return strconv.FormatInt(s.now().Add(-clockTolerance).Unix(), 10)
+	return strconv.FormatInt(s.now().Add(-session.ClockTolerance).Unix(), 10)
 }
 
 // Touch notes a use of key.
-func (s *redisStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+func (s *redisStore) Touch(ctx context.Context, key session.Key, at, until time.Time) error {
 	return redisError("touch", s.client.Do(ctx,
 		"set", s.useKey(key), at.UnixMilli(), "pxat", until.UnixMilli()).Err())
 }
 
 // Keys lists the keys in the index of identity.
-func (s *redisStore) Keys(ctx context.Context, identity string) ([]IndexedKey, error) {
+func (s *redisStore) Keys(ctx context.Context, identity string) ([]session.IndexedKey, error) {
 	members, err := s.client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 		Key:     s.indexKey(identity),
 		Start:   "(" + s.expired(),
@@ -144,12 +150,12 @@ func (s *redisStore) Keys(ctx context.Context, identity string) ([]IndexedKey, e
 	if err != nil {
 		return nil, redisError("keys", err)
 	}
-	keys := make([]IndexedKey, 0, len(members))
+	keys := make([]session.IndexedKey, 0, len(members))
 	for _, member := range members {
 		// Others write here too: what is no key names no session.
 		name, _ := member.Member.(string)
-		if key, err := ParseKey(name); err == nil {
-			keys = append(keys, IndexedKey{Key: key, ExpiresAt: time.Unix(int64(member.Score), 0).UTC()})
+		if key, err := session.ParseKey(name); err == nil {
+			keys = append(keys, session.IndexedKey{Key: key, ExpiresAt: time.Unix(int64(member.Score), 0).UTC()})
 		}
 	}
 	return keys, nil
@@ -165,7 +171,7 @@ func (s *redisStore) PutError(ctx context.Context, id string, value []byte, unti
 func (s *redisStore) GetError(ctx context.Context, id string) ([]byte, error) {
 	value, err := s.client.Get(ctx, s.errorKey(id)).Bytes()
 	if isNil(err) {
-		return nil, ErrNotFound
+		return nil, session.ErrNotFound
 	}
 	if err != nil {
 		return nil, redisError("get error", err)
@@ -225,14 +231,14 @@ func redisError(operation string, err error) error {
 	}
 	cause := redisCause(err)
 	if cause == nil {
-		return fmt.Errorf("redis: %s: %w", operation, ErrUnavailable)
+		return fmt.Errorf("redis: %s: %w", operation, session.ErrUnavailable)
 	}
-	return fmt.Errorf("redis: %s: %w: %w", operation, ErrUnavailable, cause)
+	return fmt.Errorf("redis: %s: %w: %w", operation, session.ErrUnavailable, cause)
 }
 
 func redisCause(err error) error {
 	for _, safe := range []error{
-		errNotAsked, errNotMaster, errOtherNode, errClusterMoves,
+		session.ErrNotQueried, errNotMaster, errOtherNode, errClusterMoves,
 		errSeveralServers, errNoRunID, errNoCluster, context.Canceled, context.DeadlineExceeded, redis.ErrClosed, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 	} {
 		if errors.Is(err, safe) {
@@ -264,4 +270,4 @@ func redisCause(err error) error {
 }
 
 // Interface guard.
-var _ Store = (*redisStore)(nil)
+var _ session.Store = (*redisStore)(nil)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // TestRedisAway stops the server in the ways that servers stop.
@@ -32,7 +33,7 @@ func TestRedisAway(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if _, err := s.Get(ctx, key); !errors.Is(err, ErrUnavailable) {
+		if _, err := s.Get(ctx, key); !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("%v, want ErrUnavailable", err)
 		}
 		if took := time.Since(start); took > 200*time.Millisecond {
@@ -40,7 +41,7 @@ func TestRedisAway(t *testing.T) {
 		}
 		server.Resume(t)
 		waitForStore(t, "the server to be back", func() bool { return s.Ping(t.Context()) == nil })
-		s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+		s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 	})
 	t.Run("never there", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +57,7 @@ func TestRedisAway(t *testing.T) {
 		server, s := startRedis(t)
 		server.CLI(t, "CONFIG", "SET", "maxmemory", "1")
 		err := s.Create(t.Context(), newKey(), s.entry("alice"))
-		if !errors.Is(err, ErrUnavailable) || !strings.HasSuffix(err.Error(), "OOM") {
+		if !errors.Is(err, session.ErrUnavailable) || !strings.HasSuffix(err.Error(), "OOM") {
 			t.Errorf("%v, want ErrUnavailable and OOM", err)
 		}
 	})
@@ -69,10 +70,10 @@ func TestRedisAway(t *testing.T) {
 			user := openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy", Password: "a-password"}, s.Now)
 			_, err := user.Revoke(t.Context(), key, "alice", s.Now(), s.Now().Add(time.Hour))
 			noError(t, user.Close())
-			if !errors.Is(err, ErrUnavailable) {
+			if !errors.Is(err, session.ErrUnavailable) {
 				t.Errorf("%s: %v, want ErrUnavailable", may, err)
 			}
-			s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+			s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 		}
 	})
 	t.Run("refuses to write", func(t *testing.T) {
@@ -87,10 +88,10 @@ func TestRedisAway(t *testing.T) {
 			key := s.create(t, "alice")
 			server.CLI(t, refuse...)
 			ended, err := s.Revoke(t.Context(), key, "alice", s.Now(), s.Now().Add(time.Hour))
-			if ended || !errors.Is(err, ErrUnavailable) || !strings.HasSuffix(err.Error(), name) {
+			if ended || !errors.Is(err, session.ErrUnavailable) || !strings.HasSuffix(err.Error(), name) {
 				t.Errorf("%s: %v %v, want ErrUnavailable and %s", name, ended, err, name)
 			}
-			s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+			s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 			s.wantKeys(t, "alice", key)
 		}
 	})
@@ -135,7 +136,7 @@ func TestRedisErrorKeepsNothing(t *testing.T) {
 	} {
 		for _, err := range []error{errors.New(text), replyError(text)} {
 			got := redisError("get", err)
-			if !errors.Is(got, ErrUnavailable) || strings.Contains(strings.ToLower(got.Error()), "secret") {
+			if !errors.Is(got, session.ErrUnavailable) || strings.Contains(strings.ToLower(got.Error()), "secret") {
 				t.Errorf("%q became %v", text, got)
 			}
 		}

@@ -14,6 +14,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -24,9 +27,6 @@ const (
 	// as long again, so that many proxies do not ask in step.
 	probeEvery = 100 * time.Millisecond
 )
-
-// errNotAsked is what commands get while the server is known to be away.
-var errNotAsked = errors.New("not asked, as it was away a moment ago")
 
 // breakers holds the breakers of a store and the probes that they send.
 type breakers struct {
@@ -125,14 +125,14 @@ func (b *breaker) trip(cause error) {
 	}
 	// The cause is one that shows no key and no password.
 	b.all.logger().Warn("redis is away", zap.String("server", b.server), zap.Error(redisCause(cause)))
-	meters.breakersOpen.Inc()
-	meters.breakerOpened.Inc()
+	telemetry.Meters.BreakersOpen.Inc()
+	telemetry.Meters.BreakerOpened.Inc()
 	b.all.probes.Go(b.probe)
 }
 
 // probe asks until the server answers, or is no longer one of ours.
 func (b *breaker) probe() {
-	defer meters.breakersOpen.Dec()
+	defer telemetry.Meters.BreakersOpen.Dec()
 	since := time.Now()
 	ctx := context.WithValue(b.all.ctx, probing{}, true)
 	defer b.all.away.note(b.server, since)()
@@ -174,8 +174,8 @@ func (b *breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		if b.refuses(ctx) {
-			cmd.SetErr(errNotAsked)
-			return errNotAsked
+			cmd.SetErr(session.ErrNotQueried)
+			return session.ErrNotQueried
 		}
 		err := next(ctx, cmd)
 		b.note(err)
@@ -191,9 +191,9 @@ func (b *breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 		}
 		if b.refuses(ctx) {
 			for _, cmd := range cmds {
-				cmd.SetErr(errNotAsked)
+				cmd.SetErr(session.ErrNotQueried)
 			}
-			return errNotAsked
+			return session.ErrNotQueried
 		}
 		err := next(ctx, cmds)
 		worst := err

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // observe has the breakers of a store log to the test.
@@ -40,14 +41,14 @@ func TestRedisBreaker(t *testing.T) {
 	cancel()
 	for range 2 * breakerFailures {
 		_, err := store.Get(gone, newKey())
-		if !errors.Is(err, ErrUnavailable) || errors.Is(err, errNotAsked) {
+		if !errors.Is(err, session.ErrUnavailable) || errors.Is(err, session.ErrNotQueried) {
 			t.Fatalf("%v, want one that was asked", err)
 		}
 	}
 	// Nor do answers that are errors.
 	server.CLI(t, "CONFIG", "SET", "maxmemory", "1")
 	for range 2 * breakerFailures {
-		if err := store.PutError(t.Context(), "x", nil, time.Now().Add(time.Minute)); errors.Is(err, errNotAsked) {
+		if err := store.PutError(t.Context(), "x", nil, time.Now().Add(time.Minute)); errors.Is(err, session.ErrNotQueried) {
 			t.Fatal("the breaker opened for a server that is full")
 		}
 	}
@@ -58,7 +59,7 @@ func TestRedisBreaker(t *testing.T) {
 	for i := range breakerFailures {
 		begin := time.Now()
 		_, err := store.Get(t.Context(), newKey())
-		if !errors.Is(err, ErrUnavailable) || errors.Is(err, errNotAsked) {
+		if !errors.Is(err, session.ErrUnavailable) || errors.Is(err, session.ErrNotQueried) {
 			t.Fatalf("%d: %v, want one that was asked", i, err)
 		}
 		if took := time.Since(begin); took > farTooLong {
@@ -69,7 +70,7 @@ func TestRedisBreaker(t *testing.T) {
 	for range 100 {
 		begin := time.Now()
 		_, err := store.Get(t.Context(), newKey())
-		if fastest = min(fastest, time.Since(begin)); !errors.Is(err, errNotAsked) || !errors.Is(err, ErrUnavailable) {
+		if fastest = min(fastest, time.Since(begin)); !errors.Is(err, session.ErrNotQueried) || !errors.Is(err, session.ErrUnavailable) {
 			t.Fatalf("%v, want one that was not asked", err)
 		}
 	}
@@ -126,7 +127,7 @@ func TestRedisNeverAnswers(t *testing.T) {
 			defer store.Close()
 			for range breakerFailures {
 				begin := time.Now()
-				if _, err := store.Get(t.Context(), newKey()); !errors.Is(err, ErrUnavailable) {
+				if _, err := store.Get(t.Context(), newKey()); !errors.Is(err, session.ErrUnavailable) {
 					t.Errorf("%v, want ErrUnavailable", err)
 				}
 				if took := time.Since(begin); took > farTooLong {
@@ -137,7 +138,7 @@ func TestRedisNeverAnswers(t *testing.T) {
 			}
 			waitForStore(t, "the breaker to open", func() bool {
 				_, err := store.Get(t.Context(), newKey())
-				return errors.Is(err, errNotAsked)
+				return errors.Is(err, session.ErrNotQueried)
 			})
 		})
 	}

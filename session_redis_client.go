@@ -16,11 +16,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Open makes the client. It does not wait for the server: a Caddy that starts
 // while Redis is away serves what needs no session.
-func (s *RedisStore) Open() (Store, error) { return s.open(time.Now) }
+func (s *RedisStore) Open() (session.Store, error) { return s.open(time.Now) }
 
 func (s *RedisStore) open(now func() time.Time) (*redisStore, error) {
 	options, err := s.options()

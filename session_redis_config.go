@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Defaults of the Redis store. The library's own are 5 s and several tries,
@@ -243,5 +245,5 @@ var (
 	_ caddy.Provisioner     = (*RedisStore)(nil)
 	_ caddy.Validator       = (*RedisStore)(nil)
 	_ caddyfile.Unmarshaler = (*RedisStore)(nil)
-	_ StoreModule           = (*RedisStore)(nil)
+	_ session.StoreModule   = (*RedisStore)(nil)
 )

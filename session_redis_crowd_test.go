@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -31,10 +33,10 @@ type crowd struct {
 	wg   sync.WaitGroup
 
 	mu            sync.Mutex
-	live, revoked []Key
-	lost          map[Key]bool    // live by what was acknowledged, and gone
-	accepted      map[Key]bool    // revoked by what was acknowledged, and alive
-	refused       []time.Duration // how long it took to say that the store is known to be away
+	live, revoked []session.Key
+	lost          map[session.Key]bool // live by what was acknowledged, and gone
+	accepted      map[session.Key]bool // revoked by what was acknowledged, and alive
+	refused       []time.Duration      // how long it took to say that the store is known to be away
 	answered      int
 	failedReads   int
 	failedWrites  int
@@ -49,10 +51,10 @@ func startCrowd(t *testing.T, store *redisStore) *crowd {
 	t.Helper()
 	c := &crowd{
 		contract: contract{t: t, storeClock: newStoreClock(), Store: store},
-		done:     make(chan struct{}), lost: make(map[Key]bool), accepted: make(map[Key]bool),
+		done:     make(chan struct{}), lost: make(map[session.Key]bool), accepted: make(map[session.Key]bool),
 	}
 	for i := range 2 * crowdKeeps {
-		var key Key
+		var key session.Key
 		waitForStore(t, "a session to be made", func() bool {
 			key = newKey()
 			return c.Create(t.Context(), key, c.entry("alice")) == nil
@@ -133,7 +135,7 @@ func (c *crowd) act() {
 }
 
 // pick returns one of some keys, and takes it out if asked to.
-func (c *crowd) pick(from *[]Key, out bool) Key {
+func (c *crowd) pick(from *[]session.Key, out bool) session.Key {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// The first ones stay as they are throughout.
@@ -152,11 +154,11 @@ func (c *crowd) pick(from *[]Key, out bool) Key {
 }
 
 // look reads a key and holds it against what was acknowledged before.
-func (c *crowd) look(key Key) {
+func (c *crowd) look(key session.Key) {
 	c.mu.Lock()
 	isLive, isRevoked := slices.Contains(c.live, key), slices.Contains(c.revoked, key)
 	c.mu.Unlock()
-	var rec Record
+	var rec session.Record
 	err := c.note(false, func() (err error) {
 		rec, err = c.Get(c.t.Context(), key)
 		return err
@@ -190,14 +192,14 @@ func (c *crowd) note(write bool, run func() error) error {
 	switch {
 	case err == nil:
 		c.answered++
-	case !errors.Is(err, ErrUnavailable):
+	case !errors.Is(err, session.ErrUnavailable):
 		c.strange = append(c.strange, err)
 	case write:
 		c.failedWrites++
 	default:
 		c.failedReads++
 	}
-	if errors.Is(err, errNotAsked) {
+	if errors.Is(err, session.ErrNotQueried) {
 		c.refused = append(c.refused, took)
 	}
 	return err

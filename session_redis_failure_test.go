@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // outage is long enough for a frozen server to be found out: requests that wait
@@ -221,15 +222,15 @@ func TestRedisFailsCluster(t *testing.T) {
 		slot := redisSlot(t, store, store.sessionKey(key))
 		from := slot / (16384/3 + 1)
 		cluster.MoveSlot(t, slot, from, (from+1)%3, func() {
-			c.wantRecord(t, key, Record{Value: []byte(`{"v":1}`), LastUsed: c.Now()})
+			c.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`), LastUsed: c.Now()})
 			ended, err := c.Revoke(t.Context(), key, "carol", c.Now(), c.Now().Add(time.Hour))
 			noError(t, err)
 			if !ended {
 				t.Error("a session whose slot was moving was not ended")
 			}
-			c.wantRecord(t, key, Record{RevokedAt: c.Now()})
+			c.wantRecord(t, key, session.Record{RevokedAt: c.Now()})
 		})
-		c.wantRecord(t, key, Record{RevokedAt: c.Now()})
+		c.wantRecord(t, key, session.Record{RevokedAt: c.Now()})
 	})
 	run("a master steps down", func(t *testing.T, _ *crowd) {
 		t.Helper()

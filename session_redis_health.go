@@ -13,11 +13,13 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // unreachable are causes that say that a server did not answer.
 var unreachable = []error{
-	errNotAsked, errNotMaster, errNoCluster, context.DeadlineExceeded, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
+	session.ErrNotQueried, errNotMaster, errNoCluster, context.DeadlineExceeded, redis.ErrPoolTimeout, io.EOF, io.ErrUnexpectedEOF,
 }
 
 // errKeyPattern says that the ACL pattern of the user is for other keys.
@@ -230,7 +232,7 @@ func (r *refusals) err() error {
 		}
 		texts = append(texts, text+" to "+strings.Join(r.names[text], ", "))
 	}
-	return fmt.Errorf("redis: check: %w: %s", ErrUnavailable, strings.Join(texts, "; "))
+	return fmt.Errorf("redis: check: %w: %s", session.ErrUnavailable, strings.Join(texts, "; "))
 }
 
 // isLogin reports whether the whole connection was refused, whatever was asked.

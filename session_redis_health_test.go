@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func TestHealthOfRedis(t *testing.T) {
@@ -75,7 +76,7 @@ func TestHealthOfRedis(t *testing.T) {
 				if err == nil {
 					continue
 				}
-				if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hunter2") {
+				if !errors.Is(err, session.ErrUnavailable) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hunter2") {
 					t.Errorf("%v, want ErrUnavailable with %q and no secret", err, test.says)
 				}
 			}

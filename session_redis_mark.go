@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // markLife is how long a mark lasts in Redis: longer than until the next look, and
@@ -25,7 +27,7 @@ type databaseMark struct {
 
 // changed reports whether found, read before now, is not what must be there.
 func (m databaseMark) changed(found string, now time.Time) bool {
-	return m.held != "" && within(now, m.until) && found != m.held
+	return m.held != "" && session.Within(now, m.until) && found != m.held
 }
 
 // checkMark reads the mark and leaves another, in one round trip. Where the server

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // readsAtOnce bounds the reads of one round trip.
@@ -18,25 +20,25 @@ const readsAtOnce = 64
 // redisRead is one read.
 type redisRead struct {
 	ticket
-	key     Key
+	key     session.Key
 	withUse bool
-	rec     Record
+	rec     session.Record
 }
 
 // Get reads the session and the tombstone of key.
-func (s *redisStore) Get(ctx context.Context, key Key) (Record, error) {
+func (s *redisStore) Get(ctx context.Context, key session.Key) (session.Record, error) {
 	return s.get(ctx, &redisRead{ticket: ticket{operation: "get"}, key: key})
 }
 
 // GetWithUse reads the session, the tombstone and the last use of key.
-func (s *redisStore) GetWithUse(ctx context.Context, key Key) (Record, error) {
+func (s *redisStore) GetWithUse(ctx context.Context, key session.Key) (session.Record, error) {
 	return s.get(ctx, &redisRead{ticket: ticket{operation: "get"}, key: key, withUse: true})
 }
 
 // GetMany is GetWithUse for many keys, in pipelines of readsAtOnce keys. The
 // client of a Cluster parts each by the nodes that have the keys.
-func (s *redisStore) GetMany(ctx context.Context, keys []Key) ([]Record, error) {
-	records := make([]Record, 0, len(keys))
+func (s *redisStore) GetMany(ctx context.Context, keys []session.Key) ([]session.Record, error) {
+	records := make([]session.Record, 0, len(keys))
 	for some := range slices.Chunk(keys, readsAtOnce) {
 		batch := make([]*redisRead, len(some))
 		for i, key := range some {
@@ -53,9 +55,9 @@ func (s *redisStore) GetMany(ctx context.Context, keys []Key) ([]Record, error) 
 	return records, nil
 }
 
-func (s *redisStore) get(ctx context.Context, read *redisRead) (Record, error) {
+func (s *redisStore) get(ctx context.Context, read *redisRead) (session.Record, error) {
 	if err := share(ctx, s, &s.reads, read, readsAtOnce, (*redisStore).readAll); err != nil {
-		return Record{}, err
+		return session.Record{}, err
 	}
 	return read.rec, nil
 }
@@ -103,14 +105,14 @@ func pipelineError(commands []redis.Cmder, err error) error {
 }
 
 // readRecord reads the answers for one key: session, tombstone and perhaps use.
-func readRecord(operation string, commands []redis.Cmder) (Record, error) {
-	var rec Record
+func readRecord(operation string, commands []redis.Cmder) (session.Record, error) {
+	var rec session.Record
 	for i, command := range commands {
 		get := command.(*redis.StringCmd)
 		if err := get.Err(); isNil(err) {
 			continue // that it is not there is an answer, no error
 		} else if err != nil {
-			return Record{}, redisError(operation, err)
+			return session.Record{}, redisError(operation, err)
 		}
 		switch i {
 		case 0:

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // losesAnswers makes connections that lose the answers to what has a text in it:
@@ -66,7 +67,7 @@ func startLosingRedis(t *testing.T) (*redistest.Server, contract, *losesAnswers)
 func TestRedisCreateAnswerLost(t *testing.T) {
 	_, s, loses := startLosingRedis(t)
 	key, e := newKey(), s.entry("alice")
-	e.Bound = &Bound{Max: 1}
+	e.Bound = &session.Bound{Max: 1}
 	loses.next.Store(1)
 	noError(t, s.Create(t.Context(), key, e))
 	if loses.next.Load() > 0 {
@@ -75,8 +76,8 @@ func TestRedisCreateAnswerLost(t *testing.T) {
 	if e.Bound.Exceeded {
 		t.Error("one session is said to be more than one")
 	}
-	s.wantRecord(t, key, Record{Value: e.Value})
-	if err := s.Create(t.Context(), key, e); !errors.Is(err, ErrExists) {
+	s.wantRecord(t, key, session.Record{Value: e.Value})
+	if err := s.Create(t.Context(), key, e); !errors.Is(err, session.ErrExists) {
 		t.Errorf("again: %v, want ErrExists", err)
 	}
 }
@@ -89,11 +90,11 @@ func TestRedisCreateAnswerLostToAnother(t *testing.T) {
 		server.CLI(t, "SET", "caddy-logout:session:{"+key.String()+"}", "another's", "EX", "600")
 		loses.next.Store(1)
 	}))
-	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, ErrExists) {
+	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, session.ErrExists) {
 		t.Errorf("%v, want ErrExists", err)
 	}
 	if loses.next.Load() > 0 {
 		t.Fatal("no answer was lost: this shows nothing")
 	}
-	s.wantRecord(t, key, Record{Value: []byte("another's")})
+	s.wantRecord(t, key, session.Record{Value: []byte("another's")})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // endsAtOnce bounds the revocations of one transaction: others wait behind it.
@@ -18,7 +20,7 @@ const endsAtOnce = 32
 // redisRevocation is one revocation.
 type redisRevocation struct {
 	ticket
-	key       Key
+	key       session.Key
 	identity  string
 	at, until time.Time
 
@@ -32,7 +34,7 @@ type redisRevocation struct {
 // transaction does it in one round trip, and does it for all that are revoked
 // meanwhile. In a Cluster it takes two round trips, as a transaction sees only
 // half of a slot that is being moved.
-func (s *redisStore) Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (bool, error) {
+func (s *redisStore) Revoke(ctx context.Context, key session.Key, identity string, at, until time.Time) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	x := &redisRevocation{ticket: ticket{operation: "revoke"}, key: key, identity: identity, at: at, until: until}
@@ -100,13 +102,13 @@ const revokeAtOnce = 200
 // the index. So the order holds on a Cluster too, where the keys of a pipeline
 // are on several servers and one of them may fail, or move.
 func (s *redisStore) RevokeAll(
-	ctx context.Context, identity string, keys []IndexedKey, at, least time.Time,
+	ctx context.Context, identity string, keys []session.IndexedKey, at, least time.Time,
 ) (int, error) {
 	value, count := encodeTombstone(at), 0
 	for some := range slices.Chunk(keys, revokeAtOnce) {
 		pipe := s.client.Pipeline()
 		for _, key := range some {
-			name, end := s.tombstoneKey(key.Key), later(key.ExpiresAt, least).UnixMilli()
+			name, end := s.tombstoneKey(key.Key), session.Later(key.ExpiresAt, least).UnixMilli()
 			pipe.Do(ctx, "set", name, value, "nx", "pxat", end)
 			pipe.Do(ctx, "pexpireat", name, end, "gt")
 		}
@@ -123,7 +125,7 @@ func (s *redisStore) RevokeAll(
 }
 
 // deleteAll deletes sessions that have their tombstones.
-func (s *redisStore) deleteAll(ctx context.Context, identity string, keys []IndexedKey) (int, error) {
+func (s *redisStore) deleteAll(ctx context.Context, identity string, keys []session.IndexedKey) (int, error) {
 	pipe := s.client.Pipeline()
 	deleted, members := make([]*redis.IntCmd, 0, len(keys)), make([]any, 0, len(keys))
 	for _, key := range keys {

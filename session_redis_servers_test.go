@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // balancer passes connections on to a server, those that are there to the one they
@@ -82,7 +83,7 @@ func TestAttackServerSwitch(t *testing.T) {
 			t.Helper()
 			var users sync.WaitGroup
 			for range 50 {
-				users.Go(func() { _, _ = a.lookup(t.Context(), Credential{value: newSessionToken()}) })
+				users.Go(func() { _, _ = a.lookup(t.Context(), session.NewCredential(session.NewToken(), session.FromHeader)) })
 			}
 			users.Wait()
 		},
@@ -97,7 +98,7 @@ func TestAttackServerSwitch(t *testing.T) {
 			a := watchOn(t, RedisStore{Address: b.addr, Timeout: patient}, 0)
 			a.waitArmed(t, true)
 			const tries = 20
-			credentials, sessions := make([]Credential, tries), make([]*Session, tries)
+			credentials, sessions := make([]session.Credential, tries), make([]*session.Session, tries)
 			for i := range credentials {
 				credentials[i], sessions[i] = a.signIn(t, "alice", "")
 				a.warm(t, credentials[i])

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // tripsInFlight is how many round trips of a kind are on their way at one time
@@ -131,7 +133,7 @@ func lead[T passenger](ctx context.Context, s *redisStore, q *roundTrips[T], bat
 	defer func() {
 		if cause := recover(); cause != nil {
 			for _, each := range batch {
-				each.own().err = fmt.Errorf("redis: %s: %w", each.own().operation, ErrUnavailable)
+				each.own().err = fmt.Errorf("redis: %s: %w", each.own().operation, session.ErrUnavailable)
 			}
 			defer panic(cause)
 		}

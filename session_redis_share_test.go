@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // startPatientRedis is startRedis with a store whose round trips may be held for
@@ -95,11 +96,11 @@ func (h *heldReads) idle(t *testing.T) {
 
 // readResult is what a read came to.
 type readResult struct {
-	rec Record
+	rec session.Record
 	err error
 }
 
-func (h *heldReads) read(ctx context.Context, key Key) *readResult {
+func (h *heldReads) read(ctx context.Context, key session.Key) *readResult {
 	result := new(readResult)
 	h.wg.Go(func() { result.rec, result.err = h.store.Get(ctx, key) })
 	return result
@@ -111,7 +112,7 @@ func TestReadsTogether(t *testing.T) {
 	server, s := startPatientRedis(t)
 	broken := newKey()
 	server.CLI(t, "RPUSH", "caddy-logout:revoked:{"+broken.String()+"}", "a list")
-	keys := make([]Key, 10)
+	keys := make([]session.Key, 10)
 	for i := range keys {
 		keys[i] = newKey()
 		e := s.entry("alice")
@@ -146,7 +147,7 @@ func TestReadsTogether(t *testing.T) {
 			t.Errorf("read %d: %+v", i, result.rec)
 		}
 	}
-	if !errors.Is(failing.err, ErrUnavailable) {
+	if !errors.Is(failing.err, session.ErrUnavailable) {
 		t.Errorf("a list for a tombstone: %v, want ErrUnavailable", failing.err)
 	}
 }
@@ -191,7 +192,7 @@ func TestReadsGiveUp(t *testing.T) {
 	stays := h.read(t.Context(), key)
 	h.queued(t, 3)
 	waiterGone()
-	if err := <-gone; !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.Canceled) {
+	if err := <-gone; !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want ErrUnavailable and context.Canceled", err)
 	}
 	h.queued(t, 2)
@@ -223,7 +224,7 @@ func TestRevocationsTogether(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, s := startPatientRedis(t)
 			store := s.Store.(*redisStore)
-			keys := make([]Key, 6) // the last one has no session
+			keys := make([]session.Key, 6) // the last one has no session
 			for i := range keys {
 				if keys[i] = newKey(); i < len(keys)-1 {
 					noError(t, s.Create(t.Context(), keys[i], s.entry("person "+strconv.Itoa(i))))
@@ -235,7 +236,7 @@ func TestRevocationsTogether(t *testing.T) {
 			}
 			h := holdPipelines(store)
 			var wg sync.WaitGroup
-			revoke := func(key Key, identity string) *revocation {
+			revoke := func(key session.Key, identity string) *revocation {
 				x := new(revocation)
 				wg.Go(func() {
 					x.ended, x.err = s.Revoke(t.Context(), key, identity, s.Now(), s.Now().Add(time.Hour))
@@ -267,7 +268,7 @@ func TestRevocationsTogether(t *testing.T) {
 				rec, err := s.Get(t.Context(), keys[i])
 				noError(t, err)
 				switch {
-				case full && (!errors.Is(x.err, ErrUnavailable) || !rec.RevokedAt.IsZero() || (rec.Value == nil) != (i == 5)):
+				case full && (!errors.Is(x.err, session.ErrUnavailable) || !rec.RevokedAt.IsZero() || (rec.Value == nil) != (i == 5)):
 					t.Errorf("%d: %+v, %+v, want nothing to be done", i, x, rec)
 				case !full && (x.err != nil || x.ended != (i != 5) || rec.RevokedAt.IsZero() || rec.Value != nil):
 					t.Errorf("%d: %+v, %+v, want it revoked", i, x, rec)
@@ -332,7 +333,7 @@ func TestReadsTimeout(t *testing.T) {
 	_, s := startPatientRedis(t)
 	h := holdReads(t, s)
 	h.store.timeout = time.Millisecond
-	if _, err := h.store.Get(t.Context(), newKey()); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := h.store.Get(t.Context(), newKey()); !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, want ErrUnavailable and context.DeadlineExceeded", err)
 	}
 	for range tripsInFlight {
@@ -367,7 +368,7 @@ func TestReadsPanic(t *testing.T) {
 		t.Errorf("recovered %v", cause)
 	}
 	h.idle(t)
-	if !errors.Is(other.err, ErrUnavailable) {
+	if !errors.Is(other.err, session.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", other.err)
 	}
 	h.release <- letGo

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // TestAttackSwapDB exchanges the database for an empty one, which Redis does not
@@ -17,7 +18,7 @@ func TestAttackSwapDB(t *testing.T) {
 	a := watch(t, server, RedisStore{Timeout: patient}, 0)
 	a.waitArmed(t, true)
 	const tries = 20
-	credentials := make([]Credential, tries)
+	credentials := make([]session.Credential, tries)
 	for i := range credentials {
 		credentials[i], _ = a.signIn(t, "alice", "")
 		a.warm(t, credentials[i])

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // openRedis opens the store that config describes, provisioned and validated.
@@ -46,7 +47,7 @@ func startRedis(t *testing.T) (*redistest.Server, contract) {
 func TestRedisContract(t *testing.T) {
 	server := redistest.Start(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	testStore(t, func(t *testing.T, now func() time.Time) Store {
+	testStore(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
 		return openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, now)
 	})
@@ -57,7 +58,7 @@ func TestRedisLeastPrivileges(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "admin")
 	line := docBlock(t, "redis", "ACL SETUSER caddy-logout ")
 	server.CLI(t, strings.Fields(strings.ReplaceAll(line, "PASSWORD", "a-password"))...)
-	testStore(t, func(t *testing.T, now func() time.Time) Store {
+	testStore(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
 		return openRedis(t, RedisStore{Address: server.Addr(), Username: "caddy-logout", Password: "a-password", Timeout: patient}, now)
 	})
@@ -118,35 +119,35 @@ func TestRedisPage(t *testing.T) {
 		if !credential.MatchString(c) {
 			t.Errorf("not a credential: %q", c)
 		}
-		rec := s.get(t, KeyOf(c))
-		var session struct {
+		rec := s.get(t, session.KeyOf(c))
+		var sess struct {
 			Version   int       `json:"v"`
 			ID        string    `json:"id"`
 			Identity  string    `json:"identity"`
 			IssuedAt  time.Time `json:"issued_at"`
 			ExpiresAt time.Time `json:"expires_at"`
 		}
-		if err := json.Unmarshal(rec.Value, &session); err != nil {
+		if err := json.Unmarshal(rec.Value, &sess); err != nil {
 			t.Fatalf("%v: %s", err, rec.Value)
 		}
-		if session.Version != 1 || session.ID != KeyOf(c).ID() || session.Identity != "alice" ||
-			session.ExpiresAt.Sub(session.IssuedAt) != 24*time.Hour {
-			t.Errorf("%+v, want the id %s", session, KeyOf(c).ID())
+		if sess.Version != 1 || sess.ID != session.KeyOf(c).ID() || sess.Identity != "alice" ||
+			sess.ExpiresAt.Sub(sess.IssuedAt) != 24*time.Hour {
+			t.Errorf("%+v, want the id %s", sess, session.KeyOf(c).ID())
 		}
-		if ttl := server.CLI(t, "TTL", "caddy-logout:session:{"+KeyOf(c).String()+"}"); len(ttl) != 5 {
+		if ttl := server.CLI(t, "TTL", "caddy-logout:session:{"+session.KeyOf(c).String()+"}"); len(ttl) != 5 {
 			t.Errorf("the session lasts %s s, want a day", ttl)
 		}
 	}
-	s.wantKeys(t, "alice", KeyOf(first), KeyOf(second))
+	s.wantKeys(t, "alice", session.KeyOf(first), session.KeyOf(second))
 
-	runDoc(t, "The tombstone; it must last", url, "identity=alice", "key="+KeyOf(first).String())
-	if rec := s.get(t, KeyOf(first)); rec.Value != nil || time.Since(rec.RevokedAt).Abs() > time.Minute {
+	runDoc(t, "The tombstone; it must last", url, "identity=alice", "key="+session.KeyOf(first).String())
+	if rec := s.get(t, session.KeyOf(first)); rec.Value != nil || time.Since(rec.RevokedAt).Abs() > time.Minute {
 		t.Errorf("after ending it by hand: %+v", rec)
 	}
-	if ttl := server.CLI(t, "TTL", "caddy-logout:revoked:{"+KeyOf(first).String()+"}"); len(ttl) != 5 {
+	if ttl := server.CLI(t, "TTL", "caddy-logout:revoked:{"+session.KeyOf(first).String()+"}"); len(ttl) != 5 {
 		t.Errorf("the tombstone lasts %s s, want a day", ttl)
 	}
-	s.wantKeys(t, "alice", KeyOf(second))
+	s.wantKeys(t, "alice", session.KeyOf(second))
 }
 
 // TestRedisLayout looks at what the store writes, as docs/redis.md has it.
@@ -154,7 +155,7 @@ func TestRedisLayout(t *testing.T) {
 	server, s := startRedis(t)
 	key, at := newKey(), time.Now().UTC().Truncate(time.Millisecond)
 	name := func(kind string) string { return "caddy-logout:" + kind + ":{" + key.String() + "}" }
-	e := Entry{Identity: "alice", Value: []byte(`{"v":1}`), ExpiresAt: at.Add(time.Hour)}
+	e := session.Entry{Identity: "alice", Value: []byte(`{"v":1}`), ExpiresAt: at.Add(time.Hour)}
 	noError(t, s.Create(t.Context(), key, e))
 	noError(t, s.Touch(t.Context(), key, at, at.Add(time.Minute)))
 	noError(t, s.PutError(t.Context(), "an-id", []byte("{}"), at.Add(10*time.Minute)))
@@ -209,8 +210,8 @@ func TestRedisWriteBack(t *testing.T) {
 	_, err := s.Revoke(t.Context(), key, "alice", at, at.Add(time.Hour))
 	noError(t, err)
 	server.CLI(t, "SET", "caddy-logout:session:{"+key.String()+"}", "back again")
-	s.wantRecord(t, key, Record{Value: []byte("back again"), RevokedAt: at})
-	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, ErrExists) {
+	s.wantRecord(t, key, session.Record{Value: []byte("back again"), RevokedAt: at})
+	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, session.ErrExists) {
 		t.Errorf("%v, want ErrExists", err)
 	}
 	ended, err := s.Revoke(t.Context(), key, "alice", at.Add(time.Minute), at.Add(time.Hour))
@@ -218,7 +219,7 @@ func TestRedisWriteBack(t *testing.T) {
 	if !ended {
 		t.Error("revoking what came back did not end it")
 	}
-	s.wantRecord(t, key, Record{RevokedAt: at})
+	s.wantRecord(t, key, session.Record{RevokedAt: at})
 }
 
 // TestRedisTombstoneBetween writes a tombstone where only a race can: between
@@ -230,10 +231,10 @@ func TestRedisTombstoneBetween(t *testing.T) {
 	store.client.AddHook(beforeSet(func() {
 		server.CLI(t, "SET", "caddy-logout:revoked:{"+key.String()+"}", "by hand", "EX", "600")
 	}))
-	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, ErrExists) {
+	if err := s.Create(t.Context(), key, s.entry("alice")); !errors.Is(err, session.ErrExists) {
 		t.Errorf("%v, want ErrExists", err)
 	}
-	s.wantRecord(t, key, Record{RevokedAt: time.Unix(0, 0)})
+	s.wantRecord(t, key, session.Record{RevokedAt: time.Unix(0, 0)})
 	s.wantKeys(t, "alice")
 }
 
@@ -261,13 +262,13 @@ func TestRedisIndexFails(t *testing.T) {
 	server.CLI(t, "SET", "caddy-logout:identity:alice", "not a set")
 	key := newKey()
 	err := s.Create(t.Context(), key, s.entry("alice"))
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
 	if want := "redis: create: session store unavailable: the server answered WRONGTYPE"; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
-	s.wantRecord(t, key, Record{})
+	s.wantRecord(t, key, session.Record{})
 }
 
 // TestRedisIndexBroken ends a session whose index cannot be written: it is dead
@@ -281,7 +282,7 @@ func TestRedisIndexBroken(t *testing.T) {
 	if !ended {
 		t.Error("ended is false")
 	}
-	s.wantRecord(t, key, Record{RevokedAt: at})
+	s.wantRecord(t, key, session.Record{RevokedAt: at})
 }
 
 // TestRedisForeignValues reads what others have put there.
@@ -293,18 +294,18 @@ func TestRedisForeignValues(t *testing.T) {
 		"", "1", "{}", `{"v":1,"revoked_at":"tomorrow"}`, `{"v":1,"revoked_at":"0001-01-01T00:00:00Z"}`,
 	} {
 		server.CLI(t, "SET", name("revoked"), tombstone)
-		s.wantRecord(t, key, Record{RevokedAt: time.Unix(0, 0)})
+		s.wantRecord(t, key, session.Record{RevokedAt: time.Unix(0, 0)})
 	}
 	server.CLI(t, "DEL", name("revoked"))
 	server.CLI(t, "SET", name("used"), "yesterday")
 	server.CLI(t, "ZADD", "caddy-logout:identity:alice", "9999999999", "no key", "9999999999", key.String())
-	s.wantRecord(t, key, Record{})
+	s.wantRecord(t, key, session.Record{})
 	s.wantKeys(t, "alice", key)
 
 	server.CLI(t, "DEL", name("used"))
 	for _, kind := range []string{"session", "revoked", "used"} {
 		server.CLI(t, "RPUSH", name(kind), "a list")
-		if _, err := s.GetWithUse(t.Context(), key); !errors.Is(err, ErrUnavailable) {
+		if _, err := s.GetWithUse(t.Context(), key); !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("a list under %s: %v, want ErrUnavailable", kind, err)
 		}
 		server.CLI(t, "DEL", name(kind))

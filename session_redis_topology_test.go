@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // patient is a timeout for tests that are not about time, on a busy machine.
@@ -42,7 +43,7 @@ func TestRedisContractTLS(t *testing.T) {
 	noError(t, os.WriteFile(acl, []byte("user default off\nuser admin on >admin ~* &* +@all\nuser "+line+"\n"), 0o600))
 	server := redistest.StartTLS(t, authority, "--aclfile", acl)
 	server.Login("admin", "admin")
-	testStore(t, func(t *testing.T, now func() time.Time) Store {
+	testStore(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
 		return openRedis(t, RedisStore{
 			Address: server.Addr(), Username: "caddy-logout", Password: "a-password", Timeout: patient,
@@ -71,7 +72,7 @@ func TestRedisContractSentinel(t *testing.T) {
 			Master: redistest.MasterName, Addresses: watched.Addrs(), Username: "watcher", Password: "b-password",
 		},
 	}
-	testStore(t, func(t *testing.T, now func() time.Time) Store {
+	testStore(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
 		return openRedis(t, config, now)
 	})
@@ -124,7 +125,7 @@ func TestRedisContractCluster(t *testing.T) {
 			node.CLI(t, line...)
 		}
 	}
-	testStore(t, func(t *testing.T, now func() time.Time) Store {
+	testStore(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
 		// One address that is dead and one that is a replica's: the rest is found.
 		return openRedis(t, RedisStore{

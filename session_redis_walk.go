@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // scanAtOnce is how many keys one step of SCAN looks at: well below a millisecond
@@ -21,11 +23,11 @@ func (s *redisStore) WalkIdentities(ctx context.Context, found func([]string) er
 }
 
 // WalkKeys implements [Store].
-func (s *redisStore) WalkKeys(ctx context.Context, found func([]Key) error) error {
+func (s *redisStore) WalkKeys(ctx context.Context, found func([]session.Key) error) error {
 	return s.walk(ctx, s.prefix+"session:", func(names []string) error {
-		keys := make([]Key, 0, len(names))
+		keys := make([]session.Key, 0, len(names))
 		for _, name := range names {
-			if key, err := ParseKey(strings.Trim(name, "{}")); err == nil {
+			if key, err := session.ParseKey(strings.Trim(name, "{}")); err == nil {
 				keys = append(keys, key)
 			}
 		}

@@ -14,13 +14,15 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Watch implements [Watcher] with CLIENT TRACKING in broadcast mode: a server
 // reports every key under the prefixes of sessions and tombstones, whoever
 // changes it. There is a listener for one server, one for the master that
 // Sentinel names, and one for each master of a Cluster.
-func (s *redisStore) Watch(sink WatchSink) (stop func()) {
+func (s *redisStore) Watch(sink session.WatchSink) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &redisWatch{
 		sink:    sink,
@@ -55,7 +57,7 @@ var forever = time.Now().Add(100 * 365 * 24 * time.Hour)
 
 // redisWatch is armed while all of its listeners are.
 type redisWatch struct {
-	sink             WatchSink
+	sink             session.WatchSink
 	session, revoked string // prefixes
 	settle           func() // nil: nothing to settle
 
@@ -167,7 +169,7 @@ func (w *redisWatch) changed(name any) {
 	rest, open := strings.CutPrefix(rest, "{")
 	rest, closed := strings.CutSuffix(rest, "}")
 	// What has another name is no session of ours.
-	if key, err := ParseKey(rest); open && closed && err == nil {
+	if key, err := session.ParseKey(rest); open && closed && err == nil {
 		w.sink.Changed(key)
 	}
 }
@@ -175,4 +177,4 @@ func (w *redisWatch) changed(name any) {
 func watchLog() *zap.Logger { return caddy.Log().Named("sessions.near_cache") }
 
 // Interface guard.
-var _ Watcher = (*redisStore)(nil)
+var _ session.Watcher = (*redisStore)(nil)

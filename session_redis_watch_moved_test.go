@@ -16,10 +16,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // signInAt signs in until a session is one of the first master's.
-func (a *watchedApp) signInAt(t *testing.T, cluster *redistest.Cluster) (Credential, *Session) {
+func (a *watchedApp) signInAt(t *testing.T, cluster *redistest.Cluster) (session.Credential, *session.Session) {
 	t.Helper()
 	for {
 		c, s := a.waitSignIn(t)
@@ -32,7 +33,7 @@ func (a *watchedApp) signInAt(t *testing.T, cluster *redistest.Cluster) (Credent
 }
 
 // refusesWithin reports whether a credential is refused before the time is over.
-func (a *watchedApp) refusesWithin(t *testing.T, c Credential, within time.Duration) bool {
+func (a *watchedApp) refusesWithin(t *testing.T, c session.Credential, within time.Duration) bool {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for ; time.Now().Before(deadline); <-time.After(time.Millisecond) {

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // watchedApp is a server of sessions on a Redis, with its near cache armed.
@@ -57,18 +58,18 @@ func (a *watchedApp) waitArmed(t *testing.T, want bool) {
 }
 
 // warm looks a session up until it comes from the cache.
-func (a *watchedApp) warm(t *testing.T, c Credential) {
+func (a *watchedApp) warm(t *testing.T, c session.Credential) {
 	t.Helper()
 	waitForStore(t, "a hit", func() bool {
 		a.wantLive(t, c, true)
-		return a.open().cache.get(KeyOf(c.value), time.Now()) != nil
+		return a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) != nil
 	})
 }
 
 // waitForget waits until the cache knows nothing of a credential.
-func (a *watchedApp) waitForget(t *testing.T, c Credential) {
+func (a *watchedApp) waitForget(t *testing.T, c session.Credential) {
 	t.Helper()
-	waitForStore(t, "the cache to forget", func() bool { return a.open().cache.get(KeyOf(c.value), time.Now()) == nil })
+	waitForStore(t, "the cache to forget", func() bool { return a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) == nil })
 }
 
 func TestWatchReports(t *testing.T) {
@@ -80,32 +81,32 @@ func TestWatchReports(t *testing.T) {
 	}
 	epoch := a.open().cache.epoch.Load()
 	changes := map[string]struct {
-		change func(t *testing.T, c Credential, s *Session)
+		change func(t *testing.T, c session.Credential, s *session.Session)
 		live   bool
 	}{
-		"logout on another server": {func(t *testing.T, _ Credential, s *Session) {
+		"logout on another server": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			_, err := b.revoke(t.Context(), s)
 			noError(t, err)
 		}, false},
-		"all of a person on another server": {func(t *testing.T, _ Credential, _ *Session) {
-			_, err := b.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
+		"all of a person on another server": {func(t *testing.T, _ session.Credential, _ *session.Session) {
+			_, err := b.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 			noError(t, err)
 		}, false},
-		"DEL by hand": {func(t *testing.T, _ Credential, s *Session) {
+		"DEL by hand": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}")
 		}, false},
-		"a tombstone by hand": {func(t *testing.T, _ Credential, s *Session) {
+		"a tombstone by hand": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+"revoked:{"+s.Key.String()+"}", "gone", "EX", "600")
 		}, false},
-		"an end by hand": {func(t *testing.T, _ Credential, s *Session) {
+		"an end by hand": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			server.CLI(t, "PEXPIREAT", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", "1")
 		}, false},
-		"renamed": {func(t *testing.T, _ Credential, s *Session) {
+		"renamed": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			server.CLI(t, "RENAME", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", "elsewhere")
 		}, false},
-		"FLUSHDB":  {func(t *testing.T, _ Credential, _ *Session) { server.CLI(t, "FLUSHDB") }, false},
-		"FLUSHALL": {func(t *testing.T, _ Credential, _ *Session) { server.CLI(t, "FLUSHALL") }, false},
-		"written again": {func(t *testing.T, _ Credential, s *Session) {
+		"FLUSHDB":  {func(t *testing.T, _ session.Credential, _ *session.Session) { server.CLI(t, "FLUSHDB") }, false},
+		"FLUSHALL": {func(t *testing.T, _ session.Credential, _ *session.Session) { server.CLI(t, "FLUSHALL") }, false},
+		"written again": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			value, err := a.format.Encode(s)
 			noError(t, err)
 			server.CLI(t, "SET", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", string(value))
@@ -142,7 +143,7 @@ func TestWatchReports(t *testing.T) {
 		barrier := func() {
 			last, _ := b.signIn(t, "alice", "")
 			a.warm(t, last)
-			server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+KeyOf(last.value).String()+"}")
+			server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+session.KeyOf(last.Secret()).String()+"}")
 			a.waitForget(t, last)
 		}
 		c, s := b.signIn(t, "alice", "")
@@ -176,7 +177,7 @@ func TestWatchLost(t *testing.T) {
 		}
 		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
 		a.waitArmed(t, true)
-		if a.open().cache.get(KeyOf(c.value), time.Now()) != nil {
+		if a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) != nil {
 			t.Error("an entry of before is still there")
 		}
 		a.warm(t, c)
@@ -190,7 +191,7 @@ func TestWatchLost(t *testing.T) {
 		if took := time.Since(frozen); took > 2*time.Second { // one, on an idle machine
 			t.Errorf("served for %v after the server hung, want at most 1 s", took)
 		}
-		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("%v, want ErrUnavailable", err)
 		}
 		server.Resume(t)
@@ -202,7 +203,7 @@ func TestWatchLost(t *testing.T) {
 		a.warm(t, c)
 		server.Stop(t)
 		a.waitArmed(t, false)
-		if _, err := a.lookup(t.Context(), c); !errors.Is(err, ErrUnavailable) {
+		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("%v, want ErrUnavailable", err)
 		}
 	})

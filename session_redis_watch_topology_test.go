@@ -11,19 +11,20 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // waitWarm is warm for a Redis that may still be finding itself.
-func (a *watchedApp) waitWarm(t *testing.T, c Credential) {
+func (a *watchedApp) waitWarm(t *testing.T, c session.Credential) {
 	t.Helper()
 	waitForStore(t, "a hit", func() bool {
 		found, err := a.lookup(t.Context(), c)
-		return err == nil && found.session != nil && a.open().cache.get(KeyOf(c.value), time.Now()) != nil
+		return err == nil && found.session != nil && a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) != nil
 	})
 }
 
 // waitSignIn is signIn for the same.
-func (a *watchedApp) waitSignIn(t *testing.T) (c Credential, s *Session) {
+func (a *watchedApp) waitSignIn(t *testing.T) (c session.Credential, s *session.Session) {
 	t.Helper()
 	waitForStore(t, "a sign-in", func() bool {
 		var err error
@@ -76,7 +77,7 @@ func TestWatchCluster(t *testing.T) {
 	a := watchOn(t, RedisStore{Username: "caddy-logout", Password: "a-password", Cluster: cluster.Addrs()[:2]}, 0)
 	a.waitArmed(t, true)
 	byHand := cluster.Nodes[1] // which stays alive, and sends redis-cli on
-	name := func(s *Session) string { return defaultRedisKeyPrefix + "session:{" + s.Key.String() + "}" }
+	name := func(s *session.Session) string { return defaultRedisKeyPrefix + "session:{" + s.Key.String() + "}" }
 	forgets := func(t *testing.T) {
 		t.Helper()
 		for range 12 { // enough for all three masters, but for 1 in 100 runs

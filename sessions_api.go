@@ -12,6 +12,10 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // identityHeader names the person in the answer of whoami, as the original does.
@@ -38,7 +42,7 @@ func (l *Logout) whoami(w http.ResponseWriter, r *http.Request) error {
 // and a nil error say that the answer was given.
 func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*authResult, error) {
 	a := l.app
-	if r.Method == http.MethodDelete && earlyData(r) {
+	if r.Method == http.MethodDelete && httpx.EarlyData(r) {
 		return nil, a.failJSON(w, r, errTooEarly())
 	}
 	res, err := a.authenticate(r)
@@ -52,9 +56,9 @@ func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*authResult, er
 	}
 	// A cookie is sent along by any page that makes the browser ask; a token
 	// is not. So a change by cookie has to come from a page of this host.
-	if r.Method == http.MethodDelete && res.credential.Source == SourceCookie && crossSite(r, a.baseURL(r)) {
+	if r.Method == http.MethodDelete && res.credential.From == session.FromCookie && httpx.CrossSite(r, a.baseURL(r)) {
 		refusal := errCSRF("This request changes something and came from a page of another site.")
-		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: bySessions}.ofSession(res.session).failed(refusal))
+		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.BySessions}.OfSession(res.session).Failed(refusal))
 		return nil, a.failJSON(w, r, refusal)
 	}
 	return res, nil
@@ -115,11 +119,11 @@ func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
 	}
 	all := r.URL.Query().Get("all") == "true"
 	own := res.session
-	count, err := l.endMany(r, own, bySessions, func(key Key) bool { return key != own.Key }, all)
+	count, err := l.endMany(r, own, telemetry.BySessions, func(key session.Key) bool { return key != own.Key }, all)
 	if err != nil {
 		return a.failJSON(w, r, err)
 	}
-	if all && res.credential.Source == SourceCookie {
+	if all && res.credential.From == session.FromCookie {
 		a.clearIfOut(w, r)
 		l.cleanBrowser(w.Header(), r)
 	}
@@ -129,15 +133,15 @@ func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
 // endMany ends the sessions of a person that are picked, and the own one if that
 // is wanted, and returns how many really ended. The own session is the last, so
 // that a failure on the way can be tried again.
-func (l *Logout) endMany(r *http.Request, own *Session, trigger string, pick func(Key) bool, ownToo bool) (int, error) {
+func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, pick func(session.Key) bool, ownToo bool) (int, error) {
 	a := l.app
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
-	e := auditEntry{event: eventManyRevoked, trigger: trigger, outcome: outcomeRevoked}.ofSession(own)
-	count, err := a.revokeKeys(r.Context(), own.Identity, func(key Key) bool {
+	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(own)
+	count, err := a.revokeKeys(r.Context(), own.Identity, func(key session.Key) bool {
 		picked := pick(key)
 		if picked {
-			e = e.and(key)
+			e = e.And(key)
 		}
 		return picked
 	})
@@ -145,13 +149,13 @@ func (l *Logout) endMany(r *http.Request, own *Session, trigger string, pick fun
 		var ended bool
 		if ended, err = a.revoke(r.Context(), own); ended {
 			count++
-			e = e.and(own.Key)
+			e = e.And(own.Key)
 		}
 	}
 	if err != nil {
-		e = e.failed(err)
+		e = e.Failed(err)
 	}
-	e.count = count
+	e.Count = count
 	a.audit(r, e)
 	return count, err
 }
@@ -176,13 +180,13 @@ func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) erro
 		return a.failJSON(w, r, newError(http.StatusBadRequest, "session_is_current",
 			"To end the session that asks, use the logout flow instead.", "cannot revoke current session"))
 	}
-	r, end := startLogout(r)
+	r, end := telemetry.StartLogout(r)
 	defer end()
-	e := auditEntry{event: eventRevoked, trigger: bySessions, outcome: outcomeRevoked, session: id[:8], identity: res.session.Identity}
-	count, err := a.revokeKeys(r.Context(), res.session.Identity, func(key Key) bool { return key.ID() == id })
+	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySessions, Outcome: telemetry.OutcomeRevoked, Session: id[:8], Identity: res.session.Identity}
+	count, err := a.revokeKeys(r.Context(), res.session.Identity, func(key session.Key) bool { return key.ID() == id })
 	if err != nil {
-		e.event = eventLogoutRefused
-		a.audit(r, e.failed(err))
+		e.Event = telemetry.EventLogoutRefused
+		a.audit(r, e.Failed(err))
 		return a.failJSON(w, r, err)
 	}
 	if count > 0 {

@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // sessionsPagePurpose keeps the token of the page's form from being taken for
@@ -40,9 +43,9 @@ func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case !change && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return a.failMethod(w, r, "GET, HEAD, POST")
-	case change && earlyData(r):
+	case change && httpx.EarlyData(r):
 		return a.failJSON(w, r, errTooEarly())
-	case wantsJSON(r):
+	case httpx.WantsJSON(r):
 		return a.failJSON(w, r, newError(http.StatusNotAcceptable, "not_acceptable",
 			"This address is a page for browsers. Scripts use "+a.Prefix+"/sessions instead.", "There is no JSON here"))
 	}
@@ -65,7 +68,7 @@ func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
 
 // unauthorized answers whoever is not signed in.
 func (a *App) unauthorized(w http.ResponseWriter, r *http.Request) error {
-	if wantsJSON(r) || !isNavigation(r) {
+	if httpx.WantsJSON(r) || !isNavigation(r) {
 		return a.failJSON(w, r, errSessionInactive())
 	}
 	prepare(w.Header())
@@ -83,15 +86,15 @@ func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *authResu
 	}
 	// The token alone is enough: no other site can know it. That the browser
 	// says where the form was is a second lock, should the page ever leak.
-	want := tokenFor(res.credential, sessionsPagePurpose)
-	if crossSite(r, a.baseURL(r)) || subtle.ConstantTimeCompare([]byte(want), []byte(r.PostForm.Get("csrf_token"))) != 1 {
+	want := session.TokenFor(res.credential, sessionsPagePurpose)
+	if httpx.CrossSite(r, a.baseURL(r)) || subtle.ConstantTimeCompare([]byte(want), []byte(r.PostForm.Get("csrf_token"))) != 1 {
 		refusal := errCSRF("This form is not of this page as you see it now. Please go back, load the page again, and try once more.")
-		a.audit(r, auditEntry{event: eventLogoutRefused, trigger: byPage}.ofSession(own).failed(refusal))
+		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByPage}.OfSession(own).Failed(refusal))
 		return a.failPage(w, r, refusal)
 	}
 	chosen := r.PostForm.Get("end")
 	out := chosen == endAll || chosen == own.ID
-	if _, err := l.endMany(r, own, byPage, func(key Key) bool {
+	if _, err := l.endMany(r, own, telemetry.ByPage, func(key session.Key) bool {
 		return key != own.Key && (chosen == endAll || chosen == endOthers || key.ID() == chosen)
 	}, out); err != nil {
 		return a.unavailable(w, r, err)
@@ -117,7 +120,7 @@ func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authR
 	}
 	data := pages.SessionsData{
 		Action:    l.SessionsPage,
-		CSRFToken: tokenFor(res.credential, sessionsPagePurpose),
+		CSRFToken: session.TokenFor(res.credential, sessionsPagePurpose),
 		Identity:  res.session.Identity,
 		Others:    len(sessions) > 1,
 		More:      max(0, len(sessions)-maxSessionsOnPage),
@@ -134,7 +137,7 @@ func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authR
 }
 
 // row says in words what the page shows of a session.
-func (a *App) row(s listedSession, own *Session) pages.SessionRow {
+func (a *App) row(s listedSession, own *session.Session) pages.SessionRow {
 	browser, kind := browserName(a.pages, s.Device.UserAgent)
 	row := pages.SessionRow{
 		ID:        s.ID,

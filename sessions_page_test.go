@@ -17,11 +17,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // pageRequest is what a browser sends for the page of its sessions; with a form,
 // what a button of the page sends.
-func pageRequest(t *testing.T, c Credential, form url.Values, headers ...string) *http.Request {
+func pageRequest(t *testing.T, c session.Credential, form url.Values, headers ...string) *http.Request {
 	t.Helper()
 	headers = append([]string{"Accept: text/html", "Sec-Fetch-Mode: navigate", sessionCookieLine(c)}, headers...)
 	if form == nil {
@@ -36,14 +37,14 @@ func pageRequest(t *testing.T, c Credential, form url.Values, headers ...string)
 
 func pageHandler(a *testApp) *Logout { return &Logout{app: a.App, SessionsPage: "/account/sessions"} }
 
-func pageForm(c Credential, end string) url.Values {
-	return url.Values{"csrf_token": {tokenFor(c, sessionsPagePurpose)}, "end": {end}}
+func pageForm(c session.Credential, end string) url.Values {
+	return url.Values{"csrf_token": {session.TokenFor(c, sessionsPagePurpose)}, "end": {end}}
 }
 
 func TestSessionsPageLists(t *testing.T) {
 	a := newTestApp(t, idleAfter(2*time.Hour))
 	device := func(ip, agent string) newSession {
-		return newSession{identity: "alice", method: "password", device: Device{IPAddress: ip, UserAgent: agent}}
+		return newSession{identity: "alice", method: "password", device: session.Device{IPAddress: ip, UserAgent: agent}}
 	}
 	phone, _, err := a.issue(t.Context(), device("203.0.113.7", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"))
 	noError(t, err)
@@ -62,8 +63,8 @@ func TestSessionsPageLists(t *testing.T) {
 		t.Fatalf("%d rows, want 2: %s", len(rows), w.Body)
 	}
 	for i, wants := range [][]string{
-		{"Firefox on Linux", "This device", "198.51.100.9", "signed in 10 minutes ago</time>", KeyOf(own.value).ID()},
-		{"Safari on iPhone", "203.0.113.7", ">signed in 1 hour ago<", "last used 1 hour ago", KeyOf(phone.value).ID()},
+		{"Firefox on Linux", "This device", "198.51.100.9", "signed in 10 minutes ago</time>", session.KeyOf(own.Secret()).ID()},
+		{"Safari on iPhone", "203.0.113.7", ">signed in 1 hour ago<", "last used 1 hour ago", session.KeyOf(phone.Secret()).ID()},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(rows[i], want) {
@@ -74,7 +75,7 @@ func TestSessionsPageLists(t *testing.T) {
 	if strings.Contains(rows[1], "This device") {
 		t.Error("another device is marked as this one")
 	}
-	for _, secret := range []string{own.value, phone.value, logoutToken(own), KeyOf(own.value).String()} {
+	for _, secret := range []string{own.Secret(), phone.Secret(), session.LogoutToken(own), session.KeyOf(own.Secret()).String()} {
 		if strings.Contains(w.Body.String(), secret) {
 			t.Error("the page holds a secret")
 		}
@@ -91,16 +92,16 @@ func TestSessionsPageLists(t *testing.T) {
 
 func TestSessionsPageEnds(t *testing.T) {
 	tests := map[string]struct {
-		end               func(own, other Credential) string
+		end               func(own, other session.Credential) string
 		own, other, third bool // live afterwards
 		location          string
 	}{
-		"another":    {func(_, other Credential) string { return KeyOf(other.value).ID() }, true, false, true, "/account/sessions"},
-		"this":       {func(own, _ Credential) string { return KeyOf(own.value).ID() }, false, true, true, site + "/"},
-		"others":     {func(_, _ Credential) string { return endOthers }, true, false, false, "/account/sessions"},
-		"everywhere": {func(_, _ Credential) string { return endAll }, false, false, false, site + "/"},
-		"nothing":    {func(_, _ Credential) string { return "" }, true, true, true, "/account/sessions"},
-		"unknown":    {func(_, _ Credential) string { return KeyOf("nobody").ID() }, true, true, true, "/account/sessions"},
+		"another":    {func(_, other session.Credential) string { return session.KeyOf(other.Secret()).ID() }, true, false, true, "/account/sessions"},
+		"this":       {func(own, _ session.Credential) string { return session.KeyOf(own.Secret()).ID() }, false, true, true, site + "/"},
+		"others":     {func(_, _ session.Credential) string { return endOthers }, true, false, false, "/account/sessions"},
+		"everywhere": {func(_, _ session.Credential) string { return endAll }, false, false, false, site + "/"},
+		"nothing":    {func(_, _ session.Credential) string { return "" }, true, true, true, "/account/sessions"},
+		"unknown":    {func(_, _ session.Credential) string { return session.KeyOf("nobody").ID() }, true, true, true, "/account/sessions"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +115,7 @@ func TestSessionsPageEnds(t *testing.T) {
 				t.Fatalf("got %d %q", w.Code, w.Header().Get("Location"))
 			}
 			for who, c := range map[string]struct {
-				c    Credential
+				c    session.Credential
 				want bool
 			}{"own": {own, test.own}, "other": {other, test.other}, "third": {third, test.third}, "bob's": {bob, true}} {
 				if got := a.alive(t, c.c); got != c.want {
@@ -129,23 +130,23 @@ func TestSessionsPageEnds(t *testing.T) {
 }
 
 func TestSessionsPageRefuses(t *testing.T) {
-	good := func(own, _ Credential) url.Values { return pageForm(own, endAll) }
+	good := func(own, _ session.Credential) url.Values { return pageForm(own, endAll) }
 	tests := map[string]struct {
-		form    func(own, bob Credential) url.Values
+		form    func(own, bob session.Credential) url.Values
 		headers []string
 		status  int
 	}{
-		"no token":         {func(_, _ Credential) url.Values { return url.Values{"end": {endAll}} }, nil, http.StatusForbidden},
-		"token of another": {func(_, bob Credential) url.Values { return pageForm(bob, endAll) }, nil, http.StatusForbidden},
-		"the logout token": {func(own, _ Credential) url.Values {
-			return url.Values{"csrf_token": {logoutToken(own)}, "end": {endAll}}
+		"no token":         {func(_, _ session.Credential) url.Values { return url.Values{"end": {endAll}} }, nil, http.StatusForbidden},
+		"token of another": {func(_, bob session.Credential) url.Values { return pageForm(bob, endAll) }, nil, http.StatusForbidden},
+		"the logout token": {func(own, _ session.Credential) url.Values {
+			return url.Values{"csrf_token": {session.LogoutToken(own)}, "end": {endAll}}
 		}, nil, http.StatusForbidden},
 		"from another site":   {good, []string{"Sec-Fetch-Site: cross-site"}, http.StatusForbidden},
 		"from a sibling":      {good, []string{"Sec-Fetch-Site: same-site"}, http.StatusForbidden},
 		"from another origin": {good, []string{"Origin: http://evil.example"}, http.StatusForbidden},
 		"in early data":       {good, []string{"Early-Data: 1"}, http.StatusTooEarly},
 		"by a script":         {good, []string{"Accept: application/json"}, http.StatusNotAcceptable},
-		"a body beyond the bound": {func(own, _ Credential) url.Values {
+		"a body beyond the bound": {func(own, _ session.Credential) url.Values {
 			form := pageForm(own, endAll)
 			form.Set("x", strings.Repeat("x", maxBodyLength))
 			return form
@@ -172,7 +173,7 @@ func TestSessionsPageRefuses(t *testing.T) {
 	}
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	stranger := Credential{value: "garbage"}
+	stranger := session.NewCredential("garbage", session.FromHeader)
 	if w := serve(t, pageHandler(a), pageRequest(t, stranger, nil), nil); w.Code != http.StatusUnauthorized || w.Header()["Set-Cookie"] == nil {
 		t.Errorf("a stranger: got %d", w.Code)
 	}
@@ -221,11 +222,11 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 	ended := -1
 	store.client.AddHook(beforeSet(func() {
 		var err error
-		ended, err = a.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
+		ended, err = a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 		noError(t, err)
 	}))
 	_, _, err := a.issueOnce(t.Context(), &newSession{identity: "alice", method: "password", lifespan: time.Hour})
-	if !errors.Is(err, ErrExists) {
+	if !errors.Is(err, session.ErrExists) {
 		t.Errorf("the sign-in got %v, want ErrExists", err)
 	}
 	if ended != 0 {
@@ -239,11 +240,11 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 // meanwhileStore signs somebody in as soon as the sessions are revoked: after
 // "everywhere" has read the index.
 type meanwhileStore struct {
-	Store
+	session.Store
 	run func()
 }
 
-func (m *meanwhileStore) RevokeAll(ctx context.Context, identity string, keys []IndexedKey, at, until time.Time) (int, error) {
+func (m *meanwhileStore) RevokeAll(ctx context.Context, identity string, keys []session.IndexedKey, at, until time.Time) (int, error) {
 	if run := m.run; run != nil {
 		m.run = nil
 		run()
@@ -257,15 +258,15 @@ func TestEverywhereEndsWhatWasCreatedMeanwhile(t *testing.T) {
 	own, _ := a.signIn(t, "alice", "")
 	inner, err := a.openStore()
 	noError(t, err)
-	var late Credential
+	var late session.Credential
 	store := &meanwhileStore{Store: inner}
 	store.run = func() { late, _ = a.signIn(t, "alice", "") }
 	a.reopen(func(o *opened) { o.Store = store })
-	count, err := a.revokeKeys(t.Context(), "alice", func(Key) bool { return true })
+	count, err := a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 	if err != nil || count != 2 {
 		t.Errorf("count %d, %v; want 2", count, err)
 	}
-	if late.value == "" || a.alive(t, late) || a.alive(t, own) {
+	if late.Secret() == "" || a.alive(t, late) || a.alive(t, own) {
 		t.Error("a session slipped through")
 	}
 }

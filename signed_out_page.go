@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/pages"
 )
 
@@ -48,7 +49,7 @@ func (a *App) serveDone(w http.ResponseWriter, r *http.Request) error {
 // goesToPage reports whether a browser asks for a page: it names HTML, which it
 // does not for pictures, and says so where it has fetch metadata.
 func goesToPage(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || speculative(r) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || httpx.Speculative(r) {
 		return false
 	}
 	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" {
@@ -74,4 +75,20 @@ func (a *App) defaultLocation(r *http.Request) string {
 		return "/"
 	}
 	return location
+}
+
+// doneCookie is added to the name of the session cookie.
+const doneCookie = "_done"
+
+// serveDonePicture answers a goodbye page's picture with no picture, and with a cookie
+// that is gone after a second. Chromium keeps pages whole in its back/forward
+// cache in spite of no-store, and drops them when an HttpOnly cookie changes. The
+// deletion of the session cookie comes too early for that: the page is put there
+// when the page after it, that is goodbye, begins. This comes after.
+func (a *App) serveDonePicture(w http.ResponseWriter, r *http.Request) error {
+	cookie := a.sessionCookie(r)
+	cookie.Name += doneCookie
+	cookie.Value, cookie.MaxAge = "1", 1
+	replaceCookie(w.Header(), r, cookie)
+	return writeNoContent(w)
 }

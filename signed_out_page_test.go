@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const donePage = site + donePath
@@ -124,7 +126,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 			t.Errorf("there is no %s in\n%s", want, w.Body)
 		}
 	}
-	c, _, err := a.issue(t.Context(), newSession{identity: "alice", device: Device{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}})
+	c, _, err := a.issue(t.Context(), newSession{identity: "alice", device: session.Device{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}})
 	noError(t, err)
 	w = serve(t, pageHandler(a), pageRequest(t, c, nil), nil)
 	for _, want := range []string{"Firefox su Linux", ">entrato adesso<"} {

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func BenchmarkEmbeddedStore(b *testing.B) {
@@ -32,13 +33,13 @@ func BenchmarkRedisStore(b *testing.B) {
 	benchmarkStore(b, store)
 }
 
-func benchmarkStore(b *testing.B, store Store) {
+func benchmarkStore(b *testing.B, store session.Store) {
 	b.Helper()
 	defer store.Close()
 	ctx := b.Context()
 	end := time.Now().Add(time.Hour)
 	key := newKey()
-	entry := Entry{Identity: "alice", Value: make([]byte, 400), ExpiresAt: end}
+	entry := session.Entry{Identity: "alice", Value: make([]byte, 400), ExpiresAt: end}
 	if err := store.Create(ctx, key, entry); err != nil {
 		b.Fatal(err)
 	}

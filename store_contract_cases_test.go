@@ -9,13 +9,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func contractPing(s contract) { noError(s.t, s.Ping(s.t.Context())) }
 
 func contractUnknown(s contract) {
 	t := s.t
-	s.wantRecord(t, newKey(), Record{})
+	s.wantRecord(t, newKey(), session.Record{})
 	s.wantKeys(t, "nobody "+rand.Text())
 }
 
@@ -23,11 +25,11 @@ func contractCreate(s contract) {
 	t := s.t
 	alice := "alice " + rand.Text()
 	key := newKey()
-	noError(t, s.Create(t.Context(), key, Entry{
+	noError(t, s.Create(t.Context(), key, session.Entry{
 		Identity: alice, Value: []byte("the value\x00\xff"), ExpiresAt: s.Now().Add(time.Hour),
 	}))
-	s.wantRecord(t, key, Record{Value: []byte("the value\x00\xff")})
-	s.wantRecord(t, newKey(), Record{})
+	s.wantRecord(t, key, session.Record{Value: []byte("the value\x00\xff")})
+	s.wantRecord(t, newKey(), session.Record{})
 	s.wantKeys(t, alice, key)
 }
 
@@ -35,11 +37,11 @@ func contractCreateTwice(s contract) {
 	t := s.t
 	alice, bob := "alice "+rand.Text(), "bob "+rand.Text()
 	key := s.create(t, alice)
-	err := s.Create(t.Context(), key, Entry{Identity: bob, Value: []byte("other"), ExpiresAt: s.Now().Add(time.Minute)})
-	if !errors.Is(err, ErrExists) {
+	err := s.Create(t.Context(), key, session.Entry{Identity: bob, Value: []byte("other"), ExpiresAt: s.Now().Add(time.Minute)})
+	if !errors.Is(err, session.ErrExists) {
 		t.Fatalf("%v, want ErrExists", err)
 	}
-	s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+	s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 	s.wantKeys(t, alice, key)
 	s.wantKeys(t, bob)
 }
@@ -50,10 +52,10 @@ func contractCreateRevoked(s contract) {
 	key, at := newKey(), s.Now()
 	_, err := s.Revoke(t.Context(), key, alice, at, at.Add(time.Hour))
 	noError(t, err)
-	if err := s.Create(t.Context(), key, s.entry(alice)); !errors.Is(err, ErrExists) {
+	if err := s.Create(t.Context(), key, s.entry(alice)); !errors.Is(err, session.ErrExists) {
 		t.Fatalf("%v, want ErrExists", err)
 	}
-	s.wantRecord(t, key, Record{RevokedAt: at})
+	s.wantRecord(t, key, session.Record{RevokedAt: at})
 	s.wantKeys(t, alice)
 }
 
@@ -68,8 +70,8 @@ func contractRevoke(s contract) {
 	if !ended {
 		t.Error("a session was there, and ended is false")
 	}
-	s.wantRecord(t, key, Record{RevokedAt: at})
-	s.wantRecord(t, other, Record{Value: []byte(`{"v":1}`)})
+	s.wantRecord(t, key, session.Record{RevokedAt: at})
+	s.wantRecord(t, other, session.Record{Value: []byte(`{"v":1}`)})
 	s.wantKeys(t, alice, other)
 }
 
@@ -82,14 +84,14 @@ func contractRevokeAll(s contract) {
 	stays, before := s.create(t, alice), s.create(t, alice)
 	_, err := s.Revoke(t.Context(), before, alice, first, at.Add(time.Hour))
 	noError(t, err)
-	keys := []IndexedKey{{before, at.Add(time.Minute)}}
+	keys := []session.IndexedKey{{Key: before, ExpiresAt: at.Add(time.Minute)}}
 	for i := range many {
 		key := newKey()
 		if i%every == 0 {
 			key = s.create(t, alice)
 			noError(t, s.Touch(t.Context(), key, at, at.Add(time.Hour)))
 		}
-		keys = append(keys, IndexedKey{key, at.Add(time.Hour)})
+		keys = append(keys, session.IndexedKey{Key: key, ExpiresAt: at.Add(time.Hour)})
 	}
 	for _, want := range []int{many / every, 0} {
 		ended, err := s.RevokeAll(t.Context(), alice, keys, at, at.Add(time.Minute))
@@ -98,11 +100,11 @@ func contractRevokeAll(s contract) {
 			t.Errorf("%d sessions were ended, want %d", ended, want)
 		}
 	}
-	s.wantRecord(t, before, Record{RevokedAt: first})
+	s.wantRecord(t, before, session.Record{RevokedAt: first})
 	for _, key := range keys[1:] {
-		s.wantRecord(t, key.Key, Record{RevokedAt: at})
+		s.wantRecord(t, key.Key, session.Record{RevokedAt: at})
 	}
-	s.wantRecord(t, stays, Record{Value: []byte(`{"v":1}`)})
+	s.wantRecord(t, stays, session.Record{Value: []byte(`{"v":1}`)})
 	s.wantKeys(t, alice, stays)
 
 	ended, err := s.RevokeAll(t.Context(), alice, nil, at, at)
@@ -118,13 +120,13 @@ func contractRevokeAllLasts(s contract) {
 	t := s.t
 	at := s.Now()
 	short, long := newKey(), newKey()
-	_, err := s.RevokeAll(t.Context(), "alice", []IndexedKey{
-		{short, at.Add(-time.Second)}, {long, at.Add(time.Hour)},
+	_, err := s.RevokeAll(t.Context(), "alice", []session.IndexedKey{
+		{Key: short, ExpiresAt: at.Add(-time.Second)}, {Key: long, ExpiresAt: at.Add(time.Hour)},
 	}, at, at.Add(time.Second))
 	noError(t, err)
 	s.Advance(2 * time.Second)
 	waitForStore(t, "the tombstone ends", func() bool { return s.get(t, short).RevokedAt.IsZero() })
-	s.wantRecord(t, long, Record{RevokedAt: at})
+	s.wantRecord(t, long, session.Record{RevokedAt: at})
 }
 
 func contractRevokeAbsent(s contract) {
@@ -137,7 +139,7 @@ func contractRevokeAbsent(s contract) {
 			t.Error("no session was there, and ended is true")
 		}
 	}
-	s.wantRecord(t, key, Record{RevokedAt: at})
+	s.wantRecord(t, key, session.Record{RevokedAt: at})
 }
 
 func contractRevokeTwice(s contract) {
@@ -150,7 +152,7 @@ func contractRevokeTwice(s contract) {
 		if ended != (i == 0) {
 			t.Errorf("revocation %d: ended is %v", i, ended)
 		}
-		s.wantRecord(t, key, Record{RevokedAt: first})
+		s.wantRecord(t, key, session.Record{RevokedAt: first})
 	}
 }
 
@@ -167,7 +169,7 @@ func contractRevokeLonger(s contract) {
 	noError(t, err)
 	s.Advance(300 * time.Millisecond)
 	waitForStore(t, "the short tombstone to end", func() bool { return s.get(t, short).RevokedAt.IsZero() })
-	s.wantRecord(t, key, Record{RevokedAt: at})
+	s.wantRecord(t, key, session.Record{RevokedAt: at})
 }
 
 func contractTombstoneEnds(s contract) {
@@ -183,7 +185,7 @@ func contractTombstoneEnds(s contract) {
 func contractIndex(s contract) {
 	t := s.t
 	alice, bob := "alice "+rand.Text(), "bob "+rand.Text()
-	var alices []Key
+	var alices []session.Key
 	for range 20 {
 		alices = append(alices, s.create(t, alice))
 	}
@@ -213,9 +215,9 @@ func contractIdentities(s contract) {
 		base, base + "\x00", base + "\x00b", base + "b", base + ":b", base + "{b}", base + "*", base + "é", base + "\xff",
 		base + "\r\nDEL x", strings.Repeat("x", 256-len(base)) + base,
 		// As long as an identity and a key together.
-		base + strings.Repeat("k", len(Key{})),
+		base + strings.Repeat("k", len(session.Key{})),
 	}
-	keys := make(map[string]Key)
+	keys := make(map[string]session.Key)
 	for _, identity := range identities {
 		keys[identity] = s.create(t, identity)
 	}
@@ -229,10 +231,10 @@ func contractIdentities(s contract) {
 func contractBound(s contract) {
 	t := s.t
 	alice := "alice " + rand.Text()
-	create := func(most int, life time.Duration, want bool) Key {
+	create := func(most int, life time.Duration, want bool) session.Key {
 		t.Helper()
 		key, e := newKey(), s.entry(alice)
-		e.ExpiresAt, e.Bound = s.Now().Add(life), &Bound{Max: most}
+		e.ExpiresAt, e.Bound = s.Now().Add(life), &session.Bound{Max: most}
 		noError(t, s.Create(t.Context(), key, e))
 		if e.Bound.Exceeded != want {
 			t.Errorf("exceeded is %v for at most %d, want %v", e.Bound.Exceeded, most, want)
@@ -243,7 +245,7 @@ func contractBound(s contract) {
 	create(1, time.Hour, false)
 	create(2, time.Minute, false)
 	create(2, time.Hour, true)
-	s.Advance(2*time.Minute + clockTolerance)
+	s.Advance(2*time.Minute + session.ClockTolerance)
 	ends := create(3, time.Hour, false)
 	create(3, time.Hour, true)
 	_, err := s.Revoke(t.Context(), ends, alice, s.Now(), s.Now().Add(time.Hour))
@@ -269,9 +271,9 @@ func contractExpired(s contract) {
 	s.Advance(life)
 	waitForStore(t, "the session to expire", func() bool { return s.get(t, short).Value == nil })
 	// An index may be exact to the second, and leaves room for other clocks.
-	s.Advance(time.Second + clockTolerance)
+	s.Advance(time.Second + session.ClockTolerance)
 	s.wantKeys(t, alice, long)
-	s.wantRecord(t, long, Record{Value: e.Value})
+	s.wantRecord(t, long, session.Record{Value: e.Value})
 	// What has expired is no session to end, and its key is free.
 	ended, err := s.Revoke(t.Context(), short, alice, s.Now(), s.Now())
 	noError(t, err)
@@ -283,10 +285,10 @@ func contractExpired(s contract) {
 func contractTouch(s contract) {
 	t := s.t
 	key, at := s.create(t, "alice "+rand.Text()), s.Now()
-	s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+	s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 	for _, used := range []time.Time{at, at.Add(time.Minute)} {
 		noError(t, s.Touch(t.Context(), key, used, at.Add(time.Hour)))
-		s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`), LastUsed: used})
+		s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`), LastUsed: used})
 	}
 	rec, err := s.Get(t.Context(), key)
 	noError(t, err)
@@ -296,7 +298,7 @@ func contractTouch(s contract) {
 	noError(t, s.Touch(t.Context(), key, at, at.Add(100*time.Millisecond)))
 	s.Advance(100 * time.Millisecond)
 	waitForStore(t, "the use to be forgotten", func() bool { return s.get(t, key).LastUsed.IsZero() })
-	s.wantRecord(t, key, Record{Value: []byte(`{"v":1}`)})
+	s.wantRecord(t, key, session.Record{Value: []byte(`{"v":1}`)})
 }
 
 func contractTouchRevives(s contract) {
@@ -305,18 +307,18 @@ func contractTouchRevives(s contract) {
 	unknown, revoked, at := newKey(), s.create(t, alice), s.Now()
 	_, err := s.Revoke(t.Context(), revoked, alice, at, at.Add(time.Hour))
 	noError(t, err)
-	for _, key := range []Key{unknown, revoked} {
+	for _, key := range []session.Key{unknown, revoked} {
 		noError(t, s.Touch(t.Context(), key, at, at.Add(time.Hour)))
 	}
-	s.wantRecord(t, unknown, Record{LastUsed: at})
-	s.wantRecord(t, revoked, Record{RevokedAt: at, LastUsed: at})
+	s.wantRecord(t, unknown, session.Record{LastUsed: at})
+	s.wantRecord(t, revoked, session.Record{RevokedAt: at, LastUsed: at})
 	s.wantKeys(t, alice)
 }
 
 func contractErrors(s contract) {
 	t := s.t
 	id := rand.Text()
-	if _, err := s.GetError(t.Context(), id); !errors.Is(err, ErrNotFound) {
+	if _, err := s.GetError(t.Context(), id); !errors.Is(err, session.ErrNotFound) {
 		t.Fatalf("%v, want ErrNotFound", err)
 	}
 	for _, value := range []string{"first", "second"} {
@@ -331,11 +333,11 @@ func contractErrors(s contract) {
 	s.Advance(100 * time.Millisecond)
 	waitForStore(t, "the error to expire", func() bool {
 		_, err := s.GetError(t.Context(), id)
-		return errors.Is(err, ErrNotFound)
+		return errors.Is(err, session.ErrNotFound)
 	})
 	// What clients ask for by name is never a failure of the store.
 	for _, odd := range []string{"", "\x00", "{x}", strings.Repeat("x", 70_000)} {
-		if _, err := s.GetError(t.Context(), odd); !errors.Is(err, ErrNotFound) {
+		if _, err := s.GetError(t.Context(), odd); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("error id of %d bytes: %v, want ErrNotFound", len(odd), err)
 		}
 	}
@@ -345,10 +347,10 @@ func contractLarge(s contract) {
 	t := s.t
 	key, value := newKey(), make([]byte, 1<<20)
 	_, _ = rand.Read(value)
-	noError(t, s.Create(t.Context(), key, Entry{
+	noError(t, s.Create(t.Context(), key, session.Entry{
 		Identity: "alice " + rand.Text(), Value: value, ExpiresAt: s.Now().Add(time.Hour),
 	}))
-	s.wantRecord(t, key, Record{Value: value})
+	s.wantRecord(t, key, session.Record{Value: value})
 }
 
 func contractCancelled(s contract) {
@@ -374,7 +376,7 @@ func contractCreateRace(s contract) {
 			switch {
 			case err == nil:
 				made++
-			case !errors.Is(err, ErrExists):
+			case !errors.Is(err, session.ErrExists):
 				t.Fatal(err)
 			}
 		}
@@ -412,7 +414,7 @@ func contractRevokeAllRace(s contract) {
 		})
 		wg.Wait()
 		noError(t, failed)
-		if created != nil && !errors.Is(created, ErrExists) {
+		if created != nil && !errors.Is(created, session.ErrExists) {
 			t.Fatal(created)
 		}
 		rec := s.get(t, key)

@@ -9,21 +9,23 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // walked returns all that a store finds, once each.
-func (c contract) walked(t *testing.T) (identities []string, keys []Key) {
+func (c contract) walked(t *testing.T) (identities []string, keys []session.Key) {
 	t.Helper()
 	noError(t, c.WalkIdentities(t.Context(), func(some []string) error {
 		identities = append(identities, some...)
 		return nil
 	}))
-	noError(t, c.WalkKeys(t.Context(), func(some []Key) error {
+	noError(t, c.WalkKeys(t.Context(), func(some []session.Key) error {
 		keys = append(keys, some...)
 		return nil
 	}))
 	slices.Sort(identities)
-	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(keys, func(a, b session.Key) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(identities), slices.Compact(keys)
 }
 
@@ -35,7 +37,7 @@ func contractWalk(c contract) {
 	for i := range 40 {
 		names = append(names, fmt.Sprintf("walk-%d", i))
 	}
-	made := make(map[Key]string)
+	made := make(map[session.Key]string)
 	for _, name := range names {
 		for range 3 {
 			made[c.create(t, name)] = name
@@ -60,7 +62,7 @@ func contractWalk(c contract) {
 
 	// What found returns ends the walk; and it may write meanwhile.
 	stop, calls := errors.New("stop"), 0
-	err = c.WalkKeys(t.Context(), func(some []Key) error {
+	err = c.WalkKeys(t.Context(), func(some []session.Key) error {
 		calls++
 		noError(t, c.Touch(t.Context(), some[0], c.Now(), c.Now().Add(time.Hour)))
 		return stop

@@ -18,6 +18,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -48,7 +51,7 @@ type healthChecker interface {
 
 // storeHealth holds what the last check found. It lives as long as the store.
 type storeHealth struct {
-	store  Store
+	store  session.Store
 	logger *zap.Logger
 	// gauges count the stores that cannot be read, and written.
 	unreadable, unwritable prometheus.Gauge
@@ -66,11 +69,11 @@ type healthState struct {
 }
 
 // startHealth begins to check a store, until stop.
-func startHealth(store Store) *storeHealth {
+func startHealth(store session.Store) *storeHealth {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &storeHealth{
 		store: store, logger: caddy.Log().Named("sessions"), cancel: cancel,
-		unreadable: meters.storeUnreadable, unwritable: meters.storeUnwritable,
+		unreadable: telemetry.Meters.StoreUnreadable, unwritable: telemetry.Meters.StoreUnwritable,
 	}
 	h.last.Store(new(healthState))
 	h.running.Go(func() { h.run(ctx) })
@@ -149,7 +152,7 @@ func (h *storeHealth) note(faults storeFaults) {
 	now, last := time.Now(), h.last.Load()
 	next := &healthState{storeFaults: faults, readSince: last.readSince, writeSince: last.writeSince}
 	if faults.read != nil || faults.write != nil {
-		meters.storeCheckFailures.Inc()
+		telemetry.Meters.StoreCheckFailures.Inc()
 	}
 	readFor := countFault(&next.readSince, faults.read, h.unreadable, now)
 	writeFor := countFault(&next.writeSince, faults.write, h.unwritable, now)

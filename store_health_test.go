@@ -17,11 +17,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // sickStore is a store that has the faults it is told to have.
 type sickStore struct {
-	Store
+	session.Store
 	faults atomic.Pointer[storeFaults]
 	checks atomic.Int64
 }
@@ -48,8 +50,8 @@ func TestHealthChanges(t *testing.T) {
 	refused := func(port int) error {
 		return redisError("check", &net.OpError{Op: "dial", Addr: &net.TCPAddr{Port: port}, Err: errors.New("connection refused")})
 	}
-	wrong := fmt.Errorf("redis: check: %w: the server answered WRONGPASS", ErrUnavailable)
-	full := fmt.Errorf("redis: check: %w: the server answered OOM to SET", ErrUnavailable)
+	wrong := fmt.Errorf("redis: check: %w: the server answered WRONGPASS", session.ErrUnavailable)
+	full := fmt.Errorf("redis: check: %w: the server answered OOM to SET", session.ErrUnavailable)
 	const bad, good = "session store cannot be used", "session store can be used again"
 	type step struct {
 		faults storeFaults
@@ -136,15 +138,15 @@ func TestHealthChanges(t *testing.T) {
 }
 
 // silentStore answers no Ping.
-type silentStore struct{ Store }
+type silentStore struct{ session.Store }
 
-func (silentStore) Ping(context.Context) error { return ErrUnavailable }
+func (silentStore) Ping(context.Context) error { return session.ErrUnavailable }
 
 // TestHealthByPing has a store that says no more than whether it answers.
 func TestHealthByPing(t *testing.T) {
 	h := &storeHealth{store: silentStore{}}
 	found := h.ask(t.Context())
-	if !errors.Is(found.read, ErrUnavailable) || !errors.Is(found.write, ErrUnavailable) {
+	if !errors.Is(found.read, session.ErrUnavailable) || !errors.Is(found.write, session.ErrUnavailable) {
 		t.Errorf("read: %v, write: %v; want ErrUnavailable", found.read, found.write)
 	}
 }

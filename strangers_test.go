@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // countKeys counts what a store holds, errors by themselves.
@@ -68,10 +69,10 @@ type stranger struct {
 // strangers are requests of every kind with one credential that was made up, and
 // with what follows from it: its logout token fits.
 func strangers(a *testApp, n int) []stranger {
-	c := Credential{value: newSessionToken()}
+	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	secret := strings.Repeat(fmt.Sprintf("%08x", n), 8)
-	cookie := "Cookie: " + defaultCookieName + "=" + c.value + "; " + a.browserCookieName(false) + "=" + secret
-	token, key := logoutToken(c), a.format.Key(c)
+	cookie := "Cookie: " + defaultCookieName + "=" + c.Secret() + "; " + a.browserCookieName(false) + "=" + secret
+	token, key := session.LogoutToken(c), a.format.Key(c)
 	flow := newLoginFlow(n%2 == 0, a.time())
 	form := "Content-Type: application/x-www-form-urlencoded"
 	const typed = "Sec-Fetch-Site: none"
@@ -81,15 +82,15 @@ func strangers(a *testApp, n int) []stranger {
 		{"GET", "/self-service/logout?token=" + token, "", []string{cookie}},
 		{"GET", "/self-service/logout?token=" + token + "&return_to=//evil.example", "", []string{cookie}},
 		{"POST", "/self-service/logout", "token=" + token, []string{cookie, form}},
-		{"GET", "/self-service/logout?token=" + logoutToken(Credential{value: "x"}), "", []string{"X-Session-Token: " + c.value}},
-		{"DELETE", "/self-service/logout/api", `{"session_token":"` + c.value + `"}`, []string{"Content-Type: application/json"}},
-		{"DELETE", "/self-service/logout/api", "", []string{"Authorization: Bearer " + c.value}},
+		{"GET", "/self-service/logout?token=" + session.LogoutToken(session.NewCredential("x", session.FromHeader)), "", []string{"X-Session-Token: " + c.Secret()}},
+		{"DELETE", "/self-service/logout/api", `{"session_token":"` + c.Secret() + `"}`, []string{"Content-Type: application/json"}},
+		{"DELETE", "/self-service/logout/api", "", []string{"Authorization: Bearer " + c.Secret()}},
 		{"GET", "/self-service/logout/done", "", []string{cookie}},
 		{"GET", "/self-service/errors?id=" + uuid.NewString(), "", []string{cookie}},
 		{"GET", "/self-service/errors?id=" + strings.Repeat("x", n), "", []string{cookie}},
-		{"GET", "/sessions/whoami", "", []string{cookie, "Authorization: Bearer " + c.value}},
+		{"GET", "/sessions/whoami", "", []string{cookie, "Authorization: Bearer " + c.Secret()}},
 		{"GET", "/sessions?all=true", "", []string{cookie}},
-		{"DELETE", "/sessions?all=true", "", []string{"X-Session-Token: " + c.value}},
+		{"DELETE", "/sessions?all=true", "", []string{"X-Session-Token: " + c.Secret()}},
 		{"DELETE", "/sessions/" + key.ID(), "", []string{cookie}},
 		{"GET", "/account/sessions", "", []string{cookie, typed}},
 		{"POST", "/account/sessions", "end=" + key.ID() + "&token=" + token + "&csrf_token=" + token, []string{cookie, form, "Sec-Fetch-Site: same-origin"}},
@@ -99,7 +100,7 @@ func strangers(a *testApp, n int) []stranger {
 		{"GET", "/app/page", "", []string{cookie}},
 		{"GET", "/self-service/login/browser?return_to=https://evil.example", "", []string{cookie}},
 		{"GET", "/self-service/login/browser", "", nil},
-		{"GET", "/self-service/login/api", "", []string{"X-Session-Token: " + c.value}},
+		{"GET", "/self-service/login/api", "", []string{"X-Session-Token: " + c.Secret()}},
 		{"GET", "/self-service/login?flow=" + flow.id, "", []string{cookie}},
 		{"POST", "/self-service/login?flow=" + flow.id, url.Values{
 			"method": {"password"}, "identifier": {fmt.Sprintf("stranger-%d", n)}, "password": {"x"}, "csrf_token": {flow.csrfToken(secret)},
@@ -192,7 +193,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	})
 }
 
-func mustLookUp(t *testing.T, a *testApp, c Credential) *Session {
+func mustLookUp(t *testing.T, a *testApp, c session.Credential) *session.Session {
 	t.Helper()
 	found, err := a.lookup(t.Context(), c)
 	if err != nil || found.session == nil {

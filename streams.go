@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // streamsTick is how often expired sessions are looked for, and how often all
@@ -42,8 +45,8 @@ type streams struct {
 	cuts    unfinished
 
 	mu    sync.Mutex
-	dirty map[Key]struct{} // to be looked up
-	all   bool             // all are
+	dirty map[session.Key]struct{} // to be looked up
+	all   bool                     // all are
 	wake  chan struct{}
 	stop  chan struct{}
 	done  chan struct{}
@@ -52,7 +55,7 @@ type streams struct {
 // streamStripe holds the sessions whose key begins with one byte.
 type streamStripe struct {
 	mu       sync.Mutex
-	sessions map[Key]*openSession // nil: closed
+	sessions map[session.Key]*openSession // nil: closed
 	// changes counts the reports of these keys. A request that was let in before
 	// a report and registers after it would be missed otherwise.
 	changes atomic.Uint64
@@ -71,13 +74,13 @@ type openSession struct {
 
 // stream is one such request.
 type stream struct {
-	key        Key
+	key        session.Key
 	session    *openSession
 	prev, next *stream
 	ctx        context.Context // of the request
 	cancel     context.CancelCauseFunc
-	cut        *streamCut // set when it is cut
-	over       bool       // it has been served; for the goroutine that serves it
+	cut        *telemetry.StreamCut // set when it is cut
+	over       bool                 // it has been served; for the goroutine that serves it
 
 	sent   atomic.Bool         // its response has begun: the two below are set
 	writer http.ResponseWriter // of the server, while it is being served
@@ -87,11 +90,11 @@ type stream struct {
 // newPlaceStreams starts to look after the requests for the sessions of a place.
 func newPlaceStreams(now func() time.Time) *streams {
 	s := &streams{
-		now: now, dirty: make(map[Key]struct{}),
+		now: now, dirty: make(map[session.Key]struct{}),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	for i := range s.stripes {
-		s.stripes[i].sessions = make(map[Key]*openSession)
+		s.stripes[i].sessions = make(map[session.Key]*openSession)
 	}
 	go s.lookAfter()
 	return s
@@ -113,7 +116,7 @@ func (s *streams) Close() {
 
 // changesOf returns the count of reports that open wants, to be read before the
 // session is looked up.
-func (s *streams) changesOf(key Key) uint64 {
+func (s *streams) changesOf(key session.Key) uint64 {
 	if s == nil {
 		return 0
 	}
@@ -159,7 +162,7 @@ func (s *streams) close(st *stream) {
 	}
 	st.over = true
 	st.cancel(nil)
-	st.cut.ended(s.now)
+	st.cut.Ended(s.now)
 }
 
 // wasCut reports whether the session of the request has ended. What was not
@@ -188,7 +191,7 @@ func (s *streams) unregister(st *stream) {
 
 // spare keeps a request that ends its own session from being cut by that: its
 // answer is still to be sent.
-func (s *streams) spare(ctx context.Context, key Key) {
+func (s *streams) spare(ctx context.Context, key session.Key) {
 	if s == nil {
 		return
 	}
@@ -219,7 +222,7 @@ func (o *openSession) remove(st *stream) {
 
 // cut ends all requests of a session that was revoked at the given time, zero if
 // it was not, and reports how many.
-func (s *streams) cut(key Key, revokedAt time.Time) int {
+func (s *streams) cut(key session.Key, revokedAt time.Time) int {
 	if s == nil {
 		return 0
 	}
@@ -232,11 +235,11 @@ func (s *streams) cut(key Key, revokedAt time.Time) int {
 		return 0
 	}
 	delete(stripe.sessions, key)
-	count, all := 0, &streamCut{revokedAt: revokedAt}
+	count, all := 0, &telemetry.StreamCut{RevokedAt: revokedAt}
 	for open.first != nil {
 		st := open.first
 		open.remove(st)
-		st.cut = all.add()
+		st.cut = all.Add()
 		s.cuts.add(st)
 		st.cancel(errSessionEnded)
 		count++
@@ -245,7 +248,7 @@ func (s *streams) cut(key Key, revokedAt time.Time) int {
 }
 
 // Changed has the session of a key looked up, if it is open.
-func (s *streams) Changed(key Key) {
+func (s *streams) Changed(key session.Key) {
 	if s == nil {
 		return
 	}
@@ -270,7 +273,7 @@ func (s *streams) ChangedAll() {
 	s.wakeUp()
 }
 
-func (s *streams) lookUp(key Key) {
+func (s *streams) lookUp(key session.Key) {
 	s.mu.Lock()
 	s.dirty[key] = struct{}{}
 	s.mu.Unlock()
@@ -308,7 +311,7 @@ func (s *streams) lookAfter() {
 func (s *streams) check(tick bool) {
 	s.mu.Lock()
 	dirty, all := s.dirty, s.all || (tick && !s.reported())
-	s.dirty, s.all = make(map[Key]struct{}), false
+	s.dirty, s.all = make(map[session.Key]struct{}), false
 	s.mu.Unlock()
 	if tick || all {
 		now := s.now()
@@ -316,7 +319,7 @@ func (s *streams) check(tick bool) {
 		for i := range s.stripes {
 			stripe := &s.stripes[i]
 			stripe.mu.Lock()
-			var expired []Key
+			var expired []session.Key
 			for key, open := range stripe.sessions {
 				switch {
 				case !now.Before(open.expiresAt):
@@ -345,11 +348,11 @@ func (s *streams) check(tick bool) {
 // trips, cuts those that have ended, and takes out of dirty what it knows of now.
 // It reports whether the store has answered for all of them: an outage is not a
 // logout, so what is left goes on, and is looked up again.
-func (s *streams) lookUpSome(dirty map[Key]struct{}) bool {
+func (s *streams) lookUpSome(dirty map[session.Key]struct{}) bool {
 	var (
 		wg       sync.WaitGroup
 		mu       sync.Mutex
-		answered []Key
+		answered []session.Key
 		asked    int
 	)
 	for key := range dirty {
@@ -377,7 +380,7 @@ func (s *streams) lookUpSome(dirty map[Key]struct{}) bool {
 }
 
 // ended asks the store whether a session is over, and since when if it was revoked.
-func (s *streams) ended(key Key) (over bool, revokedAt time.Time, err error) {
+func (s *streams) ended(key session.Key) (over bool, revokedAt time.Time, err error) {
 	record, err := s.get(key)
 	if err != nil {
 		return false, time.Time{}, err

@@ -8,12 +8,14 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // idleSession is a session that seems to be idle, by the configuration that let in
 // its last request.
 type idleSession struct {
-	key Key
+	key session.Key
 	app *App
 }
 
@@ -70,13 +72,13 @@ func (s *streams) judgeIdle(session idleSession) {
 }
 
 // askIdle asks the newest store that answers.
-func (s *streams) askIdle(session idleSession) (known *cached, idle bool, err error) {
-	err = ErrUnavailable
+func (s *streams) askIdle(sess idleSession) (known *cached, idle bool, err error) {
+	err = session.ErrUnavailable
 	for _, source := range s.toAsk() {
 		ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
 		store := &opened{Store: source.store, uses: source.uses}
-		if known, err = session.app.read(ctx, store, session.key); err == nil {
-			idle = session.app.idle(ctx, store, known, session.app.now())
+		if known, err = sess.app.read(ctx, store, sess.key); err == nil {
+			idle = sess.app.idle(ctx, store, known, sess.app.now())
 		}
 		cancel()
 		if err == nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // isCut reports whether a stream ends as one that was cut.
@@ -30,19 +32,19 @@ func TestAttackIdleStreams(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		// use is what happens after nine minutes; two more follow.
-		use  func(t *testing.T, a *testApp, c Credential, s *Session)
+		use  func(t *testing.T, a *testApp, c session.Credential, s *session.Session)
 		live bool
 	}{
-		{name: "nobody is there", use: func(*testing.T, *testApp, Credential, *Session) {}},
-		{name: "an ordinary request", live: true, use: func(t *testing.T, a *testApp, c Credential, _ *Session) {
+		{name: "nobody is there", use: func(*testing.T, *testApp, session.Credential, *session.Session) {}},
+		{name: "an ordinary request", live: true, use: func(t *testing.T, a *testApp, c session.Credential, _ *session.Session) {
 			t.Helper()
 			a.wantLive(t, c, true)
 		}},
-		{name: "another server", live: true, use: func(t *testing.T, a *testApp, _ Credential, s *Session) {
+		{name: "another server", live: true, use: func(t *testing.T, a *testApp, _ session.Credential, s *session.Session) {
 			t.Helper()
 			noError(t, a.open().Touch(t.Context(), s.Key, a.time(), s.ExpiresAt))
 		}},
-		{name: "uses cannot be noted", live: true, use: func(_ *testing.T, a *testApp, _ Credential, _ *Session) {
+		{name: "uses cannot be noted", live: true, use: func(_ *testing.T, a *testApp, _ session.Credential, _ *session.Session) {
 			a.open().streams.toAsk()[0].uses.fail(errAway)
 		}},
 	} {

@@ -12,12 +12,15 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // streamSource is an open store, as one of those that know the sessions of a place.
 type streamSource struct {
 	streams *streams
-	store   Store
+	store   session.Store
 	uses    *uses
 	place   sessionPlace
 	// reported says that the store reports changes.
@@ -32,7 +35,7 @@ type sessionPlace struct {
 
 // placeOf says where the sessions of a store are. One that cannot say so is a
 // place of its own.
-func placeOf(module StoreModule) sessionPlace {
+func placeOf(module session.StoreModule) sessionPlace {
 	if s, ok := module.(placed); ok {
 		return sessionPlace{storeKind(module), s.place()}
 	}
@@ -53,7 +56,7 @@ type placePool struct {
 }
 
 // join makes an open store a source of its place, until leave.
-func (p *placePool) join(store Store, uses *uses, place sessionPlace, now func() time.Time) *streamSource {
+func (p *placePool) join(store session.Store, uses *uses, place sessionPlace, now func() time.Time) *streamSource {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.all, func(s *streams) bool { return s.holds(place) })
@@ -106,7 +109,7 @@ func (s *streams) holds(place sessionPlace) bool {
 
 // add makes a store a source. There is a newer one for the place now, so the one
 // that was kept is not needed.
-func (s *streams) add(store Store, uses *uses, place sessionPlace) *streamSource {
+func (s *streams) add(store session.Store, uses *uses, place sessionPlace) *streamSource {
 	source := &streamSource{streams: s, store: store, uses: uses, place: place}
 	s.sources.mu.Lock()
 	s.sources.all = append(s.sources.all, source)
@@ -214,8 +217,8 @@ func (s *streams) reported() bool {
 
 // get asks the newest store that answers: the password of an older one may be
 // gone, that of a newer one may be wrong.
-func (s *streams) get(key Key) (record Record, err error) {
-	err = ErrUnavailable
+func (s *streams) get(key session.Key) (record session.Record, err error) {
+	err = session.ErrUnavailable
 	for _, source := range s.toAsk() {
 		ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
 		record, err = source.store.Get(ctx, key)
@@ -228,7 +231,7 @@ func (s *streams) get(key Key) (record Record, err error) {
 }
 
 // Changed implements [WatchSink].
-func (source *streamSource) Changed(key Key) { source.streams.Changed(key) }
+func (source *streamSource) Changed(key session.Key) { source.streams.Changed(key) }
 
 // ChangedAll implements [WatchSink].
 func (source *streamSource) ChangedAll() { source.streams.ChangedAll() }
@@ -252,14 +255,14 @@ func (source *streamSource) Refused() { source.reported.Store(false) }
 // the requests that are served for its sessions, and who is told when something
 // changes.
 type pooledStore struct {
-	Store
+	session.Store
 	source  *streamSource
 	reports *reports
 	health  *storeHealth
 }
 
-func newPooledStore(store Store, place sessionPlace) *pooledStore {
-	p := &pooledStore{Store: measuredStore{store}, reports: newReports(store)}
+func newPooledStore(store session.Store, place sessionPlace) *pooledStore {
+	p := &pooledStore{Store: telemetry.MeasuredStore{Store: store}, reports: newReports(store)}
 	p.source = places.join(p.Store, newUses(p.Store, time.Now), place, time.Now)
 	p.reports.subscribe(p.source)
 	p.health = startHealth(store)
@@ -277,6 +280,6 @@ func (p *pooledStore) Destruct() error {
 
 // Interface guards.
 var (
-	_ WatchSink        = (*streamSource)(nil)
-	_ caddy.Destructor = (*pooledStore)(nil)
+	_ session.WatchSink = (*streamSource)(nil)
+	_ caddy.Destructor  = (*pooledStore)(nil)
 )

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // configured is a configuration as Caddy starts it, until cleanUp.
@@ -24,7 +25,7 @@ func configured(t *testing.T, store map[string]string) *testApp {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
 	noError(t, a.Provision(ctx))
-	a.logger = zap.NewNop()
+	a.logTo(zap.NewNop())
 	noError(t, a.Start())
 	return a
 }
@@ -59,7 +60,7 @@ func openStores(t *testing.T) func() int {
 }
 
 // revokeElsewhere logs a session out as another server does.
-func revokeElsewhere(t *testing.T, config RedisStore, s *Session) {
+func revokeElsewhere(t *testing.T, config RedisStore, s *session.Session) {
 	t.Helper()
 	config.Timeout = patient
 	other := openRedis(t, config, time.Now)
@@ -248,7 +249,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 			if w = serve(t, gate, late, nil); w.Code != http.StatusServiceUnavailable {
 				t.Errorf("a request that nobody would cut: %d", w.Code)
 			}
-			if _, err := a.revoke(t.Context(), s); !errors.Is(err, ErrUnavailable) {
+			if _, err := a.revoke(t.Context(), s); !errors.Is(err, session.ErrUnavailable) {
 				t.Errorf("a logout: %v, want ErrUnavailable", err)
 			}
 		})

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newStreams starts to look after the requests for the sessions of one store.
-func newStreams(store Store, now func() time.Time) *streams {
+func newStreams(store session.Store, now func() time.Time) *streams {
 	s := newPlaceStreams(now)
 	s.add(store, nil, sessionPlace{}).use()
 	return s
@@ -36,7 +38,7 @@ func (a *testApp) withStreams(t *testing.T) *streams {
 
 // serveStream passes a gate and stays with the app until its context is done or
 // release is closed. ended gets why.
-func (a *testApp) serveStream(t *testing.T, gate *SessionAuth, c Credential, release <-chan struct{}) (ended <-chan error) {
+func (a *testApp) serveStream(t *testing.T, gate *SessionAuth, c session.Credential, release <-chan struct{}) (ended <-chan error) {
 	t.Helper()
 	result, inside := make(chan error, 1), make(chan struct{})
 	next := func(_ http.ResponseWriter, r *http.Request) error {
@@ -72,26 +74,26 @@ func wantEnded(t *testing.T, ended <-chan error, want error) {
 }
 
 func TestStreamsEndWithTheSession(t *testing.T) {
-	end := map[string]func(a *testApp, s *Session) error{
-		"logout on this server": func(a *testApp, s *Session) error { _, err := a.revoke(t.Context(), s); return err },
-		"logout everywhere": func(a *testApp, s *Session) error {
-			_, err := a.revokeKeys(t.Context(), s.Identity, func(Key) bool { return true })
+	end := map[string]func(a *testApp, s *session.Session) error{
+		"logout on this server": func(a *testApp, s *session.Session) error { _, err := a.revoke(t.Context(), s); return err },
+		"logout everywhere": func(a *testApp, s *session.Session) error {
+			_, err := a.revokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
 			return err
 		},
 		// As another server does it: only the store knows, and then reports.
-		"elsewhere, reported": func(a *testApp, s *Session) error {
+		"elsewhere, reported": func(a *testApp, s *session.Session) error {
 			a.open().streams.armed()
 			store, _ := a.openStore()
 			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
 			a.open().streams.Changed(s.Key)
 			return err
 		},
-		"elsewhere, unreported": func(a *testApp, s *Session) error {
+		"elsewhere, unreported": func(a *testApp, s *session.Session) error {
 			store, _ := a.openStore()
 			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
 			return err
 		},
-		"expiry": func(a *testApp, s *Session) error { a.advance(s.ExpiresAt.Sub(a.time())); return nil },
+		"expiry": func(a *testApp, s *session.Session) error { a.advance(s.ExpiresAt.Sub(a.time())); return nil },
 	}
 	for name, end := range end {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +181,7 @@ func TestStreamsDuringAnOutage(t *testing.T) {
 
 // flakyStore can be away for those who read.
 type flakyStore struct {
-	Store
+	session.Store
 	mu   sync.Mutex
 	away bool
 }
@@ -190,11 +192,11 @@ func (f *flakyStore) setAway(away bool) {
 	f.away = away
 }
 
-func (f *flakyStore) Get(ctx context.Context, key Key) (Record, error) {
+func (f *flakyStore) Get(ctx context.Context, key session.Key) (session.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.away {
-		return Record{}, errAway
+		return session.Record{}, errAway
 	}
 	return f.Store.Get(ctx, key)
 }

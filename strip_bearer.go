@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // cutBearer deletes each Authorization line that may hold the credential of a
@@ -32,7 +35,7 @@ func (g *SessionAuth) cutBearer(r *http.Request, res *authResult) error {
 			kept = append(kept, line)
 		}
 	}
-	setLines(r.Header, "Authorization", kept)
+	httpx.SetLines(r.Header, "Authorization", kept)
 	return nil
 }
 
@@ -69,19 +72,19 @@ func (c *bearerCheck) line(ctx context.Context, line string) (ours bool, err err
 // that has many the last are deleted unseen.
 func (c *bearerCheck) token(ctx context.Context, token string) (bool, error) {
 	switch {
-	case strings.HasPrefix(token, sessionTokenPrefix), c.res.session != nil && token == c.res.credential.value:
+	case strings.HasPrefix(token, session.TokenPrefix), c.res.session != nil && token == c.res.credential.Secret():
 		return true, nil
-	case len(token) > maxCredentialLength, slices.Contains(c.res.strangers, token):
+	case len(token) > session.MaxCredentialLength, slices.Contains(c.res.strangers, token):
 		return false, nil // no credential, or looked up already
-	case c.asked == maxCredentials:
+	case c.asked == session.MaxCredentials:
 		return true, nil
 	}
 	c.asked++
-	found, err := c.app.peek(ctx, c.app.format.Key(Credential{value: token, Source: SourceBearer}))
+	found, err := c.app.peek(ctx, c.app.format.Key(session.NewCredential(token, session.FromBearer)))
 	return found.ofSession(), err
 }
 
-// ofSession reports whether the key is, or was, that of a session.
+// OfSession reports whether the key is, or was, that of a session.
 func (f *lookupResult) ofSession() bool {
 	return f.session != nil || f.pending || !f.revokedAt.IsZero()
 }

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
 // Limits of what one answer deletes.
@@ -92,7 +95,7 @@ func (s *StripCookies) matches(name string) bool {
 // (ASP.NET).
 func isChunk(name, whole string) bool {
 	part, ok := strings.CutPrefix(name, whole)
-	return ok && len(part) >= 2 && len(part) <= 4 && strings.ContainsRune("_.-C", rune(part[0])) && onlyBytes(part[1:], "0123456789")
+	return ok && len(part) >= 2 && len(part) <= 4 && strings.ContainsRune("_.-C", rune(part[0])) && returnurl.OnlyBytes(part[1:], "0123456789")
 }
 
 // setsStripped reports whether a Set-Cookie line sets one of the cookies. One
@@ -197,7 +200,7 @@ func cookieNames(h http.Header) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range h["Cookie"] {
 			for pair := range strings.SplitSeq(line, ";") {
-				if name, _ := splitCookie(pair); name != "" && !yield(name) {
+				if name, _ := httpx.SplitCookie(pair); name != "" && !yield(name) {
 					return
 				}
 			}

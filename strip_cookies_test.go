@@ -353,7 +353,7 @@ func TestOwnCookiesBehindTheGate(t *testing.T) {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	})
-	if lines := w.Header()["Set-Cookie"]; len(lines) != 1 || !strings.Contains(lines[0], c.value) {
+	if lines := w.Header()["Set-Cookie"]; len(lines) != 1 || !strings.Contains(lines[0], c.Secret()) {
 		t.Errorf("got %q", lines)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 )
 
 const upgradeToWebSocket = "websocket"
@@ -84,12 +86,12 @@ func cutUpgrade(h http.Header, keep bool) {
 	if !keep {
 		delete(h, "Upgrade")
 	}
-	lines, cut := cutElements(h["Connection"], ',', func(option string) bool {
-		option = trimBlanks(option)
+	lines, cut := httpx.CutElements(h["Connection"], ',', func(option string) bool {
+		option = httpx.TrimBlanks(option)
 		return strings.EqualFold(option, "HTTP2-Settings") || !keep && strings.EqualFold(option, "Upgrade")
 	})
 	if cut {
-		setLines(h, "Connection", lines)
+		httpx.SetLines(h, "Connection", lines)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
 )
 
 func TestAdmit(t *testing.T) {
@@ -169,7 +171,7 @@ func TestProviderAndMatcherRefuseTunnels(t *testing.T) {
 
 func TestAdmitAllocatesNothing(t *testing.T) {
 	plain := newRequest(t, http.MethodGet, "/")
-	plain.Header = hotHeader()
+	plain.Header = http.Header{"Cookie": {"theme=dark"}, "Connection": {"keep-alive, Upgrade"}, "Accept": {"text/html"}, "User-Agent": {"x"}}
 	ws := newRequest(t, http.MethodGet, "/")
 	ws.Header = upgrade("keep-alive, Upgrade", "websocket")
 	for name, r := range map[string]*http.Request{"plain": plain, "WebSocket": ws} {
@@ -211,7 +213,7 @@ func FuzzCutUpgrade(f *testing.F) {
 		options := func(h http.Header) (out []string) {
 			for _, line := range h["Connection"] {
 				for option := range strings.SplitSeq(line, ",") {
-					if option = strings.ToLower(trimBlanks(option)); option != "" && option != "upgrade" && option != "http2-settings" {
+					if option = strings.ToLower(httpx.TrimBlanks(option)); option != "" && option != "upgrade" && option != "http2-settings" {
 						out = append(out, option)
 					}
 				}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
@@ -41,15 +43,15 @@ const (
 // next start: as the last uses of three keys that no session has. To write it is
 // to prove that uses can be noted.
 var (
-	usesCheckedKey = KeyOf("uses of sessions: last check")
-	usesFromKey    = KeyOf("uses of sessions: last interruption, beginning")
-	usesUntilKey   = KeyOf("uses of sessions: last interruption, end")
+	usesCheckedKey = session.KeyOf("uses of sessions: last check")
+	usesFromKey    = session.KeyOf("uses of sessions: last interruption, beginning")
+	usesUntilKey   = session.KeyOf("uses of sessions: last interruption, end")
 )
 
 // uses knows since when the uses of sessions are noted, and keeps those that
 // could not be. It lives as long as its store. A nil *uses has missed nothing.
 type uses struct {
-	store  Store
+	store  session.Store
 	now    func() time.Time
 	logger func() *zap.Logger
 
@@ -71,15 +73,15 @@ type uses struct {
 	failedAt time.Time
 	past     []interruption // oldest first
 	watching []time.Duration
-	missed   map[Key]missedUse
+	missed   map[session.Key]missedUse
 }
 
 // missedUse is a use that could not be noted.
 type missedUse struct{ at, until time.Time }
 
-func newUses(store Store, now func() time.Time) *uses {
+func newUses(store session.Store, now func() time.Time) *uses {
 	return &uses{
-		store: store, now: now, missed: make(map[Key]missedUse),
+		store: store, now: now, missed: make(map[session.Key]missedUse),
 		logger: func() *zap.Logger { return caddy.Log().Named("sessions") },
 		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
 	}
@@ -179,7 +181,7 @@ func (u *uses) check(ctx context.Context) (works bool) {
 	if !known.until.Before(found.from) && known.from.Before(found.from) {
 		found.from = known.from
 	}
-	for key, at := range map[Key]time.Time{usesFromKey: found.from, usesUntilKey: later(found.until, known.until)} {
+	for key, at := range map[session.Key]time.Time{usesFromKey: found.from, usesUntilKey: session.Later(found.until, known.until)} {
 		if err := u.store.Touch(ctx, key, at, now.Add(usesKept)); err != nil {
 			u.fail(err)
 			u.works = false
@@ -191,7 +193,7 @@ func (u *uses) check(ctx context.Context) (works bool) {
 // readInterruption reads when any server checked last, and the last interruption
 // that one has told of.
 func (u *uses) readInterruption(ctx context.Context) (last time.Time, known interruption, err error) {
-	records, err := u.store.GetMany(ctx, []Key{usesCheckedKey, usesFromKey, usesUntilKey})
+	records, err := u.store.GetMany(ctx, []session.Key{usesCheckedKey, usesFromKey, usesUntilKey})
 	if err != nil {
 		return time.Time{}, interruption{}, err
 	}
@@ -253,8 +255,8 @@ func (u *uses) startFailing(err error) {
 
 // note notes a use. While notes are known to fail, it is kept without asking the
 // store, which may take its time to refuse, and a request waits for the note.
-func (u *uses) note(ctx context.Context, store Store, key Key, at, until time.Time) {
-	err := errNotAsked
+func (u *uses) note(ctx context.Context, store session.Store, key session.Key, at, until time.Time) {
+	err := session.ErrNotQueried
 	if !u.knownToFail() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usesTimeout)
 		defer cancel()
@@ -275,7 +277,7 @@ func (u *uses) knownToFail() bool {
 }
 
 // miss keeps a use that could not be noted, and has it written later.
-func (u *uses) miss(key Key, at, until time.Time, err error) {
+func (u *uses) miss(key session.Key, at, until time.Time, err error) {
 	u.mu.Lock()
 	if _, have := u.missed[key]; have || len(u.missed) < maxMissedUses {
 		u.missed[key] = missedUse{at, until}
@@ -290,7 +292,7 @@ func (u *uses) miss(key Key, at, until time.Time, err error) {
 }
 
 // missedUse returns the last use of a session that could not be noted.
-func (u *uses) missedUse(key Key) time.Time {
+func (u *uses) missedUse(key session.Key) time.Time {
 	if u == nil || u.missing.Load() == 0 {
 		return time.Time{}
 	}
@@ -333,7 +335,7 @@ func (u *uses) writeMissed(ctx context.Context) {
 }
 
 // written takes out a use that is written, unless there is a later one.
-func (u *uses) written(key Key, use missedUse) {
+func (u *uses) written(key session.Key, use missedUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.missed[key] == use {
@@ -344,7 +346,7 @@ func (u *uses) written(key Key, use missedUse) {
 
 // writeOne writes a missed use, unless the session is over, or another server
 // has noted a later one.
-func (u *uses) writeOne(ctx context.Context, key Key, use missedUse) error {
+func (u *uses) writeOne(ctx context.Context, key session.Key, use missedUse) error {
 	ctx, cancel := context.WithTimeout(ctx, usesTimeout)
 	defer cancel()
 	record, err := u.store.GetWithUse(ctx, key)

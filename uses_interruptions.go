@@ -6,6 +6,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // interruption is a time in which uses could not be noted.
@@ -19,7 +21,7 @@ func (u *uses) remember(i interruption) {
 			if have.from.Before(i.from) {
 				i.from = have.from
 			}
-			u.past[n] = interruption{i.from, later(i.until, have.until)}
+			u.past[n] = interruption{i.from, session.Later(i.until, have.until)}
 			return
 		}
 	}

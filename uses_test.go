@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // These tests have this idle_timeout, and check as often.
@@ -27,13 +28,13 @@ const (
 
 // refusingStore refuses writes while it is told to, as a file on a full disk does.
 type refusingStore struct {
-	Store
+	session.Store
 	refuses atomic.Bool
 }
 
-func (s *refusingStore) Touch(ctx context.Context, key Key, at, until time.Time) error {
+func (s *refusingStore) Touch(ctx context.Context, key session.Key, at, until time.Time) error {
 	if s.refuses.Load() {
-		return fmt.Errorf("%w: no space left on device", ErrUnavailable)
+		return fmt.Errorf("%w: no space left on device", session.ErrUnavailable)
 	}
 	return s.Store.Touch(ctx, key, at, until)
 }
@@ -44,7 +45,7 @@ type usesNode struct {
 	uses *uses
 }
 
-func newUsesNode(t *testing.T, clock *storeClock, store Store) *usesNode {
+func newUsesNode(t *testing.T, clock *storeClock, store session.Store) *usesNode {
 	t.Helper()
 	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), newUses(store, clock.Now)}
 	n.App.clock = clock.Now
@@ -65,10 +66,10 @@ func (n *usesNode) background(t *testing.T) {
 
 // finds reports whether the session was found live, and whether the store could be
 // asked.
-func (n *usesNode) finds(t *testing.T, c Credential) (live, asked bool) {
+func (n *usesNode) finds(t *testing.T, c session.Credential) (live, asked bool) {
 	t.Helper()
 	found, err := n.lookup(t.Context(), c)
-	if err != nil && !errors.Is(err, ErrUnavailable) {
+	if err != nil && !errors.Is(err, session.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	return found.session != nil, err == nil
@@ -132,7 +133,7 @@ func TestAttackOutageOfUses(t *testing.T) {
 			both := []*usesNode{one, two}
 
 			const people = 4
-			present := make([]Credential, people)
+			present := make([]session.Credential, people)
 			for i := range present {
 				present[i], _ = one.signIn(t, fmt.Sprint("present", i), "")
 			}
@@ -143,7 +144,7 @@ func TestAttackOutageOfUses(t *testing.T) {
 			out := make(map[string]int)
 			revived, attempts := 0, 0
 			// minute lets everybody who is there use the other server than before.
-			minute := func(when string, idle ...Credential) {
+			minute := func(when string, idle ...session.Credential) {
 				usesPass(t, clock, time.Minute, both...)
 				turn++
 				for i, c := range present {
@@ -161,7 +162,7 @@ func TestAttackOutageOfUses(t *testing.T) {
 			}
 			for range 11 {
 				minute("before")
-				for _, c := range []Credential{left, quick} {
+				for _, c := range []session.Credential{left, quick} {
 					one.finds(t, c)
 				}
 			}
@@ -267,7 +268,7 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	file, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
 	noError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
-	var key Key
+	var key session.Key
 	partly := &refusingKey{Store: file, key: &key}
 	one, two := newUsesNode(t, clock, partly), newUsesNode(t, clock, file)
 	c, _ := one.signIn(t, "alice", "")
@@ -297,14 +298,14 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 
 // refusingKey refuses the notes of one session.
 type refusingKey struct {
-	Store
-	key     *Key
+	session.Store
+	key     *session.Key
 	refuses atomic.Bool
 }
 
-func (s *refusingKey) Touch(ctx context.Context, key Key, at, until time.Time) error {
+func (s *refusingKey) Touch(ctx context.Context, key session.Key, at, until time.Time) error {
 	if s.refuses.Load() && key == *s.key {
-		return fmt.Errorf("%w: refused", ErrUnavailable)
+		return fmt.Errorf("%w: refused", session.ErrUnavailable)
 	}
 	return s.Store.Touch(ctx, key, at, until)
 }
@@ -333,7 +334,7 @@ func TestUsesMissedAreBounded(t *testing.T) {
 
 	store.refuses.Store(true)
 	for i := range maxMissedUses + 1000 {
-		n.uses.miss(KeyOf(fmt.Sprint("ory_st_", i)), clock.Now(), clock.Now().Add(time.Hour), ErrUnavailable)
+		n.uses.miss(session.KeyOf(fmt.Sprint("ory_st_", i)), clock.Now(), clock.Now().Add(time.Hour), session.ErrUnavailable)
 	}
 	if got := n.uses.missing.Load(); got != maxMissedUses {
 		t.Errorf("%d missed uses are kept, want %d", got, maxMissedUses)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // wireSession is a session as the clients' models need it.
@@ -51,7 +53,7 @@ type wireDevice struct {
 const aal1 = "aal1"
 
 // sessionJSON returns what clients see of a session. base is the base URL.
-func sessionJSON(s *Session, base string) wireSession {
+func sessionJSON(s *session.Session, base string) wireSession {
 	method := s.Method
 	if method == "" {
 		method = "password"
@@ -84,7 +86,7 @@ func sessionJSON(s *Session, base string) wireSession {
 }
 
 // deviceID names the device of a session: a UUID of version 5 under its id.
-func deviceID(s *Session) string {
+func deviceID(s *session.Session) string {
 	session, err := uuid.Parse(s.ID)
 	if err != nil {
 		return s.ID

@@ -93,7 +93,7 @@ var flows = map[string]flow{
 	}},
 }
 
-// logoutToken is what a page that was rendered with {session.logout_url} holds.
+// LogoutToken is what a page that was rendered with {session.logout_url} holds.
 func logoutToken(credential string) string {
 	mac := hmac.New(sha256.New, []byte(credential))
 	mac.Write([]byte("caddy-logout logout token v1"))

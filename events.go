@@ -1,0 +1,32 @@
+package caddylogout
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+)
+
+// eventSink hands events to Caddy's events app.
+type eventSink struct {
+	app *caddyevents.App
+	ctx caddy.Context
+}
+
+// eventsOf finds the events app; there is none where Caddy did not load this one.
+func eventsOf(ctx caddy.Context) (telemetry.Events, error) {
+	if ctx.Module() == nil {
+		return nil, nil
+	}
+	app, err := ctx.App("events")
+	if err != nil {
+		return nil, err
+	}
+	return &eventSink{app: app.(*caddyevents.App), ctx: ctx}, nil
+}
+
+// Wanted implements the audit log's events.
+func (s *eventSink) Wanted(event string) bool { return s.app.ShouldEmit(event) }
+
+// Emit implements the audit log's events.
+func (s *eventSink) Emit(event string, data map[string]any) { s.app.Emit(s.ctx, event, data) }
