@@ -5,10 +5,6 @@ package caddylogout
 import (
 	"context"
 	"net/http"
-	"slices"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -30,7 +26,7 @@ type adminStatistics struct {
 	PendingLogouts int `json:"pending_logouts"`
 }
 
-// cacheStatistics is [CacheStats] in JSON.
+// cacheStatistics is [Stats] in JSON.
 type cacheStatistics struct {
 	Armed   bool   `json:"armed"`
 	Entries int    `json:"entries"`
@@ -44,15 +40,9 @@ type storeStatistics struct {
 	Module string `json:"module"`
 	Ready  bool   `json:"ready"`
 	// Away are the servers that are not asked until they answer again.
-	Away []awayServer `json:"away"`
+	Away []session.UnavailableServer `json:"away"`
 	// Faults is what keeps the store from being used.
 	Faults []storeFault `json:"faults"`
-}
-
-// awayServer is a server whose circuit breaker is open.
-type awayServer struct {
-	Server string    `json:"server"`
-	Since  time.Time `json:"since"`
 }
 
 // statistics answers 200 while the store is away, too: that is what it is for.
@@ -67,7 +57,7 @@ func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error
 }
 
 func (a *App) adminStatistics(ctx context.Context) adminStatistics {
-	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []awayServer{}, Faults: []storeFault{}}}
+	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storeFault{}}}
 	if module, ok := a.storeModule.(interface{ CaddyModule() caddy.ModuleInfo }); ok {
 		out.Store.Module = module.CaddyModule().ID.Name()
 	}
@@ -88,11 +78,11 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 		out.PendingLogouts = int(j.count.Load())
 	}
 	if store.reports != nil {
-		if redis, ok := store.reports.watcher.(*redisStore); ok {
-			out.Store.Away = redis.breakers.away.list()
+		if servers, ok := store.reports.watcher.(session.Servers); ok {
+			out.Store.Away = servers.UnavailableServers()
 		}
 	}
-	if _, embedded := a.storeModule.(*EmbeddedStore); embedded {
+	if !a.storeIsRemote() {
 		sessions := 0
 		err := store.WalkKeys(ctx, func(keys []session.Key) error {
 			sessions += len(keys)
@@ -122,23 +112,4 @@ func (s *streams) count() int {
 		stripe.mu.Unlock()
 	}
 	return count
-}
-
-// awayServers are the servers whose breaker is open. The zero value is ready.
-type awayServers struct{ since sync.Map } // server → time.Time
-
-// note says that a server is away until the function that it returns is called.
-func (a *awayServers) note(server string, since time.Time) (back func()) {
-	a.since.Store(server, since)
-	return func() { a.since.CompareAndDelete(server, since) }
-}
-
-func (a *awayServers) list() []awayServer {
-	out := []awayServer{}
-	a.since.Range(func(server, since any) bool {
-		out = append(out, awayServer{server.(string), since.(time.Time).UTC()})
-		return true
-	})
-	slices.SortFunc(out, func(x, y awayServer) int { return strings.Compare(x.Server, y.Server) })
-	return out
 }

@@ -16,11 +16,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // keyLike returns a key that begins as the id of its session shows.
 func keyLike(begin ...byte) session.Key {
-	key := newKey()
+	key := storetest.NewKey()
 	copy(key[:], begin)
 	return key
 }
@@ -31,10 +32,10 @@ func (a *testApp) put(t *testing.T, key session.Key, identity string, ends time.
 	now := a.time()
 	s := &session.Session{Key: key, ID: key.ID(), Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(ends)}
 	value, err := a.format.Encode(s)
-	noError(t, err)
+	storetest.NoError(t, err)
 	store, err := a.openStore()
-	noError(t, err)
-	noError(t, store.Create(t.Context(), key, session.Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt}))
+	storetest.NoError(t, err)
+	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt}))
 }
 
 // statusOf returns the status of an error of the admin endpoint.
@@ -60,7 +61,7 @@ func TestAdminNames(t *testing.T) {
 		{twin.ID(), twin, 0},
 		{other.Short(), other, 0},
 		{one.Short(), session.Key{}, http.StatusConflict},
-		{newKey().ID(), session.Key{}, 404},
+		{storetest.NewKey().ID(), session.Key{}, 404},
 		{"", session.Key{}, 400},
 		{"0102030", session.Key{}, 400},
 		{"0102030g", session.Key{}, 400},
@@ -86,7 +87,7 @@ func TestAdminPages(t *testing.T) {
 	a := newTestApp(t, nil)
 	var want []session.Key
 	for i := range 30 {
-		key := newKey()
+		key := storetest.NewKey()
 		a.put(t, key, "alice", time.Hour+time.Duration(i/10)*time.Minute)
 		want = append(want, key)
 	}
@@ -94,9 +95,9 @@ func TestAdminPages(t *testing.T) {
 	query := url.Values{"page_size": {"4"}}
 	for n := 0; ; n++ {
 		page, err := parseAdminPage(query)
-		noError(t, err)
+		storetest.NoError(t, err)
 		answer, err := a.adminPage(t.Context(), "alice", page)
-		noError(t, err)
+		storetest.NoError(t, err)
 		for i, s := range answer.Sessions {
 			got = append(got, s.ID)
 			if i > 0 && s.ExpiresAt.After(answer.Sessions[i-1].ExpiresAt) {
@@ -109,11 +110,11 @@ func TestAdminPages(t *testing.T) {
 		query.Set("page_token", answer.NextPageToken)
 		// One that was seen ends, and a new one comes that would have been before.
 		store, err := a.openStore()
-		noError(t, err)
+		storetest.NoError(t, err)
 		key := want[slices.IndexFunc(want, func(key session.Key) bool { return key.ID() == got[0] })]
 		_, err = store.Revoke(t.Context(), key, "alice", a.time(), a.time().Add(time.Hour))
-		noError(t, err)
-		a.put(t, newKey(), "alice", 3*time.Hour)
+		storetest.NoError(t, err)
+		a.put(t, storetest.NewKey(), "alice", 3*time.Hour)
 		if n > len(want) {
 			t.Fatal("the pages do not end")
 		}
@@ -134,14 +135,14 @@ func TestAdminPages(t *testing.T) {
 func TestRevokeEverybody(t *testing.T) {
 	a := newTestApp(t, nil)
 	store, err := a.openStore()
-	noError(t, err)
+	storetest.NoError(t, err)
 	for range 3 {
-		a.put(t, newKey(), "alice", time.Hour)
-		a.put(t, newKey(), "bob", time.Hour)
+		a.put(t, storetest.NewKey(), "alice", time.Hour)
+		a.put(t, storetest.NewKey(), "bob", time.Hour)
 	}
-	unreadable := newKey()
-	noError(t, store.Create(t.Context(), unreadable, session.Entry{Identity: "carol", Value: []byte("{}"), ExpiresAt: a.time().Add(time.Hour)}))
-	expired := newKey()
+	unreadable := storetest.NewKey()
+	storetest.NoError(t, store.Create(t.Context(), unreadable, session.Entry{Identity: "carol", Value: []byte("{}"), ExpiresAt: a.time().Add(time.Hour)}))
+	expired := storetest.NewKey()
 	a.put(t, expired, "dave", time.Minute)
 	a.advance(2 * time.Minute)
 
@@ -153,7 +154,7 @@ func TestRevokeEverybody(t *testing.T) {
 	if !slices.IsSorted(told) || len(told) == 0 || told[len(told)-1] != 7 {
 		t.Errorf("progress %v", told)
 	}
-	noError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {
+	storetest.NoError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {
 		t.Errorf("%d sessions are left", len(keys))
 		return nil
 	}))
@@ -167,7 +168,7 @@ func TestRevokeEverybody(t *testing.T) {
 	// It goes on without the client, and an outage is told.
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	a.put(t, newKey(), "alice", time.Hour)
+	a.put(t, storetest.NewKey(), "alice", time.Hour)
 	if count, err := a.revokeEverybody(gone, new(everybodyTrail), func(int) {}); count != 1 || err != nil {
 		t.Errorf("when the client has gone: %d, %v", count, err)
 	}
@@ -180,18 +181,18 @@ func TestRevokeEverybody(t *testing.T) {
 // TestRevokeEverybodyUnlisted ends a session that is in no index of its person.
 func TestRevokeEverybodyUnlisted(t *testing.T) {
 	a := newTestApp(t, nil)
-	key := newKey()
+	key := storetest.NewKey()
 	value, err := a.format.Encode(&session.Session{Key: key, ID: key.ID(), Identity: "alice", IssuedAt: a.time(), ExpiresAt: a.time().Add(time.Hour)})
-	noError(t, err)
+	storetest.NoError(t, err)
 	store, err := a.openStore()
-	noError(t, err)
+	storetest.NoError(t, err)
 	// In the index of somebody else, and not in that of alice.
-	noError(t, store.Create(t.Context(), key, session.Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
+	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
 	if found, err := a.peek(t.Context(), key); err != nil || found.session == nil {
 		t.Fatalf("before: %+v %v", found, err)
 	}
 	count := 0
-	noError(t, a.revokeUnlisted(t.Context(), &count, new(everybodyTrail), func(int) {}))
+	storetest.NoError(t, a.revokeUnlisted(t.Context(), &count, new(everybodyTrail), func(int) {}))
 	if count != 1 {
 		t.Errorf("%d sessions ended, want 1", count)
 	}

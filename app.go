@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
@@ -95,7 +96,7 @@ type App struct {
 	openStore func() (*opened, error)
 	taken     taken
 
-	measured    atomic.Pointer[nearCache] // the near cache, for whoever must not open it
+	measured    atomic.Pointer[nearcache.Cache] // the near cache, for whoever must not open it
 	auditLog    *telemetry.Audit
 	durable     durable
 	accounts    []string // of all login handlers; see lasting
@@ -225,7 +226,7 @@ func (a *App) Validate() error {
 	if err := a.NearCache.validate(); err != nil {
 		return fmt.Errorf("sessions: near_cache: %w", err)
 	}
-	if _, embedded := a.storeModule.(*EmbeddedStore); embedded && a.NearCache.isSet() {
+	if !a.storeIsRemote() && a.NearCache.isSet() {
 		return fmt.Errorf("sessions: near_cache: %w", errCacheEmbedded)
 	}
 	return nil
@@ -284,6 +285,12 @@ func (a *App) Start() error {
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
 // which Caddy also calls for an app that never started.
 func (*App) Stop() error { return nil }
+
+// storeIsRemote reports whether the store is a server, which can be unavailable.
+func (a *App) storeIsRemote() bool {
+	_, remote := a.storeModule.(session.Remote)
+	return remote
+}
 
 func (a *App) now() time.Time { return a.clock() }
 

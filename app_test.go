@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
 // testApp is an app whose clock stands still until the test moves it.
@@ -29,6 +30,7 @@ type testApp struct {
 	*App
 	mu    sync.Mutex
 	clock time.Time
+	file  string // of the embedded store
 }
 
 func (a *testApp) advance(d time.Duration) {
@@ -47,8 +49,8 @@ func (a *testApp) time() time.Time {
 // test's clock.
 func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	t.Helper()
-	a := &testApp{App: new(App), clock: time.Now().Truncate(time.Second)}
 	file := filepath.Join(t.TempDir(), "sessions.db")
+	a := &testApp{App: new(App), clock: time.Now().Truncate(time.Second), file: file}
 	raw, err := json.Marshal(map[string]string{"module": "embedded", "file": file})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +69,7 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	}
 	a.App.clock = a.time
 	a.logTo(zap.NewNop())
-	store, err := openEmbedded(file, a.time)
+	store, err := boltstore.Open(file, a.time, zap.NewNop)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,9 +161,11 @@ var errAway = errors.Join(session.ErrUnavailable, errors.New("away on purpose"))
 func (awayStore) Get(context.Context, session.Key) (session.Record, error) {
 	return session.Record{}, errAway
 }
+
 func (awayStore) GetWithUse(context.Context, session.Key) (session.Record, error) {
 	return session.Record{}, errAway
 }
+
 func (awayStore) GetMany(context.Context, []session.Key) ([]session.Record, error) {
 	return nil, errAway
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // signInElsewhere makes a session as a login service does, under a credential of
@@ -53,7 +54,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	pending := a.signInElsewhere(t, "bob", "pending-elsewhere")
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
-	noError(t, j.add(a.format.Key(pending), a.now(), ""))
+	storetest.NoError(t, j.add(a.format.Key(pending), a.now(), ""))
 	tossed := "Cookie: " + defaultCookieName + "=x0"
 	for i := range session.MaxCredentials {
 		tossed += fmt.Sprintf("; %s=x%d", defaultCookieName, i+1)
@@ -155,7 +156,7 @@ func TestBearerLookUps(t *testing.T) {
 	}
 
 	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(mine)))
-	noError(t, err)
+	storetest.NoError(t, err)
 	defer a.takeStoreAway()()
 	r := newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer eyJ")
 	remember(r, res) // as the near cache would have it

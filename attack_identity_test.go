@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // lookalikes are ids that some reader takes for admin, or that do something to a
@@ -46,7 +47,7 @@ func TestAttackIdentities(t *testing.T) {
 	hash := "$2a$04$" + strings.Repeat("a", 53)
 	quote := func(s string) string {
 		text, err := json.Marshal(s)
-		noError(t, err)
+		storetest.NoError(t, err)
 		return string(text)
 	}
 	sign := func(how, identity, traits string) {
@@ -55,7 +56,7 @@ func TestAttackIdentities(t *testing.T) {
 
 		var q issueRequest
 		text := fmt.Sprintf(`{"identity":%s,"traits":%s}`, quote(identity), traits)
-		noError(t, json.Unmarshal([]byte(text), &q))
+		storetest.NoError(t, json.Unmarshal([]byte(text), &q))
 		_, err = q.session("token")
 		made("admin endpoint: "+how, err)
 
@@ -110,13 +111,13 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 			var out strings.Builder
 			encoder := json.NewEncoder(&out)
 			encoder.SetEscapeHTML(false)
-			noError(t, encoder.Encode(s))
+			storetest.NoError(t, encoder.Encode(s))
 			return strings.TrimSpace(out.String())
 		}
 		at := a.time().UTC().Format(time.RFC3339)
 		value := fmt.Sprintf(`{"v":1,"id":%q,"identity":%s,"traits":%s,"issued_at":%q,"expires_at":%q}`,
 			key.ID(), text(identity), traits, at, a.time().Add(time.Hour).UTC().Format(time.RFC3339))
-		noError(t, store.Create(t.Context(), key, session.Entry{Identity: identity + "?", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}))
+		storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: identity + "?", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}))
 		return c
 	}
 	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Role": "{http.auth.user.role}", "X-Org-Role": "{http.auth.user.org.role}", "X-Org": "{http.auth.user.org}", "X-Ok": "{http.auth.user.ok}"}})

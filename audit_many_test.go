@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // auditOf has an app write its log where a test can read it, and returns how.
@@ -38,7 +39,7 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 	want := make(map[string]int)
 	issue := func(identity string, n int) {
 		for range n {
-			key := newKey()
+			key := storetest.NewKey()
 			a.put(t, key, identity, time.Hour)
 			want[identity+" "+key.Short()]++
 		}
@@ -52,7 +53,7 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 	trail := &everybodyTrail{app: a.App, r: newRequest(t, http.MethodDelete, "/")}
 	held := 0
 	count, err := a.revokeEverybody(t.Context(), trail, func(int) { held = max(held, len(trail.entry.Sessions)) })
-	noError(t, err)
+	storetest.NoError(t, err)
 	if held >= telemetry.MaxAuditHandles {
 		t.Errorf("%d sessions are held in memory", held)
 	}
@@ -81,7 +82,7 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 
 	// That there was nobody is told too.
 	_, err = a.revokeEverybody(t.Context(), &everybodyTrail{app: a.App}, func(int) {})
-	noError(t, err)
+	storetest.NoError(t, err)
 	if lines := read(); len(lines) != 1 || lines[0]["count"] != int64(0) {
 		t.Errorf("nobody was there: %v", lines)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -41,7 +42,7 @@ type authResult struct {
 	changes uint64
 	foundAt time.Time
 	// known is what this server keeps of the session.
-	known *cached
+	known *nearcache.Entry
 	// app is the configuration that serves the request.
 	app *App
 	// stream is the request itself, while it is being served for the session.
@@ -68,7 +69,7 @@ type lookupResult struct {
 	pending   bool             // its logout waits for the store
 	lastUsed  time.Time        // of a live session, as far as this server knows
 	changes   uint64           // what was reported of the key before it was looked up
-	known     *cached          // of a live session
+	known     *nearcache.Entry // of a live session
 	at        time.Time        // of the look-up
 }
 
@@ -84,7 +85,7 @@ func (a *App) lookupKey(ctx context.Context, key session.Key) (lookupResult, err
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.ask(ctx, open, key, a.touch, open.cache.counts())
+	return a.ask(ctx, open, key, a.touch, open.cache.Counts())
 }
 
 // peek asks about one key for somebody else: to be looked at in a list is no
@@ -94,11 +95,11 @@ func (a *App) peek(ctx context.Context, key session.Key) (lookupResult, error) {
 	if err != nil {
 		return lookupResult{}, err
 	}
-	return a.ask(ctx, open, key, func(context.Context, *opened, *cached, time.Time) {}, nil)
+	return a.ask(ctx, open, key, func(context.Context, *opened, *nearcache.Entry, time.Time) {}, nil)
 }
 
 // noteUse is told of each session that was found live.
-type noteUse = func(ctx context.Context, open *opened, known *cached, now time.Time)
+type noteUse = func(ctx context.Context, open *opened, known *nearcache.Entry, now time.Time)
 
 func (a *App) ask(ctx context.Context, open *opened, key session.Key, note noteUse, counts *telemetry.CheckCounts) (lookupResult, error) {
 	if a.isPending(key) {
@@ -111,12 +112,12 @@ func (a *App) ask(ctx context.Context, open *opened, key session.Key, note noteU
 	now, changes := a.now(), open.streams.changesOf(key)
 	// Another server may know of a later use than the cache does: whoever seems
 	// to be idle is looked up again.
-	if known := open.cache.get(key, now); known != nil && !a.seemsIdle(known, now) {
-		counts.AddHit(known.session != nil)
+	if known := open.cache.Get(key, now); known != nil && !a.seemsIdle(known, now) {
+		counts.AddHit(known.Session != nil)
 		return a.judge(ctx, open, known, now, changes, note), nil
 	}
 	known, err := a.readThrough(ctx, open, key, now)
-	counts.AddRead(known != nil && known.session != nil, err)
+	counts.AddRead(known != nil && known.Session != nil, err)
 	if err != nil {
 		return lookupResult{}, err
 	}
@@ -124,17 +125,17 @@ func (a *App) ask(ctx context.Context, open *opened, key session.Key, note noteU
 }
 
 // readThrough asks the store, and lets the near cache keep what it says.
-func (a *App) readThrough(ctx context.Context, open *opened, key session.Key, now time.Time) (*cached, error) {
+func (a *App) readThrough(ctx context.Context, open *opened, key session.Key, now time.Time) (*nearcache.Entry, error) {
 	ctx, span := telemetry.StartSpan(ctx, telemetry.CheckSpan)
-	known, err := open.cache.fill(ctx, key, now, func(ctx context.Context) (*cached, error) {
+	known, err := open.cache.Fill(ctx, key, now, func(ctx context.Context) (*nearcache.Entry, error) {
 		return a.read(ctx, open, key)
 	})
-	telemetry.EndCheck(span, known != nil && known.session != nil, err)
+	telemetry.EndCheck(span, known != nil && known.Session != nil, err)
 	return known, err
 }
 
 // read asks the store about one key.
-func (a *App) read(ctx context.Context, open *opened, key session.Key) (*cached, error) {
+func (a *App) read(ctx context.Context, open *opened, key session.Key) (*nearcache.Entry, error) {
 	get := open.Get
 	if a.IdleTimeout > 0 {
 		get = open.GetWithUse
@@ -148,12 +149,12 @@ func (a *App) read(ctx context.Context, open *opened, key session.Key) (*cached,
 
 // decode reads the record of a key. A tombstone wins over a value that is there:
 // whatever wrote the value back, the session was ended.
-func (a *App) decode(open *opened, key session.Key, record session.Record) (*cached, error) {
+func (a *App) decode(open *opened, key session.Key, record session.Record) (*nearcache.Entry, error) {
 	switch {
 	case !record.RevokedAt.IsZero():
-		return &cached{revokedAt: record.RevokedAt}, nil
+		return &nearcache.Entry{RevokedAt: record.RevokedAt}, nil
 	case record.Value == nil:
-		return new(cached), nil
+		return new(nearcache.Entry), nil
 	}
 	s, err := a.format.Decode(key, record.Value)
 	if err != nil {
@@ -162,19 +163,19 @@ func (a *App) decode(open *opened, key session.Key, record session.Record) (*cac
 		a.logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
 		return nil, fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 	}
-	known := &cached{session: s}
-	known.lastUsed.Store(s.IssuedAt.UnixMilli())
+	known := &nearcache.Entry{Session: s}
+	known.LastUsed.Store(s.IssuedAt.UnixMilli())
 	if used := session.Later(record.LastUsed, open.uses.missedUse(key)); used.After(s.IssuedAt) {
-		known.lastUsed.Store(used.UnixMilli())
+		known.LastUsed.Store(used.UnixMilli())
 	}
 	return known, nil
 }
 
 // judge says what is known of a key comes to now.
-func (a *App) judge(ctx context.Context, open *opened, known *cached, now time.Time, changes uint64, note noteUse) lookupResult {
-	s := known.session
+func (a *App) judge(ctx context.Context, open *opened, known *nearcache.Entry, now time.Time, changes uint64, note noteUse) lookupResult {
+	s := known.Session
 	if s == nil {
-		return lookupResult{revokedAt: known.revokedAt}
+		return lookupResult{revokedAt: known.RevokedAt}
 	}
 	if !s.Live(now) || a.idle(ctx, open, known, now) {
 		return lookupResult{}
@@ -182,43 +183,43 @@ func (a *App) judge(ctx context.Context, open *opened, known *cached, now time.T
 	if a.IdleTimeout > 0 {
 		note(ctx, open, known, now)
 	}
-	return lookupResult{session: s, known: known, changes: changes, at: now, lastUsed: time.UnixMilli(known.lastUsed.Load())}
+	return lookupResult{session: s, known: known, changes: changes, at: now, lastUsed: time.UnixMilli(known.LastUsed.Load())}
 }
 
 // seemsIdle reports whether a session was not used for longer than idle_timeout,
 // as far as is known: another server may know of a later use, and a use may not
 // have been noted.
-func (a *App) seemsIdle(known *cached, now time.Time) bool {
-	return a.IdleTimeout > 0 && known.session != nil &&
-		now.UnixMilli()-known.lastUsed.Load() >= time.Duration(a.IdleTimeout).Milliseconds()
+func (a *App) seemsIdle(known *nearcache.Entry, now time.Time) bool {
+	return a.IdleTimeout > 0 && known.Session != nil &&
+		now.UnixMilli()-known.LastUsed.Load() >= time.Duration(a.IdleTimeout).Milliseconds()
 }
 
 // idle reports whether a session that was just read was not used for longer than
 // idle_timeout. It is the one judgement that ends a session for that.
-func (a *App) idle(ctx context.Context, open *opened, known *cached, now time.Time) bool {
+func (a *App) idle(ctx context.Context, open *opened, known *nearcache.Entry, now time.Time) bool {
 	return a.seemsIdle(known, now) && !open.uses.mayHaveMissed(ctx, a.idleAt(known), now, time.Duration(a.IdleTimeout))
 }
 
 // surelyIdle is idle without asking the store anything.
-func (a *App) surelyIdle(open *opened, known *cached, now time.Time) bool {
+func (a *App) surelyIdle(open *opened, known *nearcache.Entry, now time.Time) bool {
 	return a.seemsIdle(known, now) && !open.uses.excuses(a.idleAt(known), now, time.Duration(a.IdleTimeout))
 }
 
 // idleAt returns when a session is idle if it is not used until then.
-func (a *App) idleAt(known *cached) time.Time {
-	return time.UnixMilli(known.lastUsed.Load()).Add(time.Duration(a.IdleTimeout))
+func (a *App) idleAt(known *nearcache.Entry) time.Time {
+	return time.UnixMilli(known.LastUsed.Load()).Add(time.Duration(a.IdleTimeout))
 }
 
 // touch notes the use of a session, at most once per tenth of idle_timeout; of
 // many requests at once, one does it. The session is live whatever becomes of the
 // note, and a client that goes away is no reason to miss one. The note lasts as
 // long as the session: an idle_timeout that a reload makes longer finds it.
-func (a *App) touch(ctx context.Context, open *opened, known *cached, now time.Time) {
-	last := known.lastUsed.Load()
-	if now.UnixMilli()-last < (time.Duration(a.IdleTimeout)/10).Milliseconds() || !known.lastUsed.CompareAndSwap(last, now.UnixMilli()) {
+func (a *App) touch(ctx context.Context, open *opened, known *nearcache.Entry, now time.Time) {
+	last := known.LastUsed.Load()
+	if now.UnixMilli()-last < (time.Duration(a.IdleTimeout)/10).Milliseconds() || !known.LastUsed.CompareAndSwap(last, now.UnixMilli()) {
 		return
 	}
-	open.uses.note(ctx, open, known.session.Key, now, known.session.ExpiresAt)
+	open.uses.note(ctx, open, known.Session.Key, now, known.Session.ExpiresAt)
 }
 
 // authenticate finds the live session of a request. A wrong credential does not
@@ -232,7 +233,7 @@ func (a *App) authenticate(r *http.Request) (*authResult, error) {
 	var buf [session.MaxCredentials]session.Credential
 	credentials := a.format.Locate(r, buf[:0])
 	if len(credentials) == 0 {
-		a.measured.Load().counts().Add(telemetry.CheckNoCredential)
+		a.measured.Load().Counts().Add(telemetry.CheckNoCredential)
 		return new(authResult), nil
 	}
 	var (
@@ -276,10 +277,10 @@ func remember(r *http.Request, res *authResult) {
 // LogoutToken returns the logout token of the credential of a live session. It is
 // computed once for as long as the session is in memory.
 func (res *authResult) logoutToken() string {
-	if token := res.known.logoutToken.Load(); token != nil {
+	if token := res.known.LogoutToken.Load(); token != nil {
 		return *token
 	}
 	token := session.LogoutToken(res.credential)
-	res.known.logoutToken.Store(&token)
+	res.known.LogoutToken.Store(&token)
 	return token
 }

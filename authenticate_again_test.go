@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -64,15 +65,15 @@ func TestAttackSecondGate(t *testing.T) {
 				g := twoGates{a: a, first: newGate(t, a, &first), second: newGate(t, a, new(SessionAuth)), between: func() {
 					if reported {
 						_, err := a.revoke(t.Context(), s)
-						noError(t, err)
+						storetest.NoError(t, err)
 						return
 					}
 					_, err := a.open().Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
-					noError(t, err)
+					storetest.NoError(t, err)
 					a.advance(time.Second)
 				}, app: func(http.ResponseWriter, *http.Request) error { passed = true; return nil }}
 				w := httptest.NewRecorder()
-				noError(t, meet(t, g, w, newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")))
+				storetest.NoError(t, meet(t, g, w, newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")))
 				if passed || w.Code != http.StatusUnauthorized {
 					through++
 					t.Errorf("%s, the first one %s, %s: passed %v, status %d", way, kind, when, passed, w.Code)
@@ -89,12 +90,12 @@ func TestAttackSecondGate(t *testing.T) {
 				}
 				// Another request logs out: one that logs itself out is spared.
 				_, err := a.revoke(t.Context(), s)
-				noError(t, err)
+				storetest.NoError(t, err)
 				cut = r.Context().Err() != nil
 				return nil
 			}}
 			w := httptest.NewRecorder()
-			noError(t, meet(t, g, w, newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")))
+			storetest.NoError(t, meet(t, g, w, newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")))
 			if !cut {
 				through++
 				t.Errorf("%s, the first one %s: is not cut behind the second", way, kind)
@@ -119,7 +120,7 @@ func TestSecondGateLetsPass(t *testing.T) {
 			g := twoGates{a: a, first: newGate(t, a, new(SessionAuth)), second: newGate(t, a, new(SessionAuth)), between: func() {
 				a.advance(time.Second)
 			}, app: func(_ http.ResponseWriter, r *http.Request) error { user = r.Header.Get("X-User-Id"); return nil }}
-			noError(t, meet(t, g, httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c))))
+			storetest.NoError(t, meet(t, g, httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c))))
 			if user != "alice" {
 				t.Errorf("user %q behind the second gate", user)
 			}
@@ -141,7 +142,7 @@ func TestSecondGateDuringAnOutage(t *testing.T) {
 				a.advance(time.Second)
 			}, app: func(http.ResponseWriter, *http.Request) error { passed = true; return nil }}
 			w := httptest.NewRecorder()
-			noError(t, meet(t, g, w, newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")))
+			storetest.NoError(t, meet(t, g, w, newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")))
 			if passed || w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" {
 				t.Errorf("passed %v, %d %v", passed, w.Code, w.Header())
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // BenchmarkAuthenticate is a check that asks Redis; one that the near cache
@@ -86,7 +87,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	key := newKey()
+	key := storetest.NewKey()
 	value := storedValue(b, key)
 	b.Run("session", func(b *testing.B) {
 		b.ReportAllocs()

@@ -4,7 +4,6 @@
 package caddylogout
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // parseSessions reads the global option:
@@ -57,22 +57,13 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := eachOption(d, a.unmarshalOption, "allowed_return_urls"); err != nil {
 		return err
 	}
-	if a.DurableLogout != nil && !a.storeCanBeAway() {
+	if a.DurableLogout != nil && !a.storeIsRemote() {
 		return d.Errf("%w", errDurableEmbedded)
 	}
-	if a.NearCache.isSet() && !a.storeCanBeAway() {
+	if a.NearCache.isSet() && !a.storeIsRemote() {
 		return d.Errf("near_cache: %w", errCacheEmbedded)
 	}
 	return nil
-}
-
-// storeCanBeAway reports whether the store is a server.
-func (a *App) storeCanBeAway() bool {
-	var store struct {
-		Module string `json:"module"`
-	}
-	err := json.Unmarshal(a.StoreRaw, &store)
-	return err == nil && store.Module != "" && store.Module != "embedded"
 }
 
 func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
@@ -121,6 +112,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 		return err
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	a.storeModule, _ = module.(session.StoreModule) // to be asked about here; Provision loads its own
 	return nil
 }
 

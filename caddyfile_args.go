@@ -4,7 +4,9 @@ package caddylogout
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -102,5 +104,55 @@ func switchArg(d *caddyfile.Dispenser, to **bool) error {
 		return d.ArgErr()
 	}
 	*to = &on
+	return nil
+}
+
+// oneArg reads the one argument of an option, which is not empty. The errors
+// here never print it: it may be a password.
+func oneArg(d *caddyfile.Dispenser, to *string) error {
+	option := d.Val()
+	if !d.NextArg() || d.Val() == "" {
+		return d.Errf("%s: want a value", option)
+	}
+	*to = d.Val()
+	if d.NextArg() {
+		return d.Errf("%s: want one value", option)
+	}
+	return nil
+}
+
+func someArgs(d *caddyfile.Dispenser, to *[]string) error {
+	option := d.Val()
+	if *to = d.RemainingArgs(); len(*to) == 0 {
+		return d.Errf("%s: want at least one value", option)
+	}
+	return nil
+}
+
+func oneNumber(d *caddyfile.Dispenser, least int, to *int) error {
+	option := d.Val()
+	var text string
+	if err := oneArg(d, &text); err != nil {
+		return err
+	}
+	number, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || int(number) < least {
+		return d.Errf("%s: want a whole number from %d", option, least)
+	}
+	*to = int(number)
+	return nil
+}
+
+func oneDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	option := d.Val()
+	var text string
+	if err := oneArg(d, &text); err != nil {
+		return err
+	}
+	duration, err := caddy.ParseDuration(text)
+	if err != nil || duration < time.Millisecond {
+		return d.Errf("%s: want a duration from 1ms, such as 250ms", option)
+	}
+	*to = caddy.Duration(duration)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -18,7 +19,7 @@ func unmarshalStore(t *testing.T, module caddyfile.Unmarshaler, text string) str
 		return err.Error()
 	}
 	out, err := json.Marshal(module)
-	noError(t, err)
+	storetest.NoError(t, err)
 	return string(out)
 }
 
@@ -236,8 +237,8 @@ func TestStoreJSON(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			var store RedisStore
-			noError(t, json.Unmarshal([]byte(tc.text), &store))
-			noError(t, store.Provision(caddy.Context{}))
+			storetest.NoError(t, json.Unmarshal([]byte(tc.text), &store))
+			storetest.NoError(t, store.Provision(caddy.Context{}))
 			got := ""
 			if err := store.Validate(); err != nil {
 				got = err.Error()

@@ -17,8 +17,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/store/boltstore"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // checker is a configuration that is looked at.
@@ -62,7 +64,7 @@ func newChecker(config []byte) (*checker, error) {
 		return nil, err
 	}
 	c.app.openStore = sync.OnceValues(func() (*opened, error) {
-		store, err := openEmbedded(filepath.Join(c.dir, "sessions.db"), time.Now)
+		store, err := boltstore.Open(filepath.Join(c.dir, "sessions.db"), time.Now, zap.NewNop)
 		return &opened{Store: store}, err
 	})
 	for _, server := range c.http.Servers {

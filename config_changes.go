@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -22,7 +24,7 @@ type lasting struct {
 	cookie Cookie
 	// store is the kind, place where in it the sessions are.
 	store       string
-	place       []setting
+	place       []session.Setting
 	idleTimeout time.Duration
 	accounts    []string
 	// journal is the file of pending logouts, waiting how many are in it.
@@ -30,40 +32,14 @@ type lasting struct {
 	waiting func() int64
 }
 
-// setting is an option with its value, as people write it. Of values that are
-// ways to one place, it is enough that one is the same.
-type setting struct {
-	option, value string
-	ways          bool
-}
-
-func (s setting) same(other setting) bool {
-	if !s.ways || s.value == "" || other.value == "" {
-		return s.value == other.value
+// same reports whether two settings lead to one place: of values that are ways to it, it is
+// enough that one is the same.
+func same(s, other session.Setting) bool {
+	if !s.Ways || s.Value == "" || other.Value == "" {
+		return s.Value == other.Value
 	}
-	ways := strings.Fields(other.value)
-	return slices.ContainsFunc(strings.Fields(s.value), func(way string) bool { return slices.Contains(ways, way) })
-}
-
-// placed is implemented by stores that can say where their sessions are. No
-// setting may hold a secret: they are logged.
-type placed interface{ place() []setting }
-
-func (s *EmbeddedStore) place() []setting { return []setting{{option: "file", value: s.File}} }
-
-func (s *RedisStore) place() []setting {
-	var master, sentinels string
-	if s.Sentinel != nil {
-		master, sentinels = s.Sentinel.Master, strings.Join(s.Sentinel.Addresses, " ")
-	}
-	return []setting{
-		{option: "address", value: s.Address},
-		{option: "sentinel", value: master},
-		{option: "sentinel", value: sentinels, ways: true},
-		{option: "cluster", value: strings.Join(s.Cluster, " "), ways: true},
-		{option: "db", value: strconv.Itoa(s.DB)},
-		{option: "key_prefix", value: s.KeyPrefix},
-	}
+	ways := strings.Fields(other.Value)
+	return slices.ContainsFunc(strings.Fields(s.Value), func(way string) bool { return slices.Contains(ways, way) })
 }
 
 // lasting takes what lasts from a provisioned app whose store is open.
@@ -74,8 +50,8 @@ func (a *App) lasting() lasting {
 		idleTimeout: time.Duration(a.IdleTimeout),
 		accounts:    a.accounts,
 	}
-	if s, ok := a.storeModule.(placed); ok {
-		l.place = s.place()
+	if s, ok := a.storeModule.(session.Located); ok {
+		l.place = s.Place()
 	}
 	if j := a.durable.journal.Load(); j != nil {
 		l.journal, l.waiting = a.durable.file, j.count.Load
@@ -85,11 +61,8 @@ func (a *App) lasting() lasting {
 
 // storeKind is the name of a store module, as the Caddyfile has it.
 func storeKind(module session.StoreModule) string {
-	switch module.(type) {
-	case *EmbeddedStore:
-		return "embedded"
-	case *RedisStore:
-		return "redis"
+	if m, ok := module.(caddy.Module); ok {
+		return m.CaddyModule().ID.Name()
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%T", module), "*")
 }
@@ -122,8 +95,8 @@ func (l *lasting) changes(next *lasting) []change {
 	differ("store", l.store, next.store, effectStore)
 	if l.store == next.store {
 		for i, was := range l.place {
-			if is := next.place[i]; !was.same(is) {
-				differ("store "+was.option, was.value, is.value, effectStore)
+			if is := next.place[i]; !same(was, is) {
+				differ("store "+was.Option, was.Value, is.Value, effectStore)
 			}
 		}
 	}
@@ -212,9 +185,3 @@ func (c *configurations) drop(a *App) {
 	defer c.mu.Unlock()
 	c.all = slices.DeleteFunc(c.all, func(have configuration) bool { return have.of == a })
 }
-
-// Interface guards.
-var (
-	_ placed = (*EmbeddedStore)(nil)
-	_ placed = (*RedisStore)(nil)
-)

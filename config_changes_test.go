@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/store/boltstore"
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -28,11 +29,11 @@ func TestChanges(t *testing.T) {
 		return s
 	}
 	viaCluster := func(nodes ...string) func(*lasting) {
-		return func(l *lasting) { l.place = (&RedisStore{Cluster: nodes}).place() }
+		return func(l *lasting) { l.place = (&RedisStore{Cluster: nodes}).Place() }
 	}
 	viaSentinel := func(master string, addresses ...string) func(*lasting) {
 		return func(l *lasting) {
-			l.place = (&RedisStore{Sentinel: &RedisSentinel{Master: master, Addresses: addresses, Password: "the-password"}}).place()
+			l.place = (&RedisStore{Sentinel: &RedisSentinel{Master: master, Addresses: addresses, Password: "the-password"}}).Place()
 		}
 	}
 	tests := []struct {
@@ -61,26 +62,26 @@ func TestChanges(t *testing.T) {
 		{name: "how the cookie is sent", is: func(l *lasting) { l.cookie.SameSite, l.cookie.Persistent = "strict", new(bool) }},
 		{
 			name:   "another kind of store",
-			is:     func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/x"}).place() },
+			is:     func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/x"}).Place() },
 			option: "store", from: "redis", to: "embedded", effect: effectStore,
 		},
 		{
 			name:   "another Redis",
-			is:     func(l *lasting) { l.place = redisAt(func(s *RedisStore) { s.Address = "10.0.0.5:6379" }).place() },
+			is:     func(l *lasting) { l.place = redisAt(func(s *RedisStore) { s.Address = "10.0.0.5:6379" }).Place() },
 			option: "store address", from: "127.0.0.1:6379", to: "10.0.0.5:6379", effect: effectStore,
 		},
 		{
 			name:   "another database",
-			is:     func(l *lasting) { l.place = redisAt(func(s *RedisStore) { s.DB = 2 }).place() },
+			is:     func(l *lasting) { l.place = redisAt(func(s *RedisStore) { s.DB = 2 }).Place() },
 			option: "store db", from: "0", to: "2", effect: effectStore,
 		},
 		{
 			name:   "another prefix",
-			is:     func(l *lasting) { l.place = redisAt(func(s *RedisStore) { s.KeyPrefix = "app:" }).place() },
+			is:     func(l *lasting) { l.place = redisAt(func(s *RedisStore) { s.KeyPrefix = "app:" }).Place() },
 			option: "store key_prefix", from: "caddy-logout:", to: "app:", effect: effectStore,
 		},
 		{name: "another way into the store", is: func(l *lasting) {
-			l.place = redisAt(func(s *RedisStore) { s.Password, s.Username, s.PoolSize, s.Timeout = "new", "caddy", 9, 9 }).place()
+			l.place = redisAt(func(s *RedisStore) { s.Password, s.Username, s.PoolSize, s.Timeout = "new", "caddy", 9, 9 }).Place()
 		}},
 		{name: "one more node of a Cluster", was: viaCluster("a:1", "b:2"), is: viaCluster("b:2", "c:3")},
 		{
@@ -94,8 +95,8 @@ func TestChanges(t *testing.T) {
 		},
 		{
 			name:   "another file",
-			was:    func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/a.db"}).place() },
-			is:     func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/b.db"}).place() },
+			was:    func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/a.db"}).Place() },
+			is:     func(l *lasting) { l.store, l.place = "embedded", (&EmbeddedStore{File: "/b.db"}).Place() },
 			option: "store file", from: "/a.db", to: "/b.db", effect: effectStore,
 		},
 		{name: "idle_timeout, where there was none", is: func(l *lasting) { l.idleTimeout = time.Hour }},
@@ -126,7 +127,7 @@ func TestChanges(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			fresh := func(edit func(*lasting)) *lasting {
-				l := &lasting{store: "redis", place: redisAt(nil).place(), accounts: []string{"alice", "bob"}}
+				l := &lasting{store: "redis", place: redisAt(nil).Place(), accounts: []string{"alice", "bob"}}
 				l.cookie.setDefaults()
 				if edit != nil {
 					edit(l)
@@ -150,7 +151,7 @@ func TestChanges(t *testing.T) {
 func TestChangesAfterFailedReload(t *testing.T) {
 	var c configurations
 	named := func(name string) lasting {
-		l := lasting{store: "redis", place: new(RedisStore).place()}
+		l := lasting{store: "redis", place: new(RedisStore).Place()}
 		l.cookie.Name = name
 		return l
 	}
@@ -270,7 +271,7 @@ func TestExitClosesEverything(t *testing.T) {
 		}
 	}
 	// bbolt locks its file: another process can have them now.
-	store, err := openEmbedded(file, time.Now)
+	store, err := boltstore.Open(file, time.Now, zap.NewNop)
 	if err != nil {
 		t.Fatal(err)
 	}

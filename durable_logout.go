@@ -51,7 +51,7 @@ func (a *App) provisionDurable(ctx caddy.Context) error {
 	if a.DurableLogout == nil {
 		return nil
 	}
-	if _, embedded := a.storeModule.(*EmbeddedStore); embedded {
+	if !a.storeIsRemote() {
 		return errDurableEmbedded
 	}
 	var err error

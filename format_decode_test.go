@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // storedValue is a session as the encoder writes it.
@@ -31,7 +32,7 @@ func storedValue(tb testing.TB, key session.Key) []byte {
 // oddValues are values that only one of two readers may get wrong.
 func oddValues(tb testing.TB) []string {
 	tb.Helper()
-	plain := string(storedValue(tb, newKey()))
+	plain := string(storedValue(tb, storetest.NewKey()))
 	return []string{
 		plain,
 		strings.ReplaceAll(strings.ReplaceAll(plain, ",", " , "), ":\"", " : \""),

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // readAll asks the store about many keys.
-func (a *App) readAll(ctx context.Context, open *opened, keys []session.IndexedKey) ([]*cached, error) {
+func (a *App) readAll(ctx context.Context, open *opened, keys []session.IndexedKey) ([]*nearcache.Entry, error) {
 	names := make([]session.Key, len(keys))
 	for i, key := range keys {
 		names[i] = key.Key
@@ -20,7 +21,7 @@ func (a *App) readAll(ctx context.Context, open *opened, keys []session.IndexedK
 	if err != nil {
 		return nil, fmt.Errorf("reading the sessions of a person: %w", err)
 	}
-	found := make([]*cached, len(keys))
+	found := make([]*nearcache.Entry, len(keys))
 	for i, record := range records {
 		if found[i], err = a.decode(open, names[i], record); err != nil {
 			return nil, fmt.Errorf("reading the sessions of a person: %w", err)
@@ -46,7 +47,7 @@ func (a *App) peekAll(ctx context.Context, keys []session.IndexedKey) ([]lookupR
 		if a.isPending(keys[i].Key) || a.isKept(keys[i].Key) {
 			continue
 		}
-		notNoted := func(context.Context, *opened, *cached, time.Time) {}
+		notNoted := func(context.Context, *opened, *nearcache.Entry, time.Time) {}
 		if f := a.judge(ctx, open, known, now, 0, notNoted); f.session != nil {
 			live = append(live, f)
 		}

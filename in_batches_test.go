@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // countedPipelines is a hook that counts round trips.
@@ -32,26 +33,26 @@ func TestSessionsOfInFewRoundTrips(t *testing.T) {
 	const sessions = 2000
 	server := redistest.Start(t)
 	a := newTestApp(t, func(a *App) { a.MaxSessions = new(int) })
-	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, a.time)
+	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, a.time)
 	t.Cleanup(func() { _ = store.Close() })
 	a.use(&opened{Store: store})
 	for range sessions {
 		_, _, err := a.issue(t.Context(), newSession{identity: "alice", method: "password"})
-		noError(t, err)
+		storetest.NoError(t, err)
 	}
 	count := new(countedPipelines)
-	store.client.AddHook(count)
+	store.AddHook(count)
 	for _, test := range []struct {
 		name  string
 		want  int
 		trips int64
 		list  func() (int, error)
 	}{
-		{"the person", sessions, sessions/readsAtOnce + 1, func() (int, error) {
+		{"the person", sessions, sessions/64 + 1, func() (int, error) {
 			found, err := a.sessionsOf(t.Context(), "alice")
 			return len(found), err
 		}},
-		{"the admin endpoint", maxPageSize, maxPageSize/readsAtOnce + 1, func() (int, error) {
+		{"the admin endpoint", maxPageSize, maxPageSize/64 + 1, func() (int, error) {
 			page, err := a.adminPage(t.Context(), "alice", adminCursor{size: maxPageSize})
 			return len(page.Sessions), err
 		}},
@@ -59,7 +60,7 @@ func TestSessionsOfInFewRoundTrips(t *testing.T) {
 		count.n.Store(0)
 		began := time.Now()
 		n, err := test.list()
-		noError(t, err)
+		storetest.NoError(t, err)
 		t.Logf("%s: %d sessions in %d round trips, %v", test.name, n, count.n.Load(), time.Since(began))
 		if n != test.want {
 			t.Errorf("%s: %d sessions, want %d", test.name, n, test.want)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // takenStore says that the next keys are taken.
@@ -33,7 +34,7 @@ func TestIssueTriesAgain(t *testing.T) {
 	for taken, ok := range map[int]bool{0: true, 1: true, issueTries - 1: true, issueTries: false, 1000: false} {
 		a := newTestApp(t, nil)
 		store, err := a.openStore()
-		noError(t, err)
+		storetest.NoError(t, err)
 		counter := &takenStore{Store: store, left: taken}
 		a.reopen(func(o *opened) { o.Store = counter })
 		w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
@@ -62,7 +63,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	server, bound := redistest.Start(t), 3
 	a := newTestApp(t, func(a *App) { a.MaxSessions = &bound })
 	a.App.clock = time.Now
-	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, time.Now)
+	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, time.Now)
 	t.Cleanup(func() { _ = store.Close() })
 	a.reopen(func(o *opened) { o.Store = store })
 	all := func(session.Key) bool { return true }
@@ -104,7 +105,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	if _, err := a.revokeKeys(t.Context(), "alice", all); err != nil {
 		t.Fatal(err)
 	}
-	noError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {
+	storetest.NoError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {
 		t.Errorf("%d sessions outlived their end", len(keys))
 		return nil
 	}))

@@ -11,12 +11,14 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/redisstore"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // onRedis puts the sessions of an app into a Redis server.
-func (a *testApp) onRedis(t *testing.T, server *redistest.Server) *redisStore {
+func (a *testApp) onRedis(t *testing.T, server *redistest.Server) *redisstore.Store {
 	t.Helper()
-	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: patient}, a.time)
+	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, a.time)
 	t.Cleanup(func() { _ = store.Close() })
 	a.reopen(func(o *opened) { o.Store = store })
 	return store
@@ -38,17 +40,17 @@ func TestReplayGoesOnPastErrors(t *testing.T) {
 	}
 	for i, s := range all {
 		if i < broken {
-			server.CLI(t, "DEL", store.sessionKey(s.Key))
-			server.CLI(t, "LPUSH", store.sessionKey(s.Key), "x")
+			server.CLI(t, "DEL", store.SessionKey(s.Key))
+			server.CLI(t, "LPUSH", store.SessionKey(s.Key), "x")
 		}
-		noError(t, j.add(s.Key, a.now(), ""))
+		storetest.NoError(t, j.add(s.Key, a.now(), ""))
 	}
 	wait(t, "all but the broken ones", func() bool { return j.count.Load() == broken })
 	if got := a.live(t, all[broken:]); len(got) > 0 {
 		t.Errorf("live: %v", got)
 	}
 	for _, s := range all[:broken] {
-		server.CLI(t, "DEL", store.sessionKey(s.Key))
+		server.CLI(t, "DEL", store.SessionKey(s.Key))
 	}
 	wait(t, "the rest", func() bool { return j.count.Load() == 0 })
 }
@@ -62,7 +64,7 @@ func TestAttackRestoredSessions(t *testing.T) {
 	for _, asked := range []bool{true, false} { // by a request, or by nobody
 		server := redistest.Start(t)
 		a, other := newTestApp(t, nil), newTestApp(t, nil)
-		store := a.onRedis(t, server)
+		a.onRedis(t, server)
 		other.onRedis(t, server)
 		file := filepath.Join(t.TempDir(), "pending.db")
 		j := a.withJournal(t, file)
@@ -71,13 +73,11 @@ func TestAttackRestoredSessions(t *testing.T) {
 		for range sessions {
 			_, s := a.signIn(t, "alice", "")
 			all = append(all, s)
-			value, err := store.client.Get(t.Context(), store.sessionKey(s.Key)).Result()
-			noError(t, err)
-			values[s.Key] = value
+			values[s.Key] = server.CLI(t, "GET", redisKey("session", s.Key))
 		}
 		server.CLI(t, "FLUSHALL")
 		for _, s := range all {
-			noError(t, j.add(s.Key, a.now(), ""))
+			storetest.NoError(t, j.add(s.Key, a.now(), ""))
 		}
 		wait(t, "replay", func() bool { return j.count.Load() == 0 })
 		if j.keeping.Load() != sessions {
@@ -90,7 +90,7 @@ func TestAttackRestoredSessions(t *testing.T) {
 		closeJournal(t, j) // the next process knows as much
 		j = a.withJournal(t, file)
 		for key, value := range values {
-			noError(t, store.client.Set(t.Context(), store.sessionKey(key), value, time.Hour).Err())
+			server.CLI(t, "SET", redisKey("session", key), value, "EX", "3600")
 		}
 		if asked {
 			tries += sessions
@@ -115,12 +115,12 @@ func TestKeptLogoutsEnd(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pending.db")
 	a := newTestApp(t, nil)
 	j := a.withJournal(t, file)
-	ended, lasts := newKey(), newKey()
+	ended, lasts := storetest.NewKey(), storetest.NewKey()
 	for _, key := range []session.Key{ended, lasts} {
-		noError(t, j.add(key, a.now(), "192.0.2.1"))
+		storetest.NoError(t, j.add(key, a.now(), "192.0.2.1"))
 	}
-	noError(t, j.keep(ended, time.Now().Add(-time.Second)))
-	noError(t, j.keep(lasts, time.Now().Add(time.Hour)))
+	storetest.NoError(t, j.keep(ended, time.Now().Add(-time.Second)))
+	storetest.NoError(t, j.keep(lasts, time.Now().Add(time.Hour)))
 	if j.keeps(ended) || !j.keeps(lasts) {
 		t.Error("kept for the wrong time")
 	}
@@ -147,7 +147,7 @@ func TestAttackJournalFlood(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			for range tries / 50 {
-				switch err := j.add(newKey(), a.now(), "192.0.2.1"); {
+				switch err := j.add(storetest.NewKey(), a.now(), "192.0.2.1"); {
 				case err == nil:
 					noted.Add(1)
 				case errors.Is(err, errTooManyFrom):
@@ -161,7 +161,7 @@ func TestAttackJournalFlood(t *testing.T) {
 	// Meanwhile, and afterwards, real people sign out.
 	for i := range 100 {
 		wg.Go(func() {
-			if err := j.add(newKey(), a.now(), "198.51.100."+strconv.Itoa(i)); err != nil {
+			if err := j.add(storetest.NewKey(), a.now(), "198.51.100."+strconv.Itoa(i)); err != nil {
 				lost.Add(1)
 			}
 		})
@@ -181,14 +181,14 @@ func TestJournalGivesPlacesBack(t *testing.T) {
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
 	for range 3 {
-		key := newKey()
-		noError(t, j.add(key, a.now(), "192.0.2.1"))
-		noError(t, j.add(key, a.now(), "192.0.2.1")) // twice is once
-		noError(t, j.remove(key))
-		kept := newKey()
-		noError(t, j.add(kept, a.now(), "192.0.2.1"))
-		noError(t, j.keep(kept, time.Now().Add(time.Hour)))
-		noError(t, j.forget(kept))
+		key := storetest.NewKey()
+		storetest.NoError(t, j.add(key, a.now(), "192.0.2.1"))
+		storetest.NoError(t, j.add(key, a.now(), "192.0.2.1")) // twice is once
+		storetest.NoError(t, j.remove(key))
+		kept := storetest.NewKey()
+		storetest.NoError(t, j.add(kept, a.now(), "192.0.2.1"))
+		storetest.NoError(t, j.keep(kept, time.Now().Add(time.Hour)))
+		storetest.NoError(t, j.forget(kept))
 	}
 	j.places.Lock()
 	defer j.places.Unlock()
@@ -207,7 +207,7 @@ func BenchmarkJournal(b *testing.B) {
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			key := newKey()
+			key := storetest.NewKey()
 			if err := j.add(key, time.Now(), ""); err != nil {
 				b.Error(err)
 			}

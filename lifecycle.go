@@ -165,7 +165,7 @@ func (o *opened) forget(key session.Key, revokedAt time.Time, err error) {
 		o.streams.Changed(key)
 		return
 	}
-	o.cache.revoked(key, revokedAt)
+	o.cache.Revoked(key, revokedAt)
 	o.streams.cut(key, revokedAt)
 }
 
@@ -181,7 +181,7 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 // listedSession is a session in the list of a person's sessions.
 type listedSession struct {
 	*session.Session
-	// lastUsed is the last use that is known of. It means something with
+	// LastUsed is the last use that is known of. It means something with
 	// idle_timeout only: without it, uses are not noted.
 	lastUsed time.Time
 }

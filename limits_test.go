@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // readCounter counts what the store is asked.
@@ -36,7 +37,7 @@ func (s *readCounter) Get(ctx context.Context, key session.Key) (session.Record,
 func (a *testApp) countReads(t *testing.T) *readCounter {
 	t.Helper()
 	store, err := a.openStore()
-	noError(t, err)
+	storetest.NoError(t, err)
 	counter := &readCounter{Store: store}
 	a.reopen(func(o *opened) { o.Store = counter })
 	return counter

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // The same logout in a second tab, without a cookie any more, is answered as the
@@ -68,7 +69,7 @@ func TestAttackLogoutTokens(t *testing.T) {
 	mine, _ := a.signIn(t, "mallory", "")
 	ended, s := a.signIn(t, "mallory", "")
 	_, err := a.revoke(t.Context(), s)
-	noError(t, err)
+	storetest.NoError(t, err)
 	key := func(c session.Credential) string { return session.EncodeTokenKey(session.KeyOf(c.Secret())) }
 	made := session.NewCredential(session.NewToken(), session.FromHeader)
 	const app = "Cookie: app=1"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -123,28 +124,28 @@ func (a *App) oldest(ctx context.Context, identity string, ending []session.Key)
 	}
 	// What is listed and not there is gone, or is being made: then whoever makes
 	// it will count.
-	found = slices.DeleteFunc(found, func(known *cached) bool { return known.session == nil })
+	found = slices.DeleteFunc(found, func(known *nearcache.Entry) bool { return known.Session == nil })
 	if len(found) <= *a.MaxSessions {
 		return surplus{}, nil
 	}
 	now := a.now()
 	// Nobody uses those that were idle for too long, and no clock that is right
 	// has issued those of the future: they go first.
-	first := func(x *cached) bool {
-		return a.surelyIdle(store, x, now) || x.session.IssuedAt.After(now.Add(session.ClockTolerance))
+	first := func(x *nearcache.Entry) bool {
+		return a.surelyIdle(store, x, now) || x.Session.IssuedAt.After(now.Add(session.ClockTolerance))
 	}
-	slices.SortFunc(found, func(x, y *cached) int {
+	slices.SortFunc(found, func(x, y *nearcache.Entry) int {
 		if early := first(x); early != first(y) {
 			if early {
 				return 1
 			}
 			return -1
 		}
-		return cmp.Or(y.session.IssuedAt.Compare(x.session.IssuedAt), cmp.Compare(x.session.ID, y.session.ID))
+		return cmp.Or(y.Session.IssuedAt.Compare(x.Session.IssuedAt), cmp.Compare(x.Session.ID, y.Session.ID))
 	})
-	out := surplus{keys: make(map[session.Key]bool), newest: found[0].session.IssuedAt}
+	out := surplus{keys: make(map[session.Key]bool), newest: found[0].Session.IssuedAt}
 	for _, known := range found[*a.MaxSessions:] {
-		out.keys[known.session.Key] = true
+		out.keys[known.Session.Key] = true
 	}
 	return out, nil
 }

@@ -9,17 +9,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // onEachStore runs a test with apps on one store of each kind, as many as it asks
@@ -28,7 +27,7 @@ func onEachStore(t *testing.T, apps int, configure func(*App), test func(t *test
 	t.Helper()
 	onRedis := func(t *testing.T, config RedisStore) {
 		t.Helper()
-		config.Timeout = patient
+		config.Timeout = unhurried
 		all := make([]*testApp, apps)
 		for i := range all {
 			all[i] = newTestApp(t, configure)
@@ -54,7 +53,7 @@ func (a *testApp) live(t *testing.T, sessions []*session.Session) []int {
 	var live []int
 	for i, s := range sessions {
 		found, err := a.lookupKey(t.Context(), s.Key)
-		noError(t, err)
+		storetest.NoError(t, err)
 		if found.session != nil {
 			live = append(live, i)
 		}
@@ -72,7 +71,7 @@ func TestMaxSessions(t *testing.T) {
 			a.advance(time.Second)
 			n.identity = "alice"
 			_, s, err := a.issue(t.Context(), n)
-			noError(t, err)
+			storetest.NoError(t, err)
 			alice = append(alice, s)
 		}
 		want := func(want ...int) {
@@ -109,12 +108,12 @@ func TestMaxSessions(t *testing.T) {
 		issue(newSession{ending: []session.Key{alice[4].Key}})
 		want(3, 4, 5, 6)
 		_, err := a.revoke(t.Context(), alice[4])
-		noError(t, err)
+		storetest.NoError(t, err)
 		want(3, 5, 6)
 
 		// One that was ended leaves its place.
 		_, err = a.revoke(t.Context(), alice[6])
-		noError(t, err)
+		storetest.NoError(t, err)
 		issue(newSession{})
 		want(3, 5, 7)
 		if !slices.Equal(a.live(t, []*session.Session{bob}), []int{0}) {
@@ -136,7 +135,7 @@ func TestMaxSessionsOfTheDead(t *testing.T) {
 		a.advance(time.Second)
 		n.identity = "alice"
 		_, s, err := a.issue(t.Context(), n)
-		noError(t, err)
+		storetest.NoError(t, err)
 		all = append(all, s)
 	}
 	issue(newSession{})
@@ -210,7 +209,7 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 			t.Errorf("of %d sessions, newest first, those are live: %v", len(all), got)
 		}
 		store, err := apps[0].openStore()
-		noError(t, err)
+		storetest.NoError(t, err)
 		if keys, err := store.Keys(t.Context(), "alice"); err != nil || len(keys) != most {
 			t.Errorf("%d are listed (%v), want %d", len(keys), err, most)
 		}
@@ -270,47 +269,3 @@ func TestMaxSessionsOutage(t *testing.T) {
 type unlistedStore struct{ session.Store }
 
 func (unlistedStore) Keys(context.Context, string) ([]session.IndexedKey, error) { return nil, errAway }
-
-// The bound costs a sign-in no round trip.
-func TestMaxSessionsRoundTrips(t *testing.T) {
-	_, c := startRedis(t)
-	store := c.Store.(*redisStore)
-	noError(t, store.Create(t.Context(), newKey(), c.entry("alice"))) // and what a connection begins with
-	trips := new(tripHook)
-	store.client.AddHook(trips)
-	var counts []int64
-	for _, bound := range []*session.Bound{nil, {Max: 1}, {Max: 4}} {
-		e := c.entry("alice")
-		e.Bound = bound
-		trips.Store(0)
-		noError(t, store.Create(t.Context(), newKey(), e))
-		counts = append(counts, trips.Load())
-		if bound != nil && bound.Exceeded != (bound.Max == 1) { // four are there
-			t.Errorf("bound: %+v", *bound)
-		}
-	}
-	if counts[0] == 0 || counts[0] != counts[1] || counts[0] != counts[2] {
-		t.Errorf("round trips without a bound, beyond it and below it: %v", counts)
-	}
-}
-
-// tripHook counts round trips.
-type tripHook struct{ atomic.Int64 }
-
-func (h *tripHook) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (h *tripHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, command redis.Cmder) error {
-		h.Add(1)
-		return next(ctx, command)
-	}
-}
-
-func (h *tripHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, commands []redis.Cmder) error {
-		if !isHandshake(commands[0]) {
-			h.Add(1)
-		}
-		return next(ctx, commands)
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -22,10 +23,10 @@ func TestChecksAreCounted(t *testing.T) {
 	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
 	live, revoked := session.NewCredential(session.NewToken(), session.FromHeader), session.NewCredential(session.NewToken(), session.FromHeader)
 	s := &session.Session{Key: session.KeyOf(live.Secret()), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
-	if _, err := a.open().cache.fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil }); err != nil {
+	if _, err := a.open().cache.Fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*nearcache.Entry, error) { return &nearcache.Entry{Session: s}, nil }); err != nil {
 		t.Fatal(err)
 	}
-	a.open().cache.revoked(session.KeyOf(revoked.Secret()), time.Now().Add(time.Hour))
+	a.open().cache.Revoked(session.KeyOf(revoked.Secret()), time.Now().Add(time.Hour))
 	for credential, want := range map[session.Credential]error{live: nil, revoked: nil, session.NewCredential(session.NewToken(), session.FromHeader): session.ErrUnavailable} {
 		for range 3 {
 			if _, err := a.lookup(t.Context(), credential); !errors.Is(err, want) {
@@ -37,10 +38,10 @@ func TestChecksAreCounted(t *testing.T) {
 	if _, err := a.peek(t.Context(), s.Key); err != nil {
 		t.Error(err)
 	}
-	a.open().cache.counts().AddRead(false, errors.Join(session.ErrUnavailable, context.Canceled))
+	a.open().cache.Counts().AddRead(false, errors.Join(session.ErrUnavailable, context.Canceled))
 	got := make(map[int]uint64)
-	for kind := range a.open().cache.checks {
-		if n := a.open().cache.checks[kind].N.Load(); n > 0 {
+	for kind := range a.open().cache.Checks {
+		if n := a.open().cache.Checks[kind].N.Load(); n > 0 {
 			got[kind] = n
 		}
 	}

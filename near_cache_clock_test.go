@@ -9,7 +9,10 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/redisstore"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // suspended returns now as it is read after the machine was suspended for d: the
@@ -51,16 +54,16 @@ func TestSuspendedClock(t *testing.T) {
 func TestAttackSuspend(t *testing.T) {
 	tests := map[string]struct {
 		maxStale time.Duration
-		begin    func(c *nearCache, now time.Time)
+		begin    func(c *nearcache.Cache, now time.Time)
 		// pass is what becomes of the clocks before the sessions are used.
 		pass func(now time.Time) time.Time
 		want bool // still served
 	}{
-		"a moment":           {0, arm, func(now time.Time) time.Time { return now.Add(watchProof / 2) }, true},
-		"the proof ends":     {0, arm, func(now time.Time) time.Time { return now.Add(watchProof) }, false},
-		"a suspend":          {0, arm, func(now time.Time) time.Time { return suspended(now, watchProof) }, false},
+		"a moment":           {0, arm, func(now time.Time) time.Time { return now.Add(redisstore.WatchProof / 2) }, true},
+		"the proof ends":     {0, arm, func(now time.Time) time.Time { return now.Add(redisstore.WatchProof) }, false},
+		"a suspend":          {0, arm, func(now time.Time) time.Time { return suspended(now, redisstore.WatchProof) }, false},
 		"a suspend of hours": {0, arm, func(now time.Time) time.Time { return suspended(now, 5*time.Hour) }, false},
-		"set back":           {0, arm, func(now time.Time) time.Time { return setBack(now.Add(watchProof), time.Hour) }, false},
+		"set back":           {0, arm, func(now time.Time) time.Time { return setBack(now.Add(redisstore.WatchProof), time.Hour) }, false},
 		"max_stale":          {5 * time.Second, refuse, func(now time.Time) time.Time { return now.Add(4 * time.Second) }, true},
 		"max_stale, ended":   {5 * time.Second, refuse, func(now time.Time) time.Time { return now.Add(5 * time.Second) }, false},
 		"max_stale, suspend": {5 * time.Second, refuse, func(now time.Time) time.Time { return suspended(now, 5*time.Second) }, false},
@@ -71,24 +74,24 @@ func TestAttackSuspend(t *testing.T) {
 	tries, through := 0, 0
 	for name, test := range tests {
 		clock := &skewedClock{now: time.Now()}
-		cache := newNearCache(100, test.maxStale)
-		cache.clock = clock.read
+		cache := nearcache.New(100, test.maxStale)
+		cache.Clock = clock.read
 		test.begin(cache, clock.now)
 		served := 0
 		keys := make([]session.Key, 20)
 		for i := range keys {
-			keys[i] = newKey()
-			_, err := cache.fill(t.Context(), keys[i], clock.now, func(context.Context) (*cached, error) {
-				return &cached{session: &session.Session{ExpiresAt: clock.now.Add(24 * time.Hour)}}, nil
+			keys[i] = storetest.NewKey()
+			_, err := cache.Fill(t.Context(), keys[i], clock.now, func(context.Context) (*nearcache.Entry, error) {
+				return &nearcache.Entry{Session: &session.Session{ExpiresAt: clock.now.Add(24 * time.Hour)}}, nil
 			})
-			noError(t, err)
-			if cache.get(keys[i], clock.now) == nil {
+			storetest.NoError(t, err)
+			if cache.Get(keys[i], clock.now) == nil {
 				t.Fatalf("%s: nothing is kept", name)
 			}
 		}
 		clock.now = test.pass(clock.now)
 		for _, key := range keys {
-			if cache.get(key, clock.now) != nil {
+			if cache.Get(key, clock.now) != nil {
 				served++
 			}
 		}
@@ -102,31 +105,6 @@ func TestAttackSuspend(t *testing.T) {
 	t.Logf("attack: sessions revoked while the machine is suspended or its clock set back: %d tries, %d got through", tries, through)
 }
 
-func arm(c *nearCache, now time.Time) { c.Armed(now.Add(watchProof)) }
+func arm(c *nearcache.Cache, now time.Time) { c.Armed(now.Add(redisstore.WatchProof)) }
 
-func refuse(c *nearCache, _ time.Time) { c.Refused() }
-
-// TestPings proves by the time at which a PING was sent, with both readings of
-// it: a proof from before a suspend has ended after it, and the next one counts.
-func TestPings(t *testing.T) {
-	clock := &skewedClock{now: time.Now()}
-	p := newPings(clock.read)
-	first := p.next()
-	clock.now = suspended(clock.now, time.Hour)
-	second := p.next()
-	sent, err := p.answered(first)
-	noError(t, err)
-	if session.Within(clock.now, sent.Add(watchProof)) {
-		t.Error("a PING from before the suspend proves something after it")
-	}
-	sent, err = p.answered(second)
-	noError(t, err)
-	if !session.Within(clock.now, sent.Add(watchProof)) {
-		t.Error("a PING from after the suspend proves nothing")
-	}
-	for _, text := range []string{first, second, "3", "", "x"} {
-		if _, err := p.answered(text); err == nil {
-			t.Errorf("%q is taken for the response to a PING", text)
-		}
-	}
-}
+func refuse(c *nearcache.Cache, _ time.Time) { c.Refused() }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
@@ -42,10 +43,10 @@ func (n *NearCache) validate() error {
 	switch {
 	case n.Off && n.isSet():
 		return errors.New("off and other settings contradict each other")
-	case n.Entries < 0 || n.Entries > maxCacheEntries:
-		return fmt.Errorf("entries: want 1 to %d", maxCacheEntries)
-	case n.MaxStale < 0 || time.Duration(n.MaxStale) > maxCacheLife:
-		return fmt.Errorf("max_stale: want more than 0 and at most %v", maxCacheLife)
+	case n.Entries < 0 || n.Entries > nearcache.MaxEntries:
+		return fmt.Errorf("entries: want 1 to %d", nearcache.MaxEntries)
+	case n.MaxStale < 0 || time.Duration(n.MaxStale) > nearcache.MaxLife:
+		return fmt.Errorf("max_stale: want more than 0 and at most %v", nearcache.MaxLife)
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (n *NearCache) unmarshalEntries(d *caddyfile.Dispenser) error {
 	}
 	entries, err := strconv.Atoi(raw)
 	if err != nil || entries < 1 {
-		return d.Errf("near_cache: entries: want 1 to %d", maxCacheEntries)
+		return d.Errf("near_cache: entries: want 1 to %d", nearcache.MaxEntries)
 	}
 	n.Entries = entries
 	return nil
@@ -113,7 +114,7 @@ var caches = caddy.NewUsagePool()
 
 // watchedCache is a cache and what reports changes to it, as a value of the pool.
 type watchedCache struct {
-	cache *nearCache
+	cache *nearcache.Cache
 	stop  func()
 }
 
@@ -131,17 +132,17 @@ func (a *App) cacheKey() string {
 
 // takeCache makes the near cache of a store that reports changes, or takes on
 // the one that is there. It returns nil if there is to be none.
-func (a *App) takeCache(r *reports) (*nearCache, error) {
+func (a *App) takeCache(r *reports) (*nearcache.Cache, error) {
 	if r.watcher == nil || a.NearCache.Off {
 		return nil, nil
 	}
 	value, _, err := caches.LoadOrNew(a.cacheKey(), func() (caddy.Destructor, error) {
 		entries := a.NearCache.Entries
 		if entries == 0 {
-			entries = defaultCacheEntries
+			entries = nearcache.DefaultEntries
 		}
-		cache := newNearCache(entries, time.Duration(a.NearCache.MaxStale))
-		cache.checks = &telemetry.Meters.Checks
+		cache := nearcache.New(entries, time.Duration(a.NearCache.MaxStale))
+		cache.Checks = &telemetry.Meters.Checks
 		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {

@@ -14,12 +14,14 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // armedCache is a cache that takes itself to be told of every change.
-func armedCache(entries int) *nearCache {
-	c := newNearCache(entries, 0)
+func armedCache(entries int) *nearcache.Cache {
+	c := nearcache.New(entries, 0)
 	c.Armed(time.Now().Add(24 * time.Hour))
 	return c
 }
@@ -51,7 +53,7 @@ func newCachedApp(t *testing.T, configure func(*App)) (*testApp, *countingStore)
 	t.Helper()
 	a := newTestApp(t, configure)
 	store, err := a.openStore()
-	noError(t, err)
+	storetest.NoError(t, err)
 	counting := &countingStore{Store: store}
 	a.use(&opened{Store: counting, cache: armedCache(1000)})
 	return a, counting
@@ -60,7 +62,7 @@ func newCachedApp(t *testing.T, configure func(*App)) (*testApp, *countingStore)
 func (a *testApp) wantLive(t *testing.T, c session.Credential, want bool) {
 	t.Helper()
 	found, err := a.lookup(t.Context(), c)
-	noError(t, err)
+	storetest.NoError(t, err)
 	if live := found.session != nil; live != want {
 		t.Fatalf("live %v, want %v", live, want)
 	}
@@ -116,7 +118,7 @@ func TestNearCacheRevoke(t *testing.T) {
 		a.wantLive(t, c, true)
 	}
 	_, err := a.revoke(t.Context(), sess)
-	noError(t, err)
+	storetest.NoError(t, err)
 	reads := store.reads.Load()
 	a.wantLive(t, one, false)
 	if found, _ := a.lookup(t.Context(), one); found.revokedAt.IsZero() {
@@ -131,7 +133,7 @@ func TestNearCacheRevoke(t *testing.T) {
 
 	a.takeStoreAway()
 	found, err := a.lookup(t.Context(), three)
-	noError(t, err)
+	storetest.NoError(t, err)
 	if _, err := a.revoke(t.Context(), found.session); !errors.Is(err, session.ErrUnavailable) {
 		t.Fatalf("revoked without a store: %v", err)
 	}
@@ -150,7 +152,7 @@ func TestNearCacheFillRace(t *testing.T) {
 			a.open().cache.Disarmed()
 			a.open().cache.Armed(time.Now().Add(time.Hour))
 		},
-		"revoked here": func(a *testApp, s *session.Session) { a.open().cache.revoked(s.Key, a.time()) },
+		"revoked here": func(a *testApp, s *session.Session) { a.open().cache.Revoked(s.Key, a.time()) },
 	}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +163,7 @@ func TestNearCacheFillRace(t *testing.T) {
 				store.pause = nil
 				// The read has the live session in hand.
 				_, err := inner.Revoke(t.Context(), s.Key, "alice", a.time(), s.ExpiresAt)
-				noError(t, err)
+				storetest.NoError(t, err)
 				report(a, s)
 				// Whoever comes now must not be given what that read has.
 				a.wantLive(t, c, false)
@@ -177,7 +179,7 @@ func TestNearCacheFillRace(t *testing.T) {
 	store.pause = func() {
 		store.pause = nil
 		_, err := inner.Revoke(t.Context(), s.Key, "alice", a.time(), s.ExpiresAt)
-		noError(t, err)
+		storetest.NoError(t, err)
 	}
 	a.wantLive(t, c, true)
 	a.wantLive(t, c, true)
@@ -197,7 +199,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() { _, _ = a.lookup(ctx, c) })
-			waitForStore(t, "the first read", func() bool { return store.reads.Load() == 1 })
+			storetest.WaitFor(t, "the first read", func() bool { return store.reads.Load() == 1 })
 			cancel()
 			for range requests {
 				wg.Go(func() {
@@ -206,7 +208,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 					}
 				})
 			}
-			waitForStore(t, "the others", func() bool { return a.open().cache.Stats().Joined == joined+requests })
+			storetest.WaitFor(t, "the others", func() bool { return a.open().cache.Stats().Joined == joined+requests })
 			late, cancelLate := context.WithCancel(t.Context())
 			cancelLate()
 			if _, err := a.lookup(late, c); !errors.Is(err, session.ErrUnavailable) {
@@ -217,7 +219,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 			store.wantReads(t, 1)
 			store.pause = nil
 			_, err := a.lookup(t.Context(), c)
-			noError(t, err)
+			storetest.NoError(t, err)
 			store.wantReads(t, 1)
 		})
 	}
@@ -233,16 +235,16 @@ func TestNearCacheBounds(t *testing.T) {
 	for range 2000 {
 		a.wantLive(t, session.NewCredential(session.NewToken(), session.FromHeader), false)
 	}
-	if got := a.open().cache.dead.EstimatedSize(); got > 10 {
+	if got := a.open().cache.Dead.EstimatedSize(); got > 10 {
 		t.Errorf("%d unknown keys are kept, want about 6", got)
 	}
-	if a.open().cache.get(session.KeyOf(c.Secret()), a.time()) == nil {
+	if a.open().cache.Get(session.KeyOf(c.Secret()), a.time()) == nil {
 		t.Error("unknown credentials took the place of a session")
 	}
 	for range 2000 {
-		other := &cached{session: &session.Session{ExpiresAt: a.time().Add(time.Hour)}}
-		_, err := a.open().cache.fill(t.Context(), newKey(), a.time(), func(context.Context) (*cached, error) { return other, nil })
-		noError(t, err)
+		other := &nearcache.Entry{Session: &session.Session{ExpiresAt: a.time().Add(time.Hour)}}
+		_, err := a.open().cache.Fill(t.Context(), storetest.NewKey(), a.time(), func(context.Context) (*nearcache.Entry, error) { return other, nil })
+		storetest.NoError(t, err)
 	}
 	if got := a.open().cache.Stats().Entries; got > 120 {
 		t.Errorf("%d entries, want about 100", got)
@@ -264,7 +266,7 @@ func TestNearCacheTimes(t *testing.T) {
 		a, store := newCachedApp(t, nil)
 		c, _ := a.signIn(t, "alice", "")
 		a.wantLive(t, c, true)
-		a.advance(maxCacheLife - time.Millisecond)
+		a.advance(nearcache.MaxLife - time.Millisecond)
 		a.wantLive(t, c, true)
 		store.wantReads(t, 1)
 		a.advance(time.Millisecond)
@@ -273,7 +275,7 @@ func TestNearCacheTimes(t *testing.T) {
 	})
 	t.Run("max_stale", func(t *testing.T) {
 		a, store := newCachedApp(t, nil)
-		a.reopen(func(o *opened) { o.cache = newNearCache(10, 5*time.Second) })
+		a.reopen(func(o *opened) { o.cache = nearcache.New(10, 5*time.Second) })
 		c, _ := a.signIn(t, "alice", "")
 		a.wantLive(t, c, true)
 		a.wantLive(t, c, true)
@@ -301,7 +303,7 @@ func TestNearCacheKeepsNoError(t *testing.T) {
 	a, store := newCachedApp(t, nil)
 	c := session.NewCredential("ory_st_broken", session.FromHeader)
 	key := a.format.Key(c)
-	noError(t, store.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte(`{"v":2}`), ExpiresAt: a.time().Add(time.Hour)}))
+	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte(`{"v":2}`), ExpiresAt: a.time().Add(time.Hour)}))
 	for range 2 {
 		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Fatalf("%v, want ErrUnavailable", err)
@@ -317,13 +319,13 @@ func TestNearCacheIdle(t *testing.T) {
 	c, s := a.signIn(t, "alice", "")
 	a.wantLive(t, c, true)
 	a.advance(20 * time.Second)
-	noError(t, store.Touch(t.Context(), s.Key, a.time(), a.time().Add(time.Minute)))
+	storetest.NoError(t, store.Touch(t.Context(), s.Key, a.time(), a.time().Add(time.Minute)))
 	store.wantReads(t, 1)
 	a.advance(15 * time.Second)
 	a.wantLive(t, c, true) // 35 s after what the cache knows, 15 s after the touch
 	store.wantReads(t, 2)
 	rec, err := store.Store.GetWithUse(t.Context(), s.Key)
-	noError(t, err)
+	storetest.NoError(t, err)
 	if !rec.LastUsed.Equal(a.time()) {
 		t.Errorf("last used %v, want now, %v", rec.LastUsed, a.time())
 	}
@@ -342,7 +344,7 @@ func TestNearCacheHitAllocatesNothing(t *testing.T) {
 	live, _ := a.signIn(t, "alice", "")
 	for name, c := range map[string]session.Credential{"live": live, "unknown": session.NewCredential(session.NewToken(), session.FromHeader)} {
 		_, err := a.lookup(t.Context(), c)
-		noError(t, err)
+		storetest.NoError(t, err)
 		ctx, reads := t.Context(), store.reads.Load()
 		if allocs := testing.AllocsPerRun(1000, func() { _, _ = a.lookup(ctx, c) }); allocs != 0 {
 			t.Errorf("%s: a hit allocates %v times", name, allocs)
@@ -390,7 +392,7 @@ func TestNearCacheAtOnce(t *testing.T) {
 				return
 			case <-time.After(time.Millisecond):
 				a.open().cache.ChangedAll()
-				a.open().cache.Changed(newKey())
+				a.open().cache.Changed(storetest.NewKey())
 			}
 		}
 	})
@@ -404,7 +406,7 @@ func BenchmarkLookup(b *testing.B) {
 	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
 	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	s := &session.Session{Key: session.KeyOf(c.Secret()), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
-	_, err := a.open().cache.fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*cached, error) { return &cached{session: s}, nil })
+	_, err := a.open().cache.Fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*nearcache.Entry, error) { return &nearcache.Entry{Session: s}, nil })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 func TestNoStore(t *testing.T) {
@@ -83,9 +84,9 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 	get := func() *http.Response {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
-		noError(t, err)
+		storetest.NoError(t, err)
 		res, err := server.Client().Do(r)
-		noError(t, err)
+		storetest.NoError(t, err)
 		t.Cleanup(func() { _ = res.Body.Close() })
 		return res
 	}
@@ -106,7 +107,7 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 	res := get()
 	close(flushed)
 	body, err := io.ReadAll(res.Body)
-	noError(t, err)
+	storetest.NoError(t, err)
 	if res.Header.Get("Cache-Control") != "no-store" || string(body) != "the body" {
 		t.Errorf("got %q %q", res.Header, body)
 	}
@@ -121,12 +122,12 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\ntaken over\n")
 	}
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
-	noError(t, err)
+	storetest.NoError(t, err)
 	defer func() { _ = conn.Close() }()
 	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	noError(t, err)
+	storetest.NoError(t, err)
 	all, err := io.ReadAll(bufio.NewReader(conn))
-	noError(t, err)
+	storetest.NoError(t, err)
 	if !strings.HasSuffix(string(all), "taken over\n") {
 		t.Errorf("got %q", all)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -20,7 +21,7 @@ import (
 // while the sessions app starts, and one of them may open the store.
 type opened struct {
 	session.Store
-	cache   *nearCache // nil: none
+	cache   *nearcache.Cache // nil: none
 	streams *streams
 	reports *reports
 	health  *storeHealth

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // TestRequestsBeforeTheSessionsApp serves requests with and without a session
@@ -22,7 +23,8 @@ import (
 func TestRequestsBeforeTheSessionsApp(t *testing.T) {
 	for name, store := range map[string]any{
 		"embedded": map[string]string{"module": "embedded", "file": filepath.Join(t.TempDir(), "sessions.db")},
-		"redis":    map[string]string{"module": "redis", "address": redistest.Start(t).Addr()},
+		// More than the default timeout, which a busy machine does not keep.
+		"redis": map[string]string{"module": "redis", "address": redistest.Start(t).Addr(), "timeout": "10s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sessions, site := provisionGate(t, store)
@@ -64,7 +66,7 @@ func TestRequestsBeforeTheSessionsApp(t *testing.T) {
 				served.Go(func() { ask(http.Header{}) })
 				served.Go(func() { ask(http.Header{"Cookie": {defaultCookieName + "=" + session.NewToken()}}) })
 			}
-			noError(t, sessions.Start())
+			storetest.NoError(t, sessions.Start())
 			ready.Wait()
 			close(stop)
 			served.Wait()
@@ -89,19 +91,19 @@ func provisionGate(t *testing.T, store any) (sessions *App, site string) {
 		},
 	}
 	ctx, err := caddy.ProvisionContext(config)
-	noError(t, err)
+	storetest.NoError(t, err)
 	load := func(name string) any {
 		t.Helper()
 		app, err := ctx.AppIfConfigured(name)
-		noError(t, err)
+		storetest.NoError(t, err)
 		return app
 	}
 	sessions = load("sessions").(*App)
 	app := load("http").(*caddyhttp.App)
-	noError(t, app.Start())
+	storetest.NoError(t, app.Start())
 	t.Cleanup(func() {
-		noError(t, app.Stop())
-		noError(t, sessions.Cleanup())
+		storetest.NoError(t, app.Stop())
+		storetest.NoError(t, sessions.Cleanup())
 		linger.now()
 	})
 	return sessions, "http://" + app.Servers["gate"].Listeners()[0].Addr().String()
@@ -111,7 +113,7 @@ func provisionGate(t *testing.T, store any) (sessions *App, site string) {
 // the store after Caddy has cleaned up: nobody would give it back.
 func TestOpenAfterCleanup(t *testing.T) {
 	a := newTestApp(t, nil)
-	noError(t, a.Cleanup())
+	storetest.NoError(t, a.Cleanup())
 	if _, err := a.takeStore(); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}

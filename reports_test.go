@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // scriptedWatcher is a store whose reports the test makes.
@@ -48,7 +49,7 @@ func TestReports(t *testing.T) {
 	store.sink.Armed(until)
 	store.sink.Alive(until)
 	r.subscribe(&late)
-	store.sink.Changed(newKey())
+	store.sink.Changed(storetest.NewKey())
 	leave()
 	store.sink.ChangedAll()
 	store.sink.Disarmed()

@@ -22,13 +22,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 func TestRedisPlaceholders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	noError(t, os.WriteFile(file, []byte("from-a-file\n"), 0o600))
+	storetest.NoError(t, os.WriteFile(file, []byte("from-a-file\n"), 0o600))
 	empty := filepath.Join(t.TempDir(), "empty")
-	noError(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	storetest.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
 	t.Setenv("CADDY_LOGOUT_SECRET", "from-the-environment")
 	t.Setenv("CADDY_LOGOUT_EMPTY", "")
 
@@ -58,7 +59,7 @@ func TestRedisPlaceholders(t *testing.T) {
 				}
 				return
 			}
-			noError(t, err)
+			storetest.NoError(t, err)
 			if store.Password != tc.want {
 				t.Errorf("%q, want %q", store.Password, tc.want)
 			}
@@ -138,20 +139,20 @@ func TestRedisPoolKey(t *testing.T) {
 func writeCertificate(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	noError(t, err)
+	storetest.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"}, DNSNames: []string{"redis.test"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	noError(t, err)
+	storetest.NoError(t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	noError(t, err)
+	storetest.NoError(t, err)
 	dir := t.TempDir()
 	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	noError(t, os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	noError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+	storetest.NoError(t, os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	storetest.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
 	return certificate, key
 }
 
@@ -203,8 +204,8 @@ func TestRedisTLSFiles(t *testing.T) {
 		"tls: certificate: tls:":            {Certificate: certificate, Key: certificate},
 	} {
 		store := RedisStore{TLS: &config}
-		noError(t, store.Provision(caddy.Context{}))
-		noError(t, store.Validate())
+		storetest.NoError(t, store.Provision(caddy.Context{}))
+		storetest.NoError(t, store.Validate())
 		if _, err := store.Open(); err == nil || !strings.HasPrefix(err.Error(), "redis store: "+want) {
 			t.Errorf("%v\nwant %s", err, want)
 		}

@@ -5,7 +5,6 @@ package caddylogout
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"strings"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/redisstore"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // balancer passes connections on to a server, those that are there to the one they
@@ -28,7 +29,7 @@ type balancer struct {
 func startBalancer(t *testing.T, target string) *balancer {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	noError(t, err)
+	storetest.NoError(t, err)
 	b := &balancer{addr: listener.Addr().String()}
 	b.target.Store(&target)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -95,7 +96,7 @@ func TestAttackServerSwitch(t *testing.T) {
 			host, port, _ := net.SplitHostPort(before.Addr())
 			after := redistest.Start(t, "--replicaof", host+" "+port)
 			b := startBalancer(t, before.Addr())
-			a := watchOn(t, RedisStore{Address: b.addr, Timeout: patient}, 0)
+			a := watchOn(t, RedisStore{Address: b.addr, Timeout: unhurried}, 0)
 			a.waitArmed(t, true)
 			const tries = 20
 			credentials, sessions := make([]session.Credential, tries), make([]*session.Session, tries)
@@ -103,7 +104,7 @@ func TestAttackServerSwitch(t *testing.T) {
 				credentials[i], sessions[i] = a.signIn(t, "alice", "")
 				a.warm(t, credentials[i])
 			}
-			waitForStore(t, "the copy", func() bool {
+			storetest.WaitFor(t, "the copy", func() bool {
 				return after.CLI(t, "EXISTS", defaultRedisKeyPrefix+"session:{"+sessions[tries-1].Key.String()+"}") == "1"
 			})
 			after.CLI(t, "REPLICAOF", "NO", "ONE")
@@ -115,7 +116,7 @@ func TestAttackServerSwitch(t *testing.T) {
 			}
 			began, through := time.Now(), 0
 			for _, c := range credentials {
-				if !a.refusesWithin(t, c, max(time.Millisecond, 2*watchServer-time.Since(began))) {
+				if !a.refusesWithin(t, c, max(time.Millisecond, 2*redisstore.WatchServer-time.Since(began))) {
 					through++
 				}
 			}
@@ -125,7 +126,7 @@ func TestAttackServerSwitch(t *testing.T) {
 				t.Errorf("%d of %d revoked sessions are still served", through, tries)
 			}
 			a.waitArmed(t, true)
-			trackingClient(t, after)
+			after.TrackingClient(t)
 			c, s := a.signIn(t, "alice", "")
 			a.warm(t, c)
 			after.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}")
@@ -139,86 +140,17 @@ func TestAttackServerSwitch(t *testing.T) {
 func TestServersWithoutInfo(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	line := aclLines(t, "a-password", "ACL SETUSER caddy-logout reset")[0]
+	line := redistest.ACLLines(t, "a-password", "ACL SETUSER caddy-logout reset")[0]
 	server.CLI(t, append(line, "-info")...)
-	a := watch(t, server, RedisStore{Username: "caddy-logout", Password: "a-password", Timeout: patient}, 0)
+	a := watch(t, server, RedisStore{Username: "caddy-logout", Password: "a-password", Timeout: unhurried}, 0)
 	c, s := a.signIn(t, "alice", "")
 	a.wantLive(t, c, true)
-	waitForStore(t, "the listener", func() bool { return strings.Contains(server.CLI(t, "CLIENT", "LIST"), "flags=tB") })
+	storetest.WaitFor(t, "the listener", func() bool { return strings.Contains(server.CLI(t, "CLIENT", "LIST"), "flags=tB") })
 	if a.open().cache.Stats().Armed {
 		t.Error("armed, though no server says which one it is")
 	}
 	server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}")
 	a.wantLive(t, c, false)
 	server.CLI(t, "ACL", "SETUSER", "caddy-logout", "+info")
-	waitForStore(t, "armed", a.open().cache.armed)
-}
-
-func TestServersCompare(t *testing.T) {
-	var told []error
-	s := &redisServers{open: make(map[*serverConn]struct{}), newest: make(map[string]string), clock: time.Now}
-	s.watch(func(err error) { told = append(told, err) })
-	add := func(group, run string, known bool) *serverConn {
-		near, far := net.Pipe()
-		t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-		c := &serverConn{Conn: near, servers: s, group: group, known: known, run: run}
-		s.open[c] = struct{}{}
-		if known {
-			s.newest[group] = run
-		}
-		s.compare()
-		return c
-	}
-	want := func(step string, errs ...error) {
-		t.Helper()
-		if len(told) != len(errs) {
-			t.Fatalf("%s: told %v, want %v", step, told, errs)
-		}
-		for i := range errs {
-			if !errors.Is(told[i], errs[i]) {
-				t.Errorf("%s: told %v, want %v", step, told, errs)
-			}
-		}
-		told = nil
-	}
-	want("at first", nil)
-	add("", "one", true)
-	add("", "one", true)
-	add("other", "two", true)
-	add("", "", false)
-	want("all alike in each group, and one that is not used yet")
-	add("", "three", true)
-	want("another server", errSeveralServers)
-	s.settle()
-	want("the old ones are closed", nil)
-	add("", "four", true)
-	want("another one at once", errSeveralServers)
-	s.settle()
-	want("too soon to close again")
-	s.swept = time.Time{}
-	s.settle()
-	want("later", nil)
-	silent := add("", "", true)
-	want("one that does not tell", errNoRunID)
-	s.swept = time.Time{}
-	s.settle()
-	want("it is the newest: there is no better one")
-	noError(t, silent.Close())
-	want("it is closed", nil)
-}
-
-func TestRunID(t *testing.T) {
-	id := strings.Repeat("0a", 20)
-	for info, want := range map[string]string{
-		"# Server\r\nredis_version:7.0.15\r\nrun_id:" + id + "\r\ntcp_port:1\r\n": id,
-		"run_id:0\r\n":                "",
-		"run_id:" + id + "0\r\n":      "",
-		"a_run_id:" + id + "\r\n":     "",
-		"run_id:" + id[:39] + "X\r\n": "",
-		"":                            "",
-	} {
-		if got := runID(info); got != want {
-			t.Errorf("%q: %q, want %q", info, got, want)
-		}
-	}
+	storetest.WaitFor(t, "armed", a.open().cache.IsArmed)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/redisstore"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // TestAttackSwapDB exchanges the database for an empty one, which Redis does not
@@ -15,7 +17,7 @@ import (
 func TestAttackSwapDB(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	a := watch(t, server, RedisStore{Timeout: patient}, 0)
+	a := watch(t, server, RedisStore{Timeout: unhurried}, 0)
 	a.waitArmed(t, true)
 	const tries = 20
 	credentials := make([]session.Credential, tries)
@@ -24,11 +26,11 @@ func TestAttackSwapDB(t *testing.T) {
 		a.warm(t, credentials[i])
 	}
 	// The mark is there, and stays when nothing happens.
-	waitForStore(t, "a mark", func() bool { return server.CLI(t, "KEYS", defaultRedisKeyPrefix+"mark:*") != "" })
+	storetest.WaitFor(t, "a mark", func() bool { return server.CLI(t, "KEYS", defaultRedisKeyPrefix+"mark:*") != "" })
 	server.CLI(t, "SWAPDB", "0", "1")
 	began, through := time.Now(), 0
 	for _, c := range credentials {
-		if !a.refusesWithin(t, c, max(time.Millisecond, 2*watchServer-time.Since(began))) {
+		if !a.refusesWithin(t, c, max(time.Millisecond, 2*redisstore.WatchServer-time.Since(began))) {
 			through++
 		}
 	}
@@ -36,28 +38,5 @@ func TestAttackSwapDB(t *testing.T) {
 	t.Logf("attack: sessions of a database that was exchanged: %d tries, %d got through", tries, through)
 	if through != 0 {
 		t.Errorf("%d of %d sessions are still served", through, tries)
-	}
-}
-
-func TestMark(t *testing.T) {
-	now := time.Now()
-	tests := map[string]struct {
-		held    string
-		found   string
-		age     time.Duration
-		changed bool
-	}{
-		"the first":             {"", "", 0, false},
-		"as it was left":        {"one", "one", watchServer, false},
-		"gone":                  {"one", "", watchServer, true},
-		"another":               {"one", "two", watchServer, true},
-		"gone, but it is time":  {"one", "", markLife, false},
-		"forgotten by a flush":  {"", "", watchServer, false},
-		"of before, then flush": {"", "one", watchServer, false},
-	}
-	for name, test := range tests {
-		if got := (databaseMark{held: test.held, until: now.Add(markLife / 2)}).changed(test.found, now.Add(test.age)); got != test.changed {
-			t.Errorf("%s: changed %v, want %v", name, got, test.changed)
-		}
 	}
 }

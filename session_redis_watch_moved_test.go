@@ -5,18 +5,15 @@
 package caddylogout
 
 import (
-	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // signInAt signs in until a session is one of the first master's.
@@ -25,7 +22,7 @@ func (a *watchedApp) signInAt(t *testing.T, cluster *redistest.Cluster) (session
 	for {
 		c, s := a.waitSignIn(t)
 		slot, err := strconv.Atoi(cluster.Nodes[1].CLI(t, "CLUSTER", "KEYSLOT", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}"))
-		noError(t, err)
+		storetest.NoError(t, err)
 		if slot < 16384/3 {
 			return c, s
 		}
@@ -60,7 +57,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 			moved := cluster.Nodes[0]
 			before, _ := a.signInAt(t, cluster)
 			a.warm(t, before)
-			epoch := a.open().cache.epoch.Load()
+			epoch := a.open().cache.Epoch.Load()
 			// Whoever is signed in stays so: an outage is no logout.
 			asked, signedOut := 0, 0
 			moving, stop := make(chan struct{}), sync.WaitGroup{}
@@ -80,12 +77,12 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 			moved.Stop(t)
 			successor(t, moved.RestartElsewhere(t))
 			for _, node := range cluster.Nodes {
-				waitForStore(t, "the Cluster to be whole", func() bool {
+				storetest.WaitFor(t, "the Cluster to be whole", func() bool {
 					return strings.Contains(node.CLI(t, "CLUSTER", "INFO"), "cluster_state:ok")
 				})
 			}
-			waitForStore(t, "the cache to be cleared, and on again", func() bool {
-				return a.open().cache.epoch.Load() > epoch && a.open().cache.Stats().Armed
+			storetest.WaitFor(t, "the cache to be cleared, and on again", func() bool {
+				return a.open().cache.Epoch.Load() > epoch && a.open().cache.Stats().Armed
 			})
 			close(moving)
 			stop.Wait()
@@ -108,41 +105,5 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 				t.Errorf("%d of %d revoked sessions are still served", through, tries)
 			}
 		})
-	}
-}
-
-// TestListenerWantsNode gives a listener the address of another server than that
-// of the node it is meant for.
-func TestListenerWantsNode(t *testing.T) {
-	t.Parallel()
-	meant := redistest.Start(t, "--cluster-enabled", "yes")
-	id := meant.CLI(t, "CLUSTER", "MYID")
-	for name, test := range map[string]struct {
-		server *redistest.Server
-		armed  bool
-	}{
-		"the node":        {meant, true},
-		"another node":    {redistest.Start(t, "--cluster-enabled", "yes"), false},
-		"no node at all":  {redistest.Start(t), false},
-		"is no more here": {redistest.Start(t, "--requirepass", "else"), false},
-	} {
-		cache := newNearCache(10, 0)
-		w := &redisWatch{sink: cache, session: "session:", revoked: "revoked:", topology: forever}
-		client := redis.NewClient(&redis.Options{Addr: test.server.Addr()})
-		l := &redisListener{watch: w, options: *client.Options(), node: id}
-		w.nodes = map[string]*redisListener{id: l}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- l.listen(ctx) }()
-		if test.armed {
-			waitForStore(t, name+": armed", cache.armed)
-			cancel()
-		}
-		err := <-ended
-		cancel()
-		if !test.armed && cache.armed() || errors.Is(err, errOtherNode) != (name == "another node") {
-			t.Errorf("%s: armed %v, want %v; %v", name, cache.armed(), test.armed, err)
-		}
-		noError(t, client.Close())
 	}
 }

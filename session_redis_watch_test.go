@@ -4,23 +4,19 @@
 package caddylogout
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"net"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // watchedApp is a server of sessions on a Redis, with its near cache armed.
@@ -43,7 +39,7 @@ func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedAp
 	a.App.clock = time.Now
 	onRedis := openRedis(t, config, time.Now)
 	store := &countingStore{Store: onRedis}
-	a.use(&opened{Store: store, cache: newNearCache(1000, maxStale)})
+	a.use(&opened{Store: store, cache: nearcache.New(1000, maxStale)})
 	stop := onRedis.Watch(a.open().cache)
 	t.Cleanup(func() {
 		stop()
@@ -54,22 +50,22 @@ func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedAp
 
 func (a *watchedApp) waitArmed(t *testing.T, want bool) {
 	t.Helper()
-	waitForStore(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.open().cache.Stats().Armed == want })
+	storetest.WaitFor(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.open().cache.Stats().Armed == want })
 }
 
 // warm looks a session up until it comes from the cache.
 func (a *watchedApp) warm(t *testing.T, c session.Credential) {
 	t.Helper()
-	waitForStore(t, "a hit", func() bool {
+	storetest.WaitFor(t, "a hit", func() bool {
 		a.wantLive(t, c, true)
-		return a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) != nil
+		return a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil
 	})
 }
 
 // waitForget waits until the cache knows nothing of a credential.
 func (a *watchedApp) waitForget(t *testing.T, c session.Credential) {
 	t.Helper()
-	waitForStore(t, "the cache to forget", func() bool { return a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) == nil })
+	storetest.WaitFor(t, "the cache to forget", func() bool { return a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) == nil })
 }
 
 func TestWatchReports(t *testing.T) {
@@ -79,18 +75,18 @@ func TestWatchReports(t *testing.T) {
 	for _, each := range []*watchedApp{a, b, otherPrefix} {
 		each.waitArmed(t, true)
 	}
-	epoch := a.open().cache.epoch.Load()
+	epoch := a.open().cache.Epoch.Load()
 	changes := map[string]struct {
 		change func(t *testing.T, c session.Credential, s *session.Session)
 		live   bool
 	}{
 		"logout on another server": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			_, err := b.revoke(t.Context(), s)
-			noError(t, err)
+			storetest.NoError(t, err)
 		}, false},
 		"all of a person on another server": {func(t *testing.T, _ session.Credential, _ *session.Session) {
 			_, err := b.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
-			noError(t, err)
+			storetest.NoError(t, err)
 		}, false},
 		"DEL by hand": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}")
@@ -108,7 +104,7 @@ func TestWatchReports(t *testing.T) {
 		"FLUSHALL": {func(t *testing.T, _ session.Credential, _ *session.Session) { server.CLI(t, "FLUSHALL") }, false},
 		"written again": {func(t *testing.T, _ session.Credential, s *session.Session) {
 			value, err := a.format.Encode(s)
-			noError(t, err)
+			storetest.NoError(t, err)
 			server.CLI(t, "SET", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", string(value))
 		}, true},
 	}
@@ -121,7 +117,7 @@ func TestWatchReports(t *testing.T) {
 			a.wantLive(t, c, change.live)
 		})
 	}
-	if got := a.open().cache.epoch.Load() - epoch; got != 2 {
+	if got := a.open().cache.Epoch.Load() - epoch; got != 2 {
 		t.Errorf("all was dropped %d times, want 2: FLUSHDB and FLUSHALL", got)
 	}
 
@@ -130,9 +126,9 @@ func TestWatchReports(t *testing.T) {
 		name := defaultRedisKeyPrefix + "session:{" + s.Key.String() + "}"
 		value := server.CLI(t, "GET", name)
 		server.CLI(t, "DEL", name)
-		waitForStore(t, "the unknown key in the cache", func() bool {
+		storetest.WaitFor(t, "the unknown key in the cache", func() bool {
 			a.wantLive(t, c, false)
-			return a.open().cache.get(s.Key, time.Now()) != nil
+			return a.open().cache.Get(s.Key, time.Now()) != nil
 		})
 		server.CLI(t, "SET", name, value)
 		a.waitForget(t, c)
@@ -149,14 +145,14 @@ func TestWatchReports(t *testing.T) {
 		c, s := b.signIn(t, "alice", "")
 		barrier() // the sign-in itself is a change
 		a.warm(t, c)
-		epoch := a.open().cache.epoch.Load()
+		epoch := a.open().cache.Epoch.Load()
 		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
 		}
 		server.CLI(t, "SET", "other:session:{"+s.Key.String()+"}", "1")
 		barrier()
 		// A busy machine may have lost the listener for a moment: then all is dropped.
-		if a.open().cache.get(s.Key, time.Now()) == nil && a.open().cache.armed() && a.open().cache.epoch.Load() == epoch {
+		if a.open().cache.Get(s.Key, time.Now()) == nil && a.open().cache.IsArmed() && a.open().cache.Epoch.Load() == epoch {
 			t.Error("a session was dropped that nobody changed")
 		}
 	})
@@ -171,13 +167,13 @@ func TestWatchLost(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		c, _ := a.signIn(t, "alice", "")
 		a.warm(t, c)
-		epoch := a.open().cache.epoch.Load()
-		if id := trackingClient(t, server); server.CLI(t, "CLIENT", "KILL", "ID", id) != "1" {
+		epoch := a.open().cache.Epoch.Load()
+		if id := server.TrackingClient(t); server.CLI(t, "CLIENT", "KILL", "ID", id) != "1" {
 			t.Fatal("no connection was killed")
 		}
-		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
 		a.waitArmed(t, true)
-		if a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) != nil {
+		if a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil {
 			t.Error("an entry of before is still there")
 		}
 		a.warm(t, c)
@@ -209,47 +205,6 @@ func TestWatchLost(t *testing.T) {
 	})
 }
 
-// TestWatchFollowsSentinel has Sentinel name another master while the old one
-// lives on and answers, cut off from everybody but us.
-func TestWatchFollowsSentinel(t *testing.T) {
-	t.Parallel()
-	before, after := redistest.Start(t), redistest.Start(t)
-	var master atomic.Pointer[redistest.Server]
-	master.Store(before)
-	cache := newNearCache(10, 0)
-	w := &redisWatch{sink: cache, session: "session:", revoked: "revoked:", topology: forever}
-	l := &redisListener{watch: w, options: redis.Options{Addr: sentinelAddr}}
-	l.options.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", master.Load().Addr())
-	}
-	w.nodes = map[string]*redisListener{"": l}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { l.run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	waitForStore(t, "armed", func() bool { return cache.Stats().Armed })
-	trackingClient(t, before)
-	epoch := cache.epoch.Load()
-	master.Store(after)
-	waitForStore(t, "cleared, and armed again", func() bool { return cache.epoch.Load() > epoch && cache.Stats().Armed })
-	trackingClient(t, after)
-}
-
-// trackingClient returns the id of the connection that listens.
-func trackingClient(t *testing.T, server *redistest.Server) string {
-	t.Helper()
-	for line := range strings.Lines(server.CLI(t, "CLIENT", "LIST")) {
-		fields := strings.Fields(line)
-		// Flags: t tracks keys, B does so in broadcast mode.
-		if slices.ContainsFunc(fields, func(f string) bool { return strings.HasPrefix(f, "flags=") && strings.Contains(f, "B") }) {
-			return strings.TrimPrefix(fields[0], "id=")
-		}
-	}
-	t.Fatal("no connection listens")
-	return ""
-}
-
 // TestWatchNeverStale ends sessions under load, with listeners that are killed
 // all the time: once the logout is known on a server, nobody gets in there, and
 // once it was reported, nobody gets in anywhere.
@@ -278,14 +233,14 @@ func TestWatchNeverStale(t *testing.T) {
 		}
 		b.warm(t, c)
 		if i%10 == 5 {
-			server.CLI(t, "CLIENT", "KILL", "ID", trackingClient(t, server))
+			server.CLI(t, "CLIENT", "KILL", "ID", server.TrackingClient(t))
 		}
 		_, err := a.revoke(t.Context(), s)
-		noError(t, err)
+		storetest.NoError(t, err)
 		a.wantLive(t, c, false)
-		waitForStore(t, "the logout", func() bool {
+		storetest.WaitFor(t, "the logout", func() bool {
 			found, err := b.lookup(t.Context(), c)
-			noError(t, err)
+			storetest.NoError(t, err)
 			return found.session == nil
 		})
 		for range 100 {
@@ -310,11 +265,11 @@ func TestWatchRefused(t *testing.T) {
 			c, s := strict.signIn(t, "alice", "")
 			stale.warm(t, c)
 			_, err := strict.revoke(t.Context(), s)
-			noError(t, err)
+			storetest.NoError(t, err)
 			began := time.Now()
-			waitForStore(t, "the logout", func() bool {
+			storetest.WaitFor(t, "the logout", func() bool {
 				found, err := stale.lookup(t.Context(), c)
-				noError(t, err)
+				storetest.NoError(t, err)
 				return found.session == nil
 			})
 			if took := time.Since(began); took > 2*time.Second {
@@ -334,7 +289,7 @@ func TestWatchEnds(t *testing.T) {
 	config := RedisStore{Address: server.Addr()}
 	for _, when := range []string{"armed", "at once", "frozen", "gone"} {
 		t.Run(when, func(t *testing.T) {
-			store, cache := openRedis(t, config, time.Now), newNearCache(10, 0)
+			store, cache := openRedis(t, config, time.Now), nearcache.New(10, 0)
 			switch when {
 			case "frozen":
 				server.Pause(t)
@@ -344,7 +299,7 @@ func TestWatchEnds(t *testing.T) {
 			}
 			stop := store.Watch(cache)
 			if when == "armed" {
-				waitForStore(t, "armed", func() bool { return cache.Stats().Armed })
+				storetest.WaitFor(t, "armed", func() bool { return cache.Stats().Armed })
 			}
 			began := time.Now()
 			stop()
@@ -354,7 +309,7 @@ func TestWatchEnds(t *testing.T) {
 			if cache.Stats().Armed {
 				t.Error("still armed")
 			}
-			noError(t, store.Close())
+			storetest.NoError(t, store.Close())
 		})
 	}
 }
@@ -367,9 +322,9 @@ func TestCacheLivesThroughReload(t *testing.T) {
 		t.Helper()
 		a := newTestApp(t, func(a *App) { a.StoreRaw, a.NearCache = json.RawMessage(config), near })
 		open, err := a.takeStore()
-		noError(t, err)
+		storetest.NoError(t, err)
 		t.Cleanup(func() {
-			noError(t, a.Cleanup())
+			storetest.NoError(t, a.Cleanup())
 			linger.now()
 		})
 		return open

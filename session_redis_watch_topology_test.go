@@ -4,7 +4,6 @@
 package caddylogout
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,21 +11,22 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // waitWarm is warm for a Redis that may still be finding itself.
 func (a *watchedApp) waitWarm(t *testing.T, c session.Credential) {
 	t.Helper()
-	waitForStore(t, "a hit", func() bool {
+	storetest.WaitFor(t, "a hit", func() bool {
 		found, err := a.lookup(t.Context(), c)
-		return err == nil && found.session != nil && a.open().cache.get(session.KeyOf(c.Secret()), time.Now()) != nil
+		return err == nil && found.session != nil && a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil
 	})
 }
 
 // waitSignIn is signIn for the same.
 func (a *watchedApp) waitSignIn(t *testing.T) (c session.Credential, s *session.Session) {
 	t.Helper()
-	waitForStore(t, "a sign-in", func() bool {
+	storetest.WaitFor(t, "a sign-in", func() bool {
 		var err error
 		c, s, err = a.issue(t.Context(), newSession{identity: "alice"})
 		return err == nil
@@ -38,7 +38,7 @@ func TestWatchSentinel(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartSentinels(t, "")
 	for _, server := range []*redistest.Server{watched.Master, watched.Replica} {
-		for _, line := range aclLines(t, "a-password", "ACL SETUSER caddy-logout reset", "ACL SETUSER caddy-logout +role") {
+		for _, line := range redistest.ACLLines(t, "a-password", "ACL SETUSER caddy-logout reset", "ACL SETUSER caddy-logout +role") {
 			server.CLI(t, line...)
 		}
 	}
@@ -50,12 +50,12 @@ func TestWatchSentinel(t *testing.T) {
 	a.waitForget(t, c)
 
 	// The old master stays, as a replica, and would go on answering PING.
-	epoch := a.open().cache.epoch.Load()
+	epoch := a.open().cache.Epoch.Load()
 	watched.Sentinels[0].CLI(t, "SENTINEL", "FAILOVER", redistest.MasterName)
-	waitForStore(t, "the failover", func() bool {
+	storetest.WaitFor(t, "the failover", func() bool {
 		return strings.HasPrefix(watched.Replica.CLI(t, "ROLE"), "master")
 	})
-	waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
+	storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
 	a.waitArmed(t, true)
 	c, s = a.waitSignIn(t)
 	a.waitWarm(t, c)
@@ -70,7 +70,7 @@ func TestWatchCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	for _, node := range cluster.Nodes {
-		for _, line := range aclLines(t, "a-password", "ACL SETUSER caddy-logout reset", "ACL SETUSER caddy-logout +cluster") {
+		for _, line := range redistest.ACLLines(t, "a-password", "ACL SETUSER caddy-logout reset", "ACL SETUSER caddy-logout +cluster") {
 			node.CLI(t, line...)
 		}
 	}
@@ -83,7 +83,7 @@ func TestWatchCluster(t *testing.T) {
 		for range 12 { // enough for all three masters, but for 1 in 100 runs
 			c, s := a.waitSignIn(t)
 			a.waitWarm(t, c)
-			waitForStore(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
+			storetest.WaitFor(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
 			a.waitForget(t, c)
 		}
 	}
@@ -93,13 +93,13 @@ func TestWatchCluster(t *testing.T) {
 		c, s := a.signIn(t, "alice", "")
 		a.warm(t, c)
 		slot, err := strconv.Atoi(byHand.CLI(t, "CLUSTER", "KEYSLOT", name(s)))
-		noError(t, err)
+		storetest.NoError(t, err)
 		from := slot * 3 / 16384
-		epoch := a.open().cache.epoch.Load()
+		epoch := a.open().cache.Epoch.Load()
 		cluster.MoveSlot(t, slot, from, (from+1)%3, func() { a.waitWarm(t, c) })
-		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
 		a.waitWarm(t, c)
-		waitForStore(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
+		storetest.WaitFor(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
 		a.waitForget(t, c)
 	})
 	t.Run("a master ends", func(t *testing.T) {
@@ -109,52 +109,10 @@ func TestWatchCluster(t *testing.T) {
 		forgets(t)
 	})
 	t.Run("a master becomes a replica", func(t *testing.T) {
-		epoch := a.open().cache.epoch.Load()
+		epoch := a.open().cache.Epoch.Load()
 		cluster.Nodes[4].CLI(t, "CLUSTER", "FAILOVER")
-		waitForStore(t, "the cache to be cleared", func() bool { return a.open().cache.epoch.Load() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
 		a.waitArmed(t, true)
 		forgets(t)
 	})
-}
-
-func TestParseClusterView(t *testing.T) {
-	const nodes = `07c3 127.0.0.1:30004@31004,h slave e7d1 0 1426238317239 4 connected
-67ed 127.0.0.1:30002@31002,h master - 0 1426238316232 2 connected 5461-10922
-e7d1 127.0.0.1:30001@31001,h myself,master - 0 0 1 connected 0-5460 7000 [93->-67ed] [77-<-0000]
-0000 127.0.0.1:30005@31005,h master - 0 0 7 connected
-`
-	v, err := parseClusterView(nodes)
-	noError(t, err)
-	if v.id != "e7d1" || !slices.Equal(v.slots, []string{"67ed 5461-10922", "e7d1 0-5460 7000"}) ||
-		!slices.Equal(v.owners, []string{"67ed", "e7d1"}) || !slices.Equal(v.moves, []string{"67ed", "0000"}) {
-		t.Errorf("%+v", v)
-	}
-	if _, err := parseClusterView(strings.ReplaceAll(nodes, "myself,master", "myself,slave")); err == nil {
-		t.Error("a replica was taken for a master")
-	}
-
-	one := clusterView{id: "a", slots: []string{"a 1", "b 2"}, owners: []string{"a", "b"}}
-	two := one
-	two.id = "b"
-	stale := two
-	stale.slots = []string{"a 1-2", "b"}
-	moving, away := two, two
-	moving.moves, away.moves = []string{"a"}, []string{"new"}
-	tests := map[string]struct {
-		views []clusterView
-		agree bool
-	}{
-		"all of one mind":               {[]clusterView{one, two}, true},
-		"none":                          {nil, false},
-		"one is missing":                {[]clusterView{one}, false},
-		"one thinks otherwise":          {[]clusterView{one, stale}, false},
-		"one is asked twice":            {[]clusterView{one, one}, false},
-		"a slot moves among them":       {[]clusterView{one, moving}, true},
-		"a slot moves to somebody else": {[]clusterView{one, away}, false},
-	}
-	for name, test := range tests {
-		if err := agree(test.views); (err == nil) != test.agree {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
 }

@@ -16,8 +16,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // pageRequest is what a browser sends for the page of its sessions; with a form,
@@ -47,10 +49,10 @@ func TestSessionsPageLists(t *testing.T) {
 		return newSession{identity: "alice", method: "password", device: session.Device{IPAddress: ip, UserAgent: agent}}
 	}
 	phone, _, err := a.issue(t.Context(), device("203.0.113.7", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"))
-	noError(t, err)
+	storetest.NoError(t, err)
 	a.advance(50 * time.Minute)
 	own, _, err := a.issue(t.Context(), device("198.51.100.9", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"))
-	noError(t, err)
+	storetest.NoError(t, err)
 	a.signIn(t, "bob", "")
 	a.advance(10 * time.Minute)
 
@@ -214,16 +216,15 @@ func TestSessionsPageOption(t *testing.T) {
 // A session that is between the index and the store when "everywhere" runs never
 // comes to life. The hook stops the store exactly there.
 func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
-	_, s := startRedis(t)
-	store := s.Store.(*redisStore)
 	a := newTestApp(t, nil)
+	store := openRedis(t, RedisStore{Address: redistest.Start(t).Addr()}, a.time)
+	defer store.Close()
 	a.reopen(func(o *opened) { o.Store = store })
-	a.App.clock = s.Now
 	ended := -1
-	store.client.AddHook(beforeSet(func() {
+	store.AddHook(redistest.BeforeSet(func() {
 		var err error
 		ended, err = a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
-		noError(t, err)
+		storetest.NoError(t, err)
 	}))
 	_, _, err := a.issueOnce(t.Context(), &newSession{identity: "alice", method: "password", lifespan: time.Hour})
 	if !errors.Is(err, session.ErrExists) {
@@ -257,7 +258,7 @@ func TestEverywhereEndsWhatWasCreatedMeanwhile(t *testing.T) {
 	a := newTestApp(t, nil)
 	own, _ := a.signIn(t, "alice", "")
 	inner, err := a.openStore()
-	noError(t, err)
+	storetest.NoError(t, err)
 	var late session.Credential
 	store := &meanwhileStore{Store: inner}
 	store.run = func() { late, _ = a.signIn(t, "alice", "") }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 const donePage = site + donePath
@@ -112,7 +113,7 @@ func TestHomeIsNotGoodbye(t *testing.T) {
 func TestOwnPagesAreShown(t *testing.T) {
 	folder := t.TempDir()
 	page := `{{define "title"}}mine{{end}}{{define "main"}}<h1>Ciao</h1><a href="{{.Home}}">{{text "signed_out.button"}}</a>{{end}}`
-	noError(t, os.WriteFile(filepath.Join(folder, "signed_out.html"), []byte(page), 0o600))
+	storetest.NoError(t, os.WriteFile(filepath.Join(folder, "signed_out.html"), []byte(page), 0o600))
 	t.Setenv("PAGES_DIR", folder)
 	a := newTestApp(t, func(a *App) {
 		a.Pages = Pages{Folder: "{env.PAGES_DIR}", Language: "it", Texts: map[string]string{
@@ -127,7 +128,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 		}
 	}
 	c, _, err := a.issue(t.Context(), newSession{identity: "alice", device: session.Device{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}})
-	noError(t, err)
+	storetest.NoError(t, err)
 	w = serve(t, pageHandler(a), pageRequest(t, c, nil), nil)
 	for _, want := range []string{"Firefox su Linux", ">entrato adesso<"} {
 		if !strings.Contains(w.Body.String(), want) {

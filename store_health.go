@@ -36,19 +36,6 @@ const (
 	healthWithin = 2 * time.Second
 )
 
-// storeFaults says what keeps a store from being used; nil is nothing. Both are
-// errors of the contract, without keys, passwords and data of clients.
-type storeFaults struct {
-	read  error // nobody can be checked
-	write error // nobody can sign in or out
-}
-
-// healthChecker is a store that can say more than [Store.Ping] does: whether it
-// may do all that it has to.
-type healthChecker interface {
-	check(ctx context.Context) storeFaults
-}
-
 // storeHealth holds what the last check found. It lives as long as the store.
 type storeHealth struct {
 	store  session.Store
@@ -64,7 +51,7 @@ type storeHealth struct {
 
 // healthState is what was found, and since when it holds.
 type healthState struct {
-	storeFaults
+	session.Faults
 	readSince, writeSince time.Time
 }
 
@@ -95,7 +82,7 @@ func (h *storeHealth) run(ctx context.Context) {
 	for {
 		faults := h.check(ctx)
 		pause := healthEvery
-		if faults.read != nil || faults.write != nil {
+		if faults.Read != nil || faults.Write != nil {
 			pause = healthRetry
 		}
 		if !sleep(ctx, pause+rand.N(pause/2)) { //nolint:gosec // no secret
@@ -117,12 +104,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // check asks the store now, and notes what it finds.
-func (h *storeHealth) check(ctx context.Context) storeFaults {
+func (h *storeHealth) check(ctx context.Context) session.Faults {
 	h.checks.Lock()
 	defer h.checks.Unlock()
 	faults := h.ask(ctx)
 	last := h.last.Load()
-	if last.read == nil && faults.read != nil || last.write == nil && faults.write != nil {
+	if last.Read == nil && faults.Read != nil || last.Write == nil && faults.Write != nil {
 		if !sleep(ctx, healthConfirm) {
 			return faults
 		}
@@ -135,39 +122,37 @@ func (h *storeHealth) check(ctx context.Context) storeFaults {
 	return faults
 }
 
-func (h *storeHealth) ask(ctx context.Context) storeFaults {
-	// It asks for itself, also while the breaker lets nobody through: only so is
-	// the cause known.
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, probing{}, true), healthWithin)
+func (h *storeHealth) ask(ctx context.Context) session.Faults {
+	ctx, cancel := context.WithTimeout(ctx, healthWithin)
 	defer cancel()
-	if store, ok := h.store.(healthChecker); ok {
-		return store.check(ctx)
+	if store, ok := h.store.(session.Checker); ok {
+		return store.Check(ctx)
 	}
 	err := h.store.Ping(ctx)
-	return storeFaults{read: err, write: err}
+	return session.Faults{Read: err, Write: err}
 }
 
 // note keeps what was found, counts it, and logs what has changed.
-func (h *storeHealth) note(faults storeFaults) {
+func (h *storeHealth) note(faults session.Faults) {
 	now, last := time.Now(), h.last.Load()
-	next := &healthState{storeFaults: faults, readSince: last.readSince, writeSince: last.writeSince}
-	if faults.read != nil || faults.write != nil {
+	next := &healthState{Faults: faults, readSince: last.readSince, writeSince: last.writeSince}
+	if faults.Read != nil || faults.Write != nil {
 		telemetry.Meters.StoreCheckFailures.Inc()
 	}
-	readFor := countFault(&next.readSince, faults.read, h.unreadable, now)
-	writeFor := countFault(&next.writeSince, faults.write, h.unwritable, now)
+	readFor := countFault(&next.readSince, faults.Read, h.unreadable, now)
+	writeFor := countFault(&next.writeSince, faults.Write, h.unwritable, now)
 	h.last.Store(next)
 	switch {
-	case faults.read != nil:
+	case faults.Read != nil:
 		// That nobody can write either goes without saying.
-		if faultKind(last.read) != faultKind(faults.read) {
-			h.logger.Error("session store cannot be used", zap.String("access", "read"), zap.Error(faults.read))
+		if faultKind(last.Read) != faultKind(faults.Read) {
+			h.logger.Error("session store cannot be used", zap.String("access", "read"), zap.Error(faults.Read))
 		}
-	case faults.write != nil:
-		if last.read != nil || faultKind(last.write) != faultKind(faults.write) {
-			h.logger.Error("session store cannot be used", zap.String("access", "write"), zap.Error(faults.write))
+	case faults.Write != nil:
+		if last.Read != nil || faultKind(last.Write) != faultKind(faults.Write) {
+			h.logger.Error("session store cannot be used", zap.String("access", "write"), zap.Error(faults.Write))
 		}
-	case last.read != nil || last.write != nil:
+	case last.Read != nil || last.Write != nil:
 		h.logger.Info("session store can be used again", zap.Duration("unavailable_for", max(readFor, writeFor)))
 	}
 }
@@ -202,10 +187,8 @@ func faultKind(err error) string {
 	case errors.As(err, &network):
 		return "unreachable"
 	}
-	for _, cause := range unreachable {
-		if errors.Is(err, cause) {
-			return "unreachable"
-		}
+	if errors.Is(err, session.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+		return "unreachable"
 	}
 	return err.Error()
 }
@@ -213,10 +196,10 @@ func faultKind(err error) string {
 // refusal returns what keeps people from being checked, nil if nothing does.
 // After a failure it asks again, so that a store that is back is used at once.
 func (h *storeHealth) refusal(ctx context.Context) error {
-	if h == nil || h.last.Load().read == nil {
+	if h == nil || h.last.Load().Read == nil {
 		return nil
 	}
-	if err := h.check(ctx).read; err != nil {
+	if err := h.check(ctx).Read; err != nil {
 		return fmt.Errorf("checking the session store: %w", err)
 	}
 	return nil
@@ -229,16 +212,16 @@ func (h *storeHealth) faults() []storeFault {
 		return out
 	}
 	last := h.last.Load()
-	if last.read != nil {
-		out = append(out, storeFault{"read", last.readSince.UTC(), last.read.Error()})
+	if last.Read != nil {
+		out = append(out, storeFault{"read", last.readSince.UTC(), last.Read.Error()})
 	}
-	if last.write != nil {
-		out = append(out, storeFault{"write", last.writeSince.UTC(), last.write.Error()})
+	if last.Write != nil {
+		out = append(out, storeFault{"write", last.writeSince.UTC(), last.Write.Error()})
 	}
 	return out
 }
 
-// storeFault is one of storeFaults in JSON.
+// storeFault is one of session.Faults in JSON.
 type storeFault struct {
 	Access string    `json:"access"`
 	Since  time.Time `json:"since"`

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -19,16 +18,17 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // sickStore is a store that has the faults it is told to have.
 type sickStore struct {
 	session.Store
-	faults atomic.Pointer[storeFaults]
+	faults atomic.Pointer[session.Faults]
 	checks atomic.Int64
 }
 
-func (s *sickStore) check(context.Context) storeFaults {
+func (s *sickStore) Check(context.Context) session.Faults {
 	s.checks.Add(1)
 	return *s.faults.Load()
 }
@@ -38,39 +38,39 @@ func testGauge(t *testing.T) (gauge prometheus.Gauge, value func() float64) {
 	t.Helper()
 	gauge = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gauge", Help: "A gauge of a test."})
 	registry := prometheus.NewRegistry()
-	noError(t, registry.Register(gauge))
+	storetest.NoError(t, registry.Register(gauge))
 	return gauge, func() float64 {
 		families, err := registry.Gather()
-		noError(t, err)
+		storetest.NoError(t, err)
 		return families[0].GetMetric()[0].GetGauge().GetValue()
 	}
 }
 
 func TestHealthChanges(t *testing.T) {
 	refused := func(port int) error {
-		return redisError("check", &net.OpError{Op: "dial", Addr: &net.TCPAddr{Port: port}, Err: errors.New("connection refused")})
+		return fmt.Errorf("%w: %w", session.ErrUnavailable, &net.OpError{Op: "dial", Addr: &net.TCPAddr{Port: port}, Err: errors.New("connection refused")})
 	}
 	wrong := fmt.Errorf("redis: check: %w: the server answered WRONGPASS", session.ErrUnavailable)
 	full := fmt.Errorf("redis: check: %w: the server answered OOM to SET", session.ErrUnavailable)
 	const bad, good = "session store cannot be used", "session store can be used again"
 	type step struct {
-		faults storeFaults
+		faults session.Faults
 		stay   time.Duration
 		logs   string
 	}
-	readFault := func(err error) storeFaults { return storeFaults{read: err, write: err} }
+	readFault := func(err error) session.Faults { return session.Faults{Read: err, Write: err} }
 	steps := []step{
 		{readFault(wrong), time.Minute, bad + " read"},
 		{readFault(refused(1)), time.Minute, bad + " read"},
 		{readFault(refused(2)), time.Minute, ""},
-		{readFault(redisError("check", io.EOF)), time.Minute, ""},
-		{storeFaults{}, time.Minute, good},
+		{readFault(errors.Join(session.ErrUnavailable, session.ErrUnreachable)), time.Minute, ""},
+		{session.Faults{}, time.Minute, good},
 		{readFault(refused(3)), healthConfirm / 2, ""}, // a moment
-		{storeFaults{}, time.Minute, ""},
-		{storeFaults{write: full}, time.Minute, bad + " write"},
+		{session.Faults{}, time.Minute, ""},
+		{session.Faults{Write: full}, time.Minute, bad + " write"},
 		{readFault(wrong), time.Minute, bad + " read"},
-		{storeFaults{write: full}, time.Minute, bad + " write"},
-		{storeFaults{}, time.Minute, good},
+		{session.Faults{Write: full}, time.Minute, bad + " write"},
+		{session.Faults{}, time.Minute, good},
 		{readFault(wrong), time.Minute, bad + " read"},
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -115,12 +115,12 @@ func TestHealthChanges(t *testing.T) {
 				}
 				return 0
 			}
-			if reads() != count(step.faults.read) || writes() != count(step.faults.write) {
+			if reads() != count(step.faults.Read) || writes() != count(step.faults.Write) {
 				t.Errorf("step %d: unavailable to read %v, to write %v", i, reads(), writes())
 			}
 		}
 		// A check in five seconds or more: ten minutes are 120 at most.
-		store.faults.Store(new(storeFaults))
+		store.faults.Store(new(session.Faults))
 		<-time.After(time.Minute)
 		before := store.checks.Load()
 		<-time.After(10 * time.Minute)
@@ -146,7 +146,7 @@ func (silentStore) Ping(context.Context) error { return session.ErrUnavailable }
 func TestHealthByPing(t *testing.T) {
 	h := &storeHealth{store: silentStore{}}
 	found := h.ask(t.Context())
-	if !errors.Is(found.read, session.ErrUnavailable) || !errors.Is(found.write, session.ErrUnavailable) {
-		t.Errorf("read: %v, write: %v; want ErrUnavailable", found.read, found.write)
+	if !errors.Is(found.Read, session.ErrUnavailable) || !errors.Is(found.Write, session.ErrUnavailable) {
+		t.Errorf("read: %v, write: %v; want ErrUnavailable", found.Read, found.Write)
 	}
 }

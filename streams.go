@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -68,7 +69,7 @@ type openSession struct {
 	// app is the configuration that let the last request in, and known what it
 	// knows of the last use; nil without idle_timeout. See streams_idle.go.
 	app       *App
-	known     *cached
+	known     *nearcache.Entry
 	idleAgain time.Time
 }
 

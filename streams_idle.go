@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -21,7 +22,7 @@ type idleSession struct {
 
 // used notes the request that a session was last used for, as far as this server
 // knows. The lock of its stripe is held.
-func (o *openSession) used(a *App, known *cached) {
+func (o *openSession) used(a *App, known *nearcache.Entry) {
 	if a == nil || a.IdleTimeout <= 0 || known == nil {
 		o.app, o.known = nil, nil
 		return
@@ -53,8 +54,8 @@ func (s *streams) cutIdle(seem []idleSession) {
 func (s *streams) judgeIdle(session idleSession) {
 	a := session.app
 	known, idle, err := s.askIdle(session)
-	if err == nil && (known.session == nil || idle) {
-		s.cut(session.key, known.revokedAt)
+	if err == nil && (known.Session == nil || idle) {
+		s.cut(session.key, known.RevokedAt)
 		return
 	}
 	stripe := &s.stripes[session.key[0]]
@@ -66,13 +67,13 @@ func (s *streams) judgeIdle(session idleSession) {
 	}
 	// The store cannot be asked, or uses may have been missed: not at each tick.
 	open.idleAgain = a.now().Add(min(time.Duration(a.IdleTimeout)/usesShare, maxUsesEvery))
-	if err == nil && known.lastUsed.Load() > open.known.lastUsed.Load() {
+	if err == nil && known.LastUsed.Load() > open.known.LastUsed.Load() {
 		open.known = known
 	}
 }
 
 // askIdle asks the newest store that answers.
-func (s *streams) askIdle(sess idleSession) (known *cached, idle bool, err error) {
+func (s *streams) askIdle(sess idleSession) (known *nearcache.Entry, idle bool, err error) {
 	err = session.ErrUnavailable
 	for _, source := range s.toAsk() {
 		ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // isCut reports whether a stream ends as one that was cut.
@@ -42,7 +43,7 @@ func TestAttackIdleStreams(t *testing.T) {
 		}},
 		{name: "another server", live: true, use: func(t *testing.T, a *testApp, _ session.Credential, s *session.Session) {
 			t.Helper()
-			noError(t, a.open().Touch(t.Context(), s.Key, a.time(), s.ExpiresAt))
+			storetest.NoError(t, a.open().Touch(t.Context(), s.Key, a.time(), s.ExpiresAt))
 		}},
 		{name: "uses cannot be noted", live: true, use: func(_ *testing.T, a *testApp, _ session.Credential, _ *session.Session) {
 			a.open().streams.toAsk()[0].uses.fail(errAway)
@@ -91,7 +92,7 @@ func TestAttackIdleStreams(t *testing.T) {
 					cut = isCut(t, ended)
 				} else {
 					tries++
-					waitForStore(t, "the stream is cut", func() bool { cut = cut || isCut(t, ended); return cut })
+					storetest.WaitFor(t, "the stream is cut", func() bool { cut = cut || isCut(t, ended); return cut })
 					if !cut {
 						through++
 					}
@@ -132,7 +133,7 @@ func TestIdleStreamsOfTwoConfigurations(t *testing.T) {
 			a.advance(11 * time.Minute)
 			s.check(true)
 			if test.cut {
-				waitForStore(t, "the stream is cut", func() bool { return isCut(t, ended) })
+				storetest.WaitFor(t, "the stream is cut", func() bool { return isCut(t, ended) })
 			} else if isCut(t, ended) {
 				t.Error("cut by the idle_timeout before")
 			}

@@ -30,20 +30,20 @@ type streamSource struct {
 // sessionPlace is where sessions are, whatever the password to it.
 type sessionPlace struct {
 	kind     string
-	settings []setting
+	settings []session.Setting
 }
 
 // placeOf says where the sessions of a store are. One that cannot say so is a
 // place of its own.
 func placeOf(module session.StoreModule) sessionPlace {
-	if s, ok := module.(placed); ok {
-		return sessionPlace{storeKind(module), s.place()}
+	if s, ok := module.(session.Located); ok {
+		return sessionPlace{storeKind(module), s.Place()}
 	}
-	return sessionPlace{storeKind(module), []setting{{option: "pool key", value: module.PoolKey()}}}
+	return sessionPlace{storeKind(module), []session.Setting{{Option: "pool key", Value: module.PoolKey()}}}
 }
 
 func (p sessionPlace) same(other sessionPlace) bool {
-	return p.kind == other.kind && slices.EqualFunc(p.settings, other.settings, setting.same)
+	return p.kind == other.kind && slices.EqualFunc(p.settings, other.settings, same)
 }
 
 // places holds the requests under way in this process, by place: one, and two for

@@ -14,19 +14,20 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // configured is a configuration as Caddy starts it, until cleanUp.
 func configured(t *testing.T, store map[string]string) *testApp {
 	t.Helper()
 	raw, err := json.Marshal(store)
-	noError(t, err)
+	storetest.NoError(t, err)
 	a := &testApp{App: &App{StoreRaw: raw}}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
-	noError(t, a.Provision(ctx))
+	storetest.NoError(t, a.Provision(ctx))
 	a.logTo(zap.NewNop())
-	noError(t, a.Start())
+	storetest.NoError(t, a.Start())
 	return a
 }
 
@@ -62,10 +63,10 @@ func openStores(t *testing.T) func() int {
 // revokeElsewhere logs a session out as another server does.
 func revokeElsewhere(t *testing.T, config RedisStore, s *session.Session) {
 	t.Helper()
-	config.Timeout = patient
+	config.Timeout = unhurried
 	other := openRedis(t, config, time.Now)
 	_, err := other.Revoke(t.Context(), s.Key, s.Identity, time.Now(), s.ExpiresAt)
-	noError(t, errors.Join(err, other.Close()))
+	storetest.NoError(t, errors.Join(err, other.Close()))
 }
 
 // TestAttackReloadRotatesThePassword keeps requests open through a reload that
@@ -87,7 +88,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 
 		server.CLI(t, "ACL", "SETUSER", "caddy", ">second")
 		next := configured(t, config("second"))
-		noError(t, old.Cleanup())
+		storetest.NoError(t, old.Cleanup())
 		server.CLI(t, "ACL", "SETUSER", "caddy", "<first")
 		server.CLI(t, "CLIENT", "KILL", "USER", "caddy")
 		switch when {
@@ -95,7 +96,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 			minuteIsOver(t)
 		case "after a reload that failed":
 			failed := configured(t, config("wrong"))
-			noError(t, failed.Cleanup())
+			storetest.NoError(t, failed.Cleanup())
 		}
 		began := time.Now()
 		revokeElsewhere(t, RedisStore{Address: server.Addr()}, s)
@@ -110,7 +111,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 			t.Errorf("%s: goes on", when)
 		}
 		close(release)
-		noError(t, next.Cleanup())
+		storetest.NoError(t, next.Cleanup())
 		linger.now()
 	}
 	t.Logf("attack: a request that outlives a new password of the store: %d tries, %d got through", tries, through)
@@ -130,26 +131,26 @@ func TestPlaceThatChanges(t *testing.T) {
 	defer close(release)
 	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
 	b := configured(t, config("b.db"))
-	noError(t, a.Cleanup())
+	storetest.NoError(t, a.Cleanup())
 	minuteIsOver(t)
 	if n := openStores(); n != 2 {
 		t.Fatalf("%d stores are open while a request of the old one is, want 2", n)
 	}
 	again := configured(t, config("a.db")) // the file is locked: this takes on the open one
-	noError(t, b.Cleanup())
+	storetest.NoError(t, b.Cleanup())
 	minuteIsOver(t)
 	if n := openStores(); n != 1 {
 		t.Errorf("%d stores are open after going back, want 1", n)
 	}
 	other := configured(t, config("b.db"))
-	noError(t, again.Cleanup())
+	storetest.NoError(t, again.Cleanup())
 	minuteIsOver(t)
 	if _, err := a.revoke(t.Context(), s); err != nil { // a request of the old configuration
 		t.Fatal(err)
 	}
 	wantEnded(t, ended, errSessionEnded)
-	waitForStore(t, "the old store is given back", func() bool { return openStores() == 1 && places.count() == 1 })
-	noError(t, other.Cleanup())
+	storetest.WaitFor(t, "the old store is given back", func() bool { return openStores() == 1 && places.count() == 1 })
+	storetest.NoError(t, other.Cleanup())
 	linger.now()
 	if stores, places := openStores(), places.count(); stores != 0 || places != 0 {
 		t.Errorf("%d stores and %d places are left", stores, places)
@@ -183,7 +184,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 			}
 			for i := range 20 {
 				next := configured(t, config(i+1))
-				noError(t, running.Cleanup())
+				storetest.NoError(t, running.Cleanup())
 				minuteIsOver(t)
 				running = next
 			}
@@ -199,7 +200,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 				revokeElsewhere(t, RedisStore{Address: server.Addr()}, s)
 				wantEnded(t, ended, errSessionEnded)
 			}
-			noError(t, running.Cleanup())
+			storetest.NoError(t, running.Cleanup())
 			linger.now()
 			if stores, places := openStores(), places.count(); stores != 0 || places != 0 {
 				t.Errorf("%d stores and %d places are left", stores, places)
@@ -225,7 +226,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 				t.Fatalf("%v, %v", res, err)
 			}
 			closeStore := func() {
-				noError(t, a.Cleanup())
+				storetest.NoError(t, a.Cleanup())
 				minuteIsOver(t)
 				if _, open := stores.References(a.storeModule.PoolKey()); open {
 					t.Fatal("the store is still open")
@@ -265,7 +266,7 @@ func TestExitClosesWhatIsKept(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	release := make(chan struct{})
 	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
-	noError(t, a.Cleanup())
+	storetest.NoError(t, a.Cleanup())
 	minuteIsOver(t)
 	if n := openStores(); n != 1 {
 		t.Fatalf("%d stores are open, want the one that is kept", n)

@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/boltstore"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // These tests have this idle_timeout, and check as often.
@@ -45,7 +47,7 @@ type usesNode struct {
 	uses *uses
 }
 
-func newUsesNode(t *testing.T, clock *storeClock, store session.Store) *usesNode {
+func newUsesNode(t *testing.T, clock *storetest.Clock, store session.Store) *usesNode {
 	t.Helper()
 	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), newUses(store, clock.Now)}
 	n.App.clock = clock.Now
@@ -76,7 +78,7 @@ func (n *usesNode) finds(t *testing.T, c session.Credential) (live, asked bool) 
 }
 
 // usesPass lets time pass, at the pace of the checks.
-func usesPass(t *testing.T, clock *storeClock, d time.Duration, nodes ...*usesNode) {
+func usesPass(t *testing.T, clock *storetest.Clock, d time.Duration, nodes ...*usesNode) {
 	t.Helper()
 	for ; d > 0; d -= usesEveryOfTest {
 		clock.Advance(usesEveryOfTest)
@@ -118,15 +120,15 @@ func TestAttackOutageOfUses(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			clock, store := newStoreClock(), new(refusingStore)
+			clock, store := storetest.NewClock(), new(refusingStore)
 			var redis server
 			if tc.embedded {
-				file, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
-				noError(t, err)
+				file, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
+				storetest.NoError(t, err)
 				store.Store = file
 			} else {
 				redis = redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-				store.Store = openRedis(t, RedisStore{Address: redis.Addr(), Timeout: patient}, clock.Now)
+				store.Store = openRedis(t, RedisStore{Address: redis.Addr(), Timeout: unhurried}, clock.Now)
 			}
 			t.Cleanup(func() { _ = store.Close() })
 			one, two := newUsesNode(t, clock, store), newUsesNode(t, clock, store)
@@ -178,7 +180,7 @@ func TestAttackOutageOfUses(t *testing.T) {
 				revived++
 			}
 			tc.lift(t, redis, store)
-			waitForStore(t, "the store is there", func() bool { return store.Ping(t.Context()) == nil })
+			storetest.WaitFor(t, "the store is there", func() bool { return store.Ping(t.Context()) == nil })
 
 			// The first requests after it, before any check has run, at the server
 			// that was not used last, and at one that has just been started.
@@ -245,9 +247,9 @@ func TestUsesAfterARestart(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			clock := newStoreClock()
-			store, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
-			noError(t, err)
+			clock := storetest.NewClock()
+			store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
+			storetest.NoError(t, err)
 			t.Cleanup(func() { _ = store.Close() })
 			n := newUsesNode(t, clock, store)
 			c, _ := n.signIn(t, "alice", "")
@@ -264,9 +266,9 @@ func TestUsesAfterARestart(t *testing.T) {
 // one master refuses writes, and others do not.
 func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	t.Parallel()
-	clock := newStoreClock()
-	file, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
-	noError(t, err)
+	clock := storetest.NewClock()
+	file, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
+	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	var key session.Key
 	partly := &refusingKey{Store: file, key: &key}
@@ -287,7 +289,7 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	partly.refuses.Store(false)
 	usesPass(t, clock, time.Minute, one, two)
 	record, err := file.GetWithUse(t.Context(), key)
-	noError(t, err)
+	storetest.NoError(t, err)
 	if clock.Now().Sub(record.LastUsed) > 2*time.Minute {
 		t.Errorf("the missed use was not written: %v, now %v", record.LastUsed, clock.Now())
 	}
@@ -314,9 +316,9 @@ func (s *refusingKey) Touch(ctx context.Context, key session.Key, at, until time
 // however many uses it has cost, and a client that goes away is not one.
 func TestUsesMissedAreBounded(t *testing.T) {
 	t.Parallel()
-	clock := newStoreClock()
-	file, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
-	noError(t, err)
+	clock := storetest.NewClock()
+	file, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
+	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	store := &refusingStore{Store: file}
 	n := newUsesNode(t, clock, store)
@@ -370,9 +372,9 @@ func TestLongerIdleTimeoutFindsUses(t *testing.T) {
 // timeout has passed.
 func TestIdleTimeoutTurnedOn(t *testing.T) {
 	t.Parallel()
-	clock := newStoreClock()
-	store, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
-	noError(t, err)
+	clock := storetest.NewClock()
+	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
+	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
 	before := newTestApp(t, nil)
 	before.App.clock = clock.Now
@@ -394,11 +396,11 @@ func TestIdleTimeoutTurnedOn(t *testing.T) {
 // shortest asks for, and a time without any is an interruption.
 func TestUsesAreWatchedWhileTheyAreAsked(t *testing.T) {
 	t.Parallel()
-	clock := newStoreClock()
-	store, err := openEmbedded(filepath.Join(t.TempDir(), "sessions.db"), clock.Now)
-	noError(t, err)
+	clock := storetest.NewClock()
+	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
+	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	noError(t, store.Touch(t.Context(), usesCheckedKey, clock.Now().Add(-time.Second), clock.Now().Add(time.Hour)))
+	storetest.NoError(t, store.Touch(t.Context(), usesCheckedKey, clock.Now().Add(-time.Second), clock.Now().Add(time.Hour)))
 	u := newUses(store, clock.Now)
 	defer u.close()
 	u.watch(0)()
@@ -406,7 +408,7 @@ func TestUsesAreWatchedWhileTheyAreAsked(t *testing.T) {
 	if u.interval() != 3*time.Second {
 		t.Errorf("checked every %v, want 3s", u.interval())
 	}
-	waitForStore(t, "the first check", func() bool {
+	storetest.WaitFor(t, "the first check", func() bool {
 		record, err := store.GetWithUse(t.Context(), usesCheckedKey)
 		return err == nil && record.LastUsed.Equal(clock.Now())
 	})

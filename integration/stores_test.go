@@ -17,7 +17,7 @@ func onBothStores(t *testing.T, test func(t *testing.T, storeLine string)) {
 	t.Run("redis", func(t *testing.T) { test(t, redisStore(redistest.Start(t))) })
 }
 
-// embeddedStore keeps sessions in a file beside the Caddyfile.
+// Store keeps sessions in a file beside the Caddyfile.
 const embeddedStore = "store embedded {$DIR}/sessions.db"
 
 func redisStore(r *redistest.Server) string { return "store redis " + r.Addr() }

@@ -36,8 +36,8 @@ type meterSet struct {
 	cutSeconds    prometheus.Histogram
 	streamsCut    prometheus.Counter
 	returnURLs    *prometheus.CounterVec // by rule
-	BreakersOpen  prometheus.Gauge
-	BreakerOpened prometheus.Counter
+	breakersOpen  prometheus.Gauge
+	breakerOpened prometheus.Counter
 	// PendingFailures counts what the journal could not do yet.
 	PendingFailures prometheus.Counter
 	// Of the checks in the background:
@@ -70,9 +70,9 @@ func newMeters() *meterSet {
 			"Time from the revocation of a session to the end of the last request that was being served for it here.", cutBuckets)),
 		streamsCut:      prometheus.NewCounter(prometheus.CounterOpts(MetricName("streams_cut_total", "Number of requests that were cut because their session had ended."))),
 		returnURLs:      counterVec("return_urls_refused_total", "Number of return URLs that were refused, by the rule that refused them.", "rule"),
-		BreakersOpen:    prometheus.NewGauge(prometheus.GaugeOpts(MetricName("store_breakers_open", "Number of Redis servers that are known to be away and are not asked: 0 or 1, in a Cluster up to the number of its nodes."))),
+		breakersOpen:    prometheus.NewGauge(prometheus.GaugeOpts(MetricName("store_breakers_open", "Number of Redis servers that are known to be away and are not asked: 0 or 1, in a Cluster up to the number of its nodes."))),
 		PendingFailures: prometheus.NewCounter(prometheus.CounterOpts(MetricName("pending_logout_failures_total", "Number of attempts at a pending logout that failed."))),
-		BreakerOpened:   prometheus.NewCounter(prometheus.CounterOpts(MetricName("store_breaker_opened_total", "Number of times that a Redis server was found to be away."))),
+		breakerOpened:   prometheus.NewCounter(prometheus.CounterOpts(MetricName("store_breaker_opened_total", "Number of times that a Redis server was found to be away."))),
 	}
 	unavailable := prometheus.NewGaugeVec(prometheus.GaugeOpts(MetricName("store_unavailable", "Number of session stores that cannot be used, by what they are needed for: to read sessions, or to write them.")), []string{"access"})
 	m.StoreUnreadable, m.StoreUnwritable = unavailable.WithLabelValues("read"), unavailable.WithLabelValues("write")
@@ -93,7 +93,7 @@ func newMeters() *meterSet {
 	m.returnURLs.WithLabelValues(returnurl.RuleAmbiguous)
 	m.All = []prometheus.Collector{
 		m.logouts, m.signIns, m.storeSeconds, m.storeErrors, m.cutSeconds, m.streamsCut,
-		m.returnURLs, m.BreakersOpen, m.BreakerOpened, m.PendingFailures, unavailable, m.StoreCheckFailures,
+		m.returnURLs, m.breakersOpen, m.breakerOpened, m.PendingFailures, unavailable, m.StoreCheckFailures,
 	}
 	for i, labels := range checkLabels {
 		opts := MetricName("checks_total", "Number of credentials that were checked, and of requests without any, by what they came to and who knew it.")
@@ -101,6 +101,16 @@ func newMeters() *meterSet {
 		m.All = append(m.All, prometheus.NewCounterFunc(prometheus.CounterOpts(opts), func() float64 { return float64(m.Checks[i].N.Load()) }))
 	}
 	return m
+}
+
+// Breaker counts a circuit breaker that opens, or closes.
+func (m *meterSet) Breaker(open bool) {
+	if !open {
+		m.breakersOpen.Dec()
+		return
+	}
+	m.breakersOpen.Inc()
+	m.breakerOpened.Inc()
 }
 
 // RefuseReturnURL counts a return URL that was refused.

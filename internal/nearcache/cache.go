@@ -1,0 +1,315 @@
+// This file holds the near cache: the sessions that this server asked the store
+// about a moment ago, served from memory for as long as the store is proven to
+// report every change.
+
+package nearcache
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/session"
+)
+
+// Bounds of the near cache.
+const (
+	DefaultEntries = 100_000
+	MaxEntries     = 10_000_000
+	// MaxLife is how long an entry lives at most. Invalidation does not
+	// need it; it bounds what a fault nobody thought of can do.
+	MaxLife = time.Minute
+	// deadShare is the part of the entries that what is no session may take up.
+	deadShare = 16
+	// cacheReadTimeout bounds a read that several requests wait for. The store's
+	// own timeouts are shorter.
+	cacheReadTimeout = 2 * time.Second
+)
+
+// Cache keeps decoded sessions, shared by pointer, and knows of keys that
+// are revoked or unknown. It serves nothing unless a [Watcher] has proven, a
+// moment ago, that it would have heard of a change. All methods are safe for
+// concurrent use; those of a nil *Cache find and keep nothing.
+type Cache struct {
+	// live holds sessions; dead tombstones and unknown keys. They are apart so
+	// that no flood of made-up credentials takes the place of a session.
+	live, Dead *otter.Cache[session.Key, *Entry]
+
+	// Epoch is stamped on entries: those of another epoch do not count. So all
+	// are dropped in one step, also those that are just being read.
+	Epoch atomic.Uint64
+	// proven is until when nothing can have changed unheard, as the time since
+	// started; 0 is never. The clock is monotonic: one that is set back must not
+	// stretch it.
+	proven atomic.Int64
+	// provenWall is the same by the wall clock, in nanoseconds since 1970: the
+	// monotonic one stands still while the machine is suspended.
+	provenWall atomic.Int64
+	// life is how long an entry lives at most, a time.Duration.
+	life atomic.Int64
+	// maxStale is the window that the operator accepts where changes are not
+	// reported; 0 is none.
+	maxStale time.Duration
+	started  time.Time
+	// Clock has both readings. It is not the one that callers bring along, which
+	// may be adjusted.
+	Clock func() time.Time
+
+	// Checks is what the checks of this server came to. It is apart from what
+	// every check reads, and outlives the cache.
+	Checks        *telemetry.CheckCounts
+	reads, joined atomic.Uint64
+	stripes       [256]cacheStripe
+}
+
+// cacheStripe guards what is written of the keys that begin with one byte.
+// Hits do not come here.
+type cacheStripe struct {
+	mu sync.Mutex
+	// flights are the reads under way. Each is also a reservation: a change of
+	// its key takes it out, and what it brings is then not kept.
+	flights map[session.Key]*flight
+	_       [48]byte // a cache line of its own
+}
+
+// flight is one read of the store that several requests wait for.
+type flight struct {
+	epoch uint64
+	done  chan struct{} // closed when entry and err are set
+	entry *Entry
+	err   error
+}
+
+// Entry is what is known of one key: a session, a tombstone, or that the store
+// holds nothing.
+type Entry struct {
+	Session   *session.Session
+	RevokedAt time.Time
+	until     time.Time
+	epoch     uint64
+	// LastUsed is the sign-in or the last use that was noted, in milliseconds
+	// since 1970. It is not watched: other servers may know of a later one.
+	LastUsed atomic.Int64
+	// LogoutToken is that of the credential whose key this is, once somebody
+	// wanted it.
+	LogoutToken atomic.Pointer[string]
+}
+
+// Stats says how the near cache does.
+type Stats struct {
+	// Armed says that hits are served: changes are being reported.
+	Armed bool
+	// Entries is about how many there are.
+	Entries int
+	// Hits counts the checks that were answered from memory, Misses those for
+	// which the store had to be asked, both since the process began.
+	Hits, Misses uint64
+	// Reads counts the reads of the store, Joined the requests that waited for
+	// the read of another.
+	Reads, Joined uint64
+}
+
+// New makes a cache that serves nothing until it is armed.
+func New(entries int, maxStale time.Duration) *Cache {
+	c := &Cache{
+		live:     newOtter(entries),
+		Dead:     newOtter(max(entries/deadShare, 1)),
+		maxStale: maxStale,
+		started:  time.Now(),
+		Clock:    time.Now,
+		Checks:   new(telemetry.CheckCounts),
+	}
+	c.life.Store(int64(MaxLife))
+	for i := range c.stripes {
+		c.stripes[i].flights = make(map[session.Key]*flight)
+	}
+	return c
+}
+
+func newOtter(entries int) *otter.Cache[session.Key, *Entry] {
+	return otter.Must(&otter.Options[session.Key, *Entry]{
+		MaximumSize: entries,
+		// Its upkeep is a few microseconds now and then; this way, it has no
+		// goroutine that nobody waits for.
+		Executor: func(work func()) { work() },
+	})
+}
+
+// Get returns what is known of key, nil if the store has to be asked. It takes
+// no lock and allocates nothing.
+func (c *Cache) Get(key session.Key, now time.Time) *Entry {
+	if c == nil || !c.IsArmed() {
+		return nil
+	}
+	epoch := c.Epoch.Load()
+	e, ok := c.live.GetIfPresent(key)
+	if !ok {
+		e, ok = c.Dead.GetIfPresent(key)
+	}
+	if !ok || e.epoch != epoch || !session.Within(now, e.until) {
+		return nil
+	}
+	return e
+}
+
+// IsArmed reports whether the proof holds by both clocks.
+func (c *Cache) IsArmed() bool {
+	now := c.Clock()
+	return int64(now.Sub(c.started)) < c.proven.Load() && now.UnixNano() < c.provenWall.Load()
+}
+
+// Fill reads key from the store and keeps it, unless the key changed meanwhile.
+// Requests for one key wait for one read. While the cache is not armed each
+// request reads for itself: a read that began before a logout must not answer a
+// request that came after it.
+func (c *Cache) Fill(ctx context.Context, key session.Key, now time.Time, read func(context.Context) (*Entry, error)) (*Entry, error) {
+	if c == nil || !c.IsArmed() {
+		return read(ctx)
+	}
+	stripe, epoch := &c.stripes[key[0]], c.Epoch.Load()
+	stripe.mu.Lock()
+	if f := stripe.flights[key]; f != nil && f.epoch == epoch {
+		stripe.mu.Unlock()
+		c.joined.Add(1)
+		select {
+		case <-f.done:
+			return f.entry, f.err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", session.ErrUnavailable, context.Cause(ctx))
+		}
+	}
+	f := &flight{epoch: epoch, done: make(chan struct{}), err: session.ErrUnavailable}
+	stripe.flights[key] = f
+	stripe.mu.Unlock()
+
+	c.reads.Add(1)
+	defer c.land(stripe, key, now, f)
+	// Others wait for it: that the first one's client has gone is not their loss.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cacheReadTimeout)
+	defer cancel()
+	f.entry, f.err = read(ctx)
+	return f.entry, f.err
+}
+
+// land keeps what a read brought if its reservation stands, and wakes those who
+// wait for it.
+func (c *Cache) land(stripe *cacheStripe, key session.Key, now time.Time, f *flight) {
+	stripe.mu.Lock()
+	if stripe.flights[key] == f {
+		delete(stripe.flights, key)
+		if f.err == nil {
+			c.put(key, f.entry, now, f.epoch)
+		}
+	}
+	stripe.mu.Unlock()
+	close(f.done)
+}
+
+// put keeps an entry. The stripe of its key is locked.
+func (c *Cache) put(key session.Key, e *Entry, now time.Time, epoch uint64) {
+	e.epoch, e.until = epoch, now.Add(time.Duration(c.life.Load()))
+	to, from := c.live, c.Dead
+	if e.Session == nil {
+		to, from = c.Dead, c.live
+	} else if e.Session.ExpiresAt.Before(e.until) {
+		e.until = e.Session.ExpiresAt
+	}
+	from.Invalidate(key)
+	to.Set(key, e)
+}
+
+// Revoked notes that key was revoked here, before the store reports it.
+func (c *Cache) Revoked(key session.Key, at time.Time) {
+	if c == nil {
+		return
+	}
+	stripe := &c.stripes[key[0]]
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	delete(stripe.flights, key)
+	c.put(key, &Entry{RevokedAt: at}, at, c.Epoch.Load())
+}
+
+// Changed implements [WatchSink]: it forgets key, and what is just being read
+// of it.
+func (c *Cache) Changed(key session.Key) {
+	if c == nil {
+		return
+	}
+	stripe := &c.stripes[key[0]]
+	stripe.mu.Lock()
+	defer stripe.mu.Unlock()
+	delete(stripe.flights, key)
+	c.live.Invalidate(key)
+	c.Dead.Invalidate(key)
+}
+
+// ChangedAll implements [WatchSink]. The step of the epoch does it; the rest
+// gives back memory.
+func (c *Cache) ChangedAll() {
+	c.Epoch.Add(1)
+	c.live.InvalidateAll()
+	c.Dead.InvalidateAll()
+}
+
+// Armed implements [WatchSink].
+func (c *Cache) Armed(until time.Time) {
+	c.proven.Store(0)
+	c.ChangedAll()
+	c.life.Store(int64(MaxLife))
+	c.Alive(until)
+}
+
+// Alive implements [WatchSink].
+func (c *Cache) Alive(until time.Time) {
+	c.provenWall.Store(until.UnixNano())
+	c.proven.Store(int64(until.Sub(c.started)))
+}
+
+// Disarmed implements [WatchSink].
+func (c *Cache) Disarmed() {
+	c.proven.Store(0)
+	c.ChangedAll()
+}
+
+// Refused implements [WatchSink]: without max_stale the cache stays off, with it
+// entries live that long and no change is heard of.
+func (c *Cache) Refused() {
+	c.Disarmed()
+	if c.maxStale > 0 {
+		c.life.Store(int64(min(c.maxStale, MaxLife)))
+		c.provenWall.Store(1<<63 - 1)
+		c.proven.Store(1<<63 - 1)
+	}
+}
+
+// Stats says how the cache does.
+func (c *Cache) Stats() Stats {
+	if c == nil {
+		return Stats{}
+	}
+	return Stats{
+		Hits:    c.Checks.Hits(),
+		Misses:  c.Checks.Misses(),
+		Armed:   c.IsArmed(),
+		Entries: c.live.EstimatedSize() + c.Dead.EstimatedSize(),
+		Reads:   c.reads.Load(),
+		Joined:  c.joined.Load(),
+	}
+}
+
+// Counts is where the checks are counted, with a cache and without.
+func (c *Cache) Counts() *telemetry.CheckCounts {
+	if c == nil {
+		return &telemetry.Meters.Checks
+	}
+	return c.Checks
+}
+
+// Interface guard.
+var _ session.WatchSink = (*Cache)(nil)

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Optional abilities of a [Store] or a [StoreModule]. Nobody asks which store it is.
+
+// Checker is a [Store] that can say more than [Store.Ping] does: whether it may do all
+// that it has to.
+type Checker interface {
+	// Check queries the store now, also while it is known to be unavailable, and
+	// writes nothing that lasts.
+	Check(ctx context.Context) Faults
+}
+
+// Faults says what keeps a store from being used; nil is nothing. Both wrap
+// [ErrUnavailable], and hold no key, no password and nothing of a client.
+type Faults struct {
+	Read  error // nobody can be checked
+	Write error // nobody can sign in or out
+}
+
+// ErrUnreachable is wrapped by a fault of a server that did not answer, however it says so.
+var ErrUnreachable = errors.New("unreachable")
+
+// Servers is a [Store] of one or several servers, which knows those that it does not
+// query until they answer again.
+type Servers interface {
+	UnavailableServers() []UnavailableServer
+}
+
+// UnavailableServer is a server that does not answer, and since when.
+type UnavailableServer struct {
+	Server string    `json:"server"`
+	Since  time.Time `json:"since"`
+}
+
+// Remote is a [StoreModule] whose store is a server: it can be unavailable, others use
+// it too, and a cache in front of it is worth something.
+type Remote interface {
+	// Remote does nothing. To have it is the ability.
+	Remote()
+}
+
+// Located is a [StoreModule] that can say where its sessions are.
+type Located interface {
+	// Place returns the settings that say so, always as many. None is a secret: they
+	// are logged.
+	Place() []Setting
+}
+
+// Setting is an option with its value, as people write it.
+type Setting struct {
+	Option, Value string
+	// Ways says that the value lists ways to one place, of which any will do.
+	Ways bool
+}

@@ -1,0 +1,59 @@
+package caddylogout
+
+import (
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/internal/nearcache"
+	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/redisstore"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
+)
+
+// openRedis opens the store that config describes, provisioned and validated.
+func openRedis(t *testing.T, config RedisStore, now func() time.Time) *redisstore.Store {
+	t.Helper()
+	storetest.NoError(t, config.Provision(caddy.Context{}))
+	storetest.NoError(t, config.Validate())
+	options, err := config.options()
+	storetest.NoError(t, err)
+	options.Now = now
+	return redisstore.Open(options)
+}
+
+func openRedisForBench(b *testing.B, addr string) *redisstore.Store {
+	b.Helper()
+	config := RedisStore{Address: addr}
+	if err := config.Provision(caddy.Context{}); err != nil {
+		b.Fatal(err)
+	}
+	options, err := config.options()
+	if err != nil {
+		b.Fatal(err)
+	}
+	store := redisstore.Open(options)
+	b.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+func watchForBenchmark(b *testing.B, store *redisstore.Store) *nearcache.Cache {
+	b.Helper()
+	cache := nearcache.New(nearcache.DefaultEntries, 0)
+	b.Cleanup(store.Watch(cache))
+	for began := time.Now(); !cache.IsArmed(); {
+		if time.Since(began) > 10*time.Second {
+			b.Fatal("not armed")
+		}
+	}
+	return cache
+}
+
+// unhurried is a timeout that no busy machine meets.
+const unhurried = caddy.Duration(10 * time.Second)
+
+// redisKey is the name of a key of a session in Redis.
+func redisKey(kind string, key session.Key) string {
+	return defaultRedisKeyPrefix + kind + ":{" + key.String() + "}"
+}
