@@ -150,7 +150,7 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 		if hasPlaceholder(entry) {
 			continue
 		}
-		if _, err := returnurl.ParseAllowed(entry); err != nil {
+		if err := returnurl.ValidateAllowed(entry); err != nil {
 			return d.Errf("allowed_return_urls: %q: %w", entry, err)
 		}
 	}

@@ -69,6 +69,8 @@ func NewToken() string {
 	return TokenPrefix + tokenEncoding.EncodeToString(b[:])
 }
 
+// AppendCredential appends a value, unless it cannot be a credential, is there already, or
+// there is no room for it.
 func AppendCredential(dst []Credential, value string, source Carrier) []Credential {
 	if !IsCredential(value) || len(dst) >= MaxCredentials {
 		return dst

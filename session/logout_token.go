@@ -40,6 +40,7 @@ func TokenFor(c Credential, purpose string) string {
 // TokenFit says what a logout token is to a credential.
 type TokenFit uint8
 
+// What a logout token is to a credential.
 const (
 	fitsNot   TokenFit = iota // the token of another credential, or of none
 	Fits                      // the credential's token

@@ -34,6 +34,7 @@ type HookedWriter struct {
 	BrokeOff bool
 }
 
+// HookResponse returns a writer that calls hook before the header of a response is sent.
 func HookResponse(w http.ResponseWriter, hook headerHook) *HookedWriter {
 	return &HookedWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
 }

@@ -34,6 +34,7 @@ var Rules = []struct {
 	{"authority", ErrAuthority},
 }
 
+// RuleAmbiguous is the rule of what no other one names.
 const RuleAmbiguous = "ambiguous"
 
 // RuleOf names the rule that refused.

@@ -54,7 +54,7 @@ func New(defaultURL string, allowed []string) (*Policy, error) {
 	}
 	u := &Policy{fallback: fallback, allowed: make([]allowedURL, 0, len(allowed)), entries: allowed}
 	for i, raw := range allowed {
-		entry, err := ParseAllowed(raw)
+		entry, err := parseAllowed(raw)
 		if err != nil {
 			return nil, fmt.Errorf("allowed return URL %d, %q: %w", i+1, raw, err)
 		}
@@ -312,6 +312,7 @@ func onlyASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
 }
 
+// OnlyBytes reports whether s is made of the bytes of set.
 func OnlyBytes(s, set string) bool { return strings.Trim(s, set) == "" }
 
 // ParseDefault normalises the default URL.
@@ -337,8 +338,8 @@ func ParseDefault(raw string) (string, error) {
 	return parsed.Href(false), nil
 }
 
-// ParseAllowed reads an entry of the allow-list.
-func ParseAllowed(raw string) (allowedURL, error) {
+// parseAllowed reads an entry of the allow-list.
+func parseAllowed(raw string) (allowedURL, error) {
 	if strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
 		return allowedURL{}, errors.New("paths on the site's own host are always allowed: leave it out")
 	}
@@ -380,6 +381,12 @@ func ParseAllowed(raw string) (allowedURL, error) {
 		entry.wildcard, entry.host = true, "."+entry.host
 	}
 	return entry, nil
+}
+
+// ValidateAllowed says what is wrong with an entry of the allow-list, or nil.
+func ValidateAllowed(raw string) error {
+	_, err := parseAllowed(raw)
+	return err
 }
 
 // checkWildcard refuses wildcards under which strangers can have a name: those

@@ -203,6 +203,7 @@ type Events interface {
 	Emit(event string, data map[string]any)
 }
 
+// NewAudit returns an audit log; to may be nil.
 func NewAudit(logger *zap.Logger, to Events, now func() time.Time) *Audit {
 	return &Audit{logger: logger.Named("audit"), events: to, now: now, refusals: NewBoundedLog(refusalsPerSecond, RefusalsAtOnce)}
 }

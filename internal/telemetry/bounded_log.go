@@ -19,6 +19,7 @@ type BoundedLog struct {
 	leftOut int
 }
 
+// NewBoundedLog allows so many lines a second, and so many at once.
 func NewBoundedLog(often rate.Limit, atOnce int) *BoundedLog {
 	return &BoundedLog{limit: rate.NewLimiter(often, atOnce)}
 }

@@ -154,11 +154,12 @@ type CheckCounts [CheckKinds]struct {
 	_ [56]byte
 }
 
-// Hits counts what the near cache answered, misses what the store was queried for.
+// Hits is how many checks the near cache answered.
 func (c *CheckCounts) Hits() uint64 {
 	return c[CheckCacheLive].N.Load() + c[CheckCacheDead].N.Load()
 }
 
+// Misses is for how many checks the store was queried.
 func (c *CheckCounts) Misses() uint64 {
 	return c[checkStoreLive].N.Load() + c[checkStoreDead].N.Load() + c[CheckUnavailable].N.Load()
 }

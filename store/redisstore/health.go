@@ -76,7 +76,7 @@ func reachable(err error) error {
 type unreachableError struct{ error }
 
 // Is reports whether it is asked for [session.ErrUnreachable].
-func (unreachableError) Is(target error) bool { return target == session.ErrUnreachable } //nolint:errorlint // it is how errors.Is asks
+func (unreachableError) Is(target error) bool { return target == session.ErrUnreachable }
 
 // Unwrap returns the fault itself.
 func (e unreachableError) Unwrap() error { return e.error }

@@ -40,7 +40,8 @@ type Store struct {
 	ends      batches[*revokeRequest]
 }
 
-// The names of keys. Those of one session share a hash tag, the braces.
+// SessionKey is the name of the key of a session. The keys of one session share a hash
+// tag, the braces.
 func (s *Store) SessionKey(key session.Key) string {
 	return s.prefix + "session:{" + key.String() + "}"
 }

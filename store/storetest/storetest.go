@@ -24,16 +24,19 @@ type Clock struct {
 	now time.Time
 }
 
+// NewClock returns a clock that stands at the current time.
 func NewClock() *Clock {
 	return &Clock{now: time.Now().Truncate(time.Millisecond).UTC()}
 }
 
+// Now returns the time of the clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
+// Advance moves the clock.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,6 +111,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) session.Sto
 	}
 }
 
+// NoError ends the test at an error.
 func NoError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -123,6 +127,7 @@ func (c Contract) Make(t *testing.T, identity string) session.Key {
 	return key
 }
 
+// NewEntry is a session that lasts an hour.
 func (c Contract) NewEntry(identity string) session.Entry {
 	return session.Entry{Identity: identity, Value: []byte(`{"v":1}`), ExpiresAt: c.Now().Add(time.Hour)}
 }
@@ -144,6 +149,7 @@ func (c Contract) Read(t *testing.T, key session.Key) session.Record {
 	return rec
 }
 
+// Listed returns the keys in the index of a person, in order.
 func (c Contract) Listed(t *testing.T, identity string) []session.Key {
 	t.Helper()
 	listed, err := c.Keys(t.Context(), identity)
@@ -159,6 +165,7 @@ func (c Contract) Listed(t *testing.T, identity string) []session.Key {
 	return keys
 }
 
+// WantKeys wants the index of a person to hold these keys alone.
 func (c Contract) WantKeys(t *testing.T, identity string, want ...session.Key) {
 	t.Helper()
 	slices.SortFunc(want, func(a, b session.Key) int { return bytes.Compare(a[:], b[:]) })
@@ -167,6 +174,7 @@ func (c Contract) WantKeys(t *testing.T, identity string, want ...session.Key) {
 	}
 }
 
+// WantRecord wants this to be known of a key.
 func (c Contract) WantRecord(t *testing.T, key session.Key, want session.Record) {
 	t.Helper()
 	got := c.Read(t, key)
