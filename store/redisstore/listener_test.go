@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
@@ -31,7 +32,7 @@ func TestListenerWantsNode(t *testing.T) {
 		"is no more here": {redistest.Start(t, "--requirepass", "else"), false},
 	} {
 		cache := nearcache.New(10, 0)
-		w := &watch{sink: cache, session: "session:", revoked: "revoked:", topology: forever}
+		w := &watch{logger: func(string) *zap.Logger { return zap.NewNop() }, sink: cache, session: "session:", revoked: "revoked:", topology: forever}
 		client := redis.NewClient(&redis.Options{Addr: test.server.Addr()})
 		l := &listener{watch: w, options: *client.Options(), node: id}
 		w.nodes = map[string]*listener{id: l}
@@ -59,7 +60,7 @@ func TestWatchFollowsSentinel(t *testing.T) {
 	var master atomic.Pointer[redistest.Server]
 	master.Store(before)
 	cache := nearcache.New(10, 0)
-	w := &watch{sink: cache, session: "session:", revoked: "revoked:", topology: forever}
+	w := &watch{logger: func(string) *zap.Logger { return zap.NewNop() }, sink: cache, session: "session:", revoked: "revoked:", topology: forever}
 	l := &listener{watch: w, options: redis.Options{Addr: sentinelAddr}}
 	l.options.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", master.Load().Addr())
