@@ -53,7 +53,7 @@ func TestWatchSentinel(t *testing.T) {
 	epoch := a.open().cache.Epoch.Load()
 	watched.Sentinels[0].CLI(t, "SENTINEL", "FAILOVER", redistest.MasterName)
 	storetest.WaitFor(t, "the failover", func() bool {
-		return strings.HasPrefix(watched.Replica.CLI(t, "ROLE"), "master")
+		return watched.Replica.IsMaster(t)
 	})
 	storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
 	a.waitArmed(t, true)

@@ -238,6 +238,23 @@ func (s *Server) Login(username, password string) {
 // last newline. An answer that is an error of Redis ends the test.
 func (s *Server) CLI(tb testing.TB, args ...string) string {
 	tb.Helper()
+	out, err := s.tryCLI(tb, args...)
+	if err != nil {
+		tb.Fatalf("redis-cli %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// IsMaster reports whether the server says that it is a master. A Sentinel that promotes
+// it closes the connections of all clients, so one that was closed is no answer.
+func (s *Server) IsMaster(tb testing.TB) bool {
+	tb.Helper()
+	role, err := s.tryCLI(tb, "ROLE")
+	return err == nil && strings.HasPrefix(role, "master")
+}
+
+func (s *Server) tryCLI(tb testing.TB, args ...string) (string, error) {
+	tb.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	all := append([]string{"-e", "-h", host, "-p", port}, s.login...)
 	if s.tls != nil {
@@ -245,10 +262,7 @@ func (s *Server) CLI(tb testing.TB, args ...string) string {
 	}
 	cmd := exec.CommandContext(tb.Context(), "redis-cli", append(all, args...)...)
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		tb.Fatalf("redis-cli %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSuffix(string(out), "\n")
+	return strings.TrimSuffix(string(out), "\n"), err
 }
 
 // Stop kills the server and waits until it is gone. It can be called again.

@@ -237,7 +237,7 @@ func TestRedisFailsCluster(t *testing.T) {
 		t.Helper()
 		cluster.Nodes[3].CLI(t, "CLUSTER", "FAILOVER")
 		storetest.WaitFor(t, "the replica to take over", func() bool {
-			return strings.HasPrefix(cluster.Nodes[3].CLI(t, "ROLE"), "master")
+			return cluster.Nodes[3].IsMaster(t)
 		})
 	})
 	run("a master is killed", func(t *testing.T, _ *crowd) {
