@@ -26,7 +26,7 @@ type adminStatistics struct {
 	PendingLogouts int `json:"pending_logouts"`
 }
 
-// cacheStatistics is [Stats] in JSON.
+// cacheStatistics is [nearcache.Stats] in JSON.
 type cacheStatistics struct {
 	Armed   bool   `json:"armed"`
 	Entries int    `json:"entries"`

@@ -185,7 +185,7 @@ func writeNoContent(w http.ResponseWriter) error {
 // it asked with here (RFC 9110, section 15.4.4).
 func redirect(w http.ResponseWriter, r *http.Request, location string) error {
 	prepare(w.Header())
-	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // every location was checked by Policy or configured
+	http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // every location was checked by a returnurl.Policy, or configured
 	return nil
 }
 

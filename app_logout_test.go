@@ -368,7 +368,7 @@ func TestAppLogoutTossedCookie(t *testing.T) {
 	mine, _ := a.signIn(t, "alice", "")
 	tossed, _ := a.signIn(t, "mallory", "")
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: none",
-		"Cookie: "+defaultCookieName+"="+tossed.Value+"; "+defaultCookieName+"="+mine.Secret()+"; "+defaultCookieName+"=garbage")
+		"Cookie: "+defaultCookieName+"="+tossed.Secret()+"; "+defaultCookieName+"="+mine.Secret()+"; "+defaultCookieName+"=garbage")
 	w := serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}}), r, new(legacy).ServeHTTP)
 	if a.alive(t, mine) || a.alive(t, tossed) || !clears(w) {
 		t.Errorf("mine lives %v, the tossed one %v", a.alive(t, mine), a.alive(t, tossed))

@@ -63,8 +63,8 @@ func TestAttackBearerOfASession(t *testing.T) {
 		"cookie":           {sessionCookieLine(mine)},
 		"odd cookie":       {sessionCookieLine(odd)},
 		"token":            {"X-Session-Token: " + mine.Secret()},
-		"odd token":        {"X-Session-Token: " + odd.Value},
-		"tossed cookies":   {tossed + "; " + defaultCookieName + "=" + odd.Value},
+		"odd token":        {"X-Session-Token: " + odd.Secret()},
+		"tossed cookies":   {tossed + "; " + defaultCookieName + "=" + odd.Secret()},
 		"many tokens":      append(slices.Repeat([]string{"X-Session-Token: a"}, 20), sessionCookieLine(mine)),
 		"nothing":          nil,
 		"cookies, no live": {tossed},
@@ -90,7 +90,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	tries, through := 0, 0
 	for name, headers := range beside {
 		for form, bearer := range bearers {
-			for _, secret := range []string{mine.Secret(), odd.Value, other.Secret(), revoked.Secret(), pending.Value} {
+			for _, secret := range []string{mine.Secret(), odd.Secret(), other.Secret(), revoked.Secret(), pending.Secret()} {
 				var p passed
 				r := newRequest(t, http.MethodGet, "/", append(slices.Clone(headers), bearer(secret)...)...)
 				serve(t, newGate(t, a, &SessionAuth{Optional: true}), r, p.next)
@@ -119,8 +119,8 @@ func TestAttackBearerOfASession(t *testing.T) {
 	}
 	off := false
 	var p passed
-	serve(t, newGate(t, a, &SessionAuth{StripCredentials: &off}), newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer "+odd.Value), p.next)
-	if !slices.Equal(p.header["Authorization"], []string{"Bearer " + odd.Value}) {
+	serve(t, newGate(t, a, &SessionAuth{StripCredentials: &off}), newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer "+odd.Secret()), p.next)
+	if !slices.Equal(p.header["Authorization"], []string{"Bearer " + odd.Secret()}) {
 		t.Errorf("strip_credentials off: the app got %q", p.header["Authorization"])
 	}
 }
@@ -265,7 +265,7 @@ func TestAttackLogoutOfATossedSession(t *testing.T) {
 			tossed, _ := a.signIn(t, "mallory", "")
 			r := newRequest(t, http.MethodGet, fmt.Sprintf("/self-service/logout?token=%s", session.LogoutToken(tossed)), sessionCookieLine(tossed)+"; "+defaultCookieName+"="+mine.Secret(), "Accept: text/html")
 			if strings.HasSuffix(path, "api") {
-				r = newRequest(t, http.MethodDelete, path, sessionCookieLine(mine), "X-Session-Token: "+tossed.Value)
+				r = newRequest(t, http.MethodDelete, path, sessionCookieLine(mine), "X-Session-Token: "+tossed.Secret())
 			}
 			bringBack := func() {}
 			if away {

@@ -30,7 +30,7 @@ func TestReplayGoesOnPastErrors(t *testing.T) {
 	const sessions, broken = 200, 5
 	server := redistest.Start(t)
 	a := newTestApp(t, nil)
-	store := a.onRedis(t, server)
+	a.onRedis(t, server)
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
 	var all []*session.Session
@@ -40,8 +40,8 @@ func TestReplayGoesOnPastErrors(t *testing.T) {
 	}
 	for i, s := range all {
 		if i < broken {
-			server.CLI(t, "DEL", store.SessionKey(s.Key))
-			server.CLI(t, "LPUSH", store.SessionKey(s.Key), "x")
+			server.CLI(t, "DEL", redisKey("session", s.Key))
+			server.CLI(t, "LPUSH", redisKey("session", s.Key), "x")
 		}
 		storetest.NoError(t, j.add(s.Key, a.now(), ""))
 	}
@@ -50,7 +50,7 @@ func TestReplayGoesOnPastErrors(t *testing.T) {
 		t.Errorf("live: %v", got)
 	}
 	for _, s := range all[:broken] {
-		server.CLI(t, "DEL", store.SessionKey(s.Key))
+		server.CLI(t, "DEL", redisKey("session", s.Key))
 	}
 	wait(t, "the rest", func() bool { return j.count.Load() == 0 })
 }

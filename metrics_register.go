@@ -29,7 +29,7 @@ func (a *App) registerMetrics(ctx caddy.Context) error {
 	return errors.Join(failures...)
 }
 
-// cacheCollectors export what [Cache.Stats] says. A scrape may come before
+// cacheCollectors export what [nearcache.Cache.Stats] says. A scrape may come before
 // there is a cache.
 func (a *App) cacheCollectors() []prometheus.Collector {
 	gauge := func(name, help string, read func(nearcache.Stats) float64) prometheus.Collector {

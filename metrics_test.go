@@ -40,8 +40,8 @@ func TestChecksAreCounted(t *testing.T) {
 	}
 	a.open().cache.Counts().AddRead(false, errors.Join(session.ErrUnavailable, context.Canceled))
 	got := make(map[int]uint64)
-	for kind := range a.open().cache.Checks {
-		if n := a.open().cache.Checks[kind].N.Load(); n > 0 {
+	for kind := range a.open().cache.Counts() {
+		if n := a.open().cache.Counts()[kind].N.Load(); n > 0 {
 			got[kind] = n
 		}
 	}

@@ -28,7 +28,7 @@ func BenchmarkRevocationLag(b *testing.B) {
 	for i := range apps {
 		store := openRedisForBench(b, addr)
 		apps[i] = &App{clock: time.Now, format: nativeFormat{}, Lifespan: caddy.Duration(time.Hour)}
-		apps[i].use(&opened{Store: store, cache: watchForBenchmark(b, store)})
+		apps[i].use(&opened{Store: store, cache: armedForBench(b, store)})
 	}
 	var lags, totals []time.Duration
 	for b.Loop() {

@@ -142,7 +142,7 @@ func (a *App) takeCache(r *reports) (*nearcache.Cache, error) {
 			entries = nearcache.DefaultEntries
 		}
 		cache := nearcache.New(entries, time.Duration(a.NearCache.MaxStale))
-		cache.Checks = &telemetry.Meters.Checks
+		cache.CountInto(&telemetry.Meters.Checks)
 		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {

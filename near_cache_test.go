@@ -235,7 +235,7 @@ func TestNearCacheBounds(t *testing.T) {
 	for range 2000 {
 		a.wantLive(t, session.NewCredential(session.NewToken(), session.FromHeader), false)
 	}
-	if got := a.open().cache.Dead.EstimatedSize(); got > 10 {
+	if got := a.open().cache.Stats().Others; got > 10 {
 		t.Errorf("%d unknown keys are kept, want about 6", got)
 	}
 	if a.open().cache.Get(session.KeyOf(c.Secret()), a.time()) == nil {

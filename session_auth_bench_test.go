@@ -23,7 +23,7 @@ import (
 // subtracted.
 func BenchmarkGate(b *testing.B) {
 	store := openRedisForBench(b, redistest.Start(b).Addr())
-	cache := watchForBenchmark(b, store)
+	cache := armedForBench(b, store)
 	a := &App{
 		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
 		Cookie: Cookie{Name: defaultCookieName},

@@ -57,7 +57,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 			moved := cluster.Nodes[0]
 			before, _ := a.signInAt(t, cluster)
 			a.warm(t, before)
-			epoch := a.open().cache.Epoch.Load()
+			epoch := a.open().cache.Epoch()
 			// Whoever is signed in stays so: an outage is no logout.
 			asked, signedOut := 0, 0
 			moving, stop := make(chan struct{}), sync.WaitGroup{}
@@ -82,7 +82,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 				})
 			}
 			storetest.WaitFor(t, "the cache to be cleared, and on again", func() bool {
-				return a.open().cache.Epoch.Load() > epoch && a.open().cache.Stats().Armed
+				return a.open().cache.Epoch() > epoch && a.open().cache.Stats().Armed
 			})
 			close(moving)
 			stop.Wait()

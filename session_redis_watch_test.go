@@ -75,7 +75,7 @@ func TestWatchReports(t *testing.T) {
 	for _, each := range []*watchedApp{a, b, otherPrefix} {
 		each.waitArmed(t, true)
 	}
-	epoch := a.open().cache.Epoch.Load()
+	epoch := a.open().cache.Epoch()
 	changes := map[string]struct {
 		change func(t *testing.T, c session.Credential, s *session.Session)
 		live   bool
@@ -117,7 +117,7 @@ func TestWatchReports(t *testing.T) {
 			a.wantLive(t, c, change.live)
 		})
 	}
-	if got := a.open().cache.Epoch.Load() - epoch; got != 2 {
+	if got := a.open().cache.Epoch() - epoch; got != 2 {
 		t.Errorf("all was dropped %d times, want 2: FLUSHDB and FLUSHALL", got)
 	}
 
@@ -145,14 +145,14 @@ func TestWatchReports(t *testing.T) {
 		c, s := b.signIn(t, "alice", "")
 		barrier() // the sign-in itself is a change
 		a.warm(t, c)
-		epoch := a.open().cache.Epoch.Load()
+		epoch := a.open().cache.Epoch()
 		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
 		}
 		server.CLI(t, "SET", "other:session:{"+s.Key.String()+"}", "1")
 		barrier()
 		// A busy machine may have lost the listener for a moment: then all is dropped.
-		if a.open().cache.Get(s.Key, time.Now()) == nil && a.open().cache.IsArmed() && a.open().cache.Epoch.Load() == epoch {
+		if a.open().cache.Get(s.Key, time.Now()) == nil && a.open().cache.IsArmed() && a.open().cache.Epoch() == epoch {
 			t.Error("a session was dropped that nobody changed")
 		}
 	})
@@ -167,11 +167,11 @@ func TestWatchLost(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		c, _ := a.signIn(t, "alice", "")
 		a.warm(t, c)
-		epoch := a.open().cache.Epoch.Load()
+		epoch := a.open().cache.Epoch()
 		if id := server.TrackingClient(t); server.CLI(t, "CLIENT", "KILL", "ID", id) != "1" {
 			t.Fatal("no connection was killed")
 		}
-		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
 		a.waitArmed(t, true)
 		if a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil {
 			t.Error("an entry of before is still there")

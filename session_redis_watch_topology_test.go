@@ -50,12 +50,12 @@ func TestWatchSentinel(t *testing.T) {
 	a.waitForget(t, c)
 
 	// The old master stays, as a replica, and would go on answering PING.
-	epoch := a.open().cache.Epoch.Load()
+	epoch := a.open().cache.Epoch()
 	watched.Sentinels[0].CLI(t, "SENTINEL", "FAILOVER", redistest.MasterName)
 	storetest.WaitFor(t, "the failover", func() bool {
 		return watched.Replica.IsMaster(t)
 	})
-	storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
+	storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
 	a.waitArmed(t, true)
 	c, s = a.waitSignIn(t)
 	a.waitWarm(t, c)
@@ -95,9 +95,9 @@ func TestWatchCluster(t *testing.T) {
 		slot, err := strconv.Atoi(byHand.CLI(t, "CLUSTER", "KEYSLOT", name(s)))
 		storetest.NoError(t, err)
 		from := slot * 3 / 16384
-		epoch := a.open().cache.Epoch.Load()
+		epoch := a.open().cache.Epoch()
 		cluster.MoveSlot(t, slot, from, (from+1)%3, func() { a.waitWarm(t, c) })
-		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
 		a.waitWarm(t, c)
 		storetest.WaitFor(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
 		a.waitForget(t, c)
@@ -109,9 +109,9 @@ func TestWatchCluster(t *testing.T) {
 		forgets(t)
 	})
 	t.Run("a master becomes a replica", func(t *testing.T) {
-		epoch := a.open().cache.Epoch.Load()
+		epoch := a.open().cache.Epoch()
 		cluster.Nodes[4].CLI(t, "CLUSTER", "FAILOVER")
-		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch.Load() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
 		a.waitArmed(t, true)
 		forgets(t)
 	})

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
+	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/redisstore"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -38,15 +39,10 @@ func openRedisForBench(b *testing.B, addr string) *redisstore.Store {
 	return store
 }
 
-func watchForBenchmark(b *testing.B, store *redisstore.Store) *nearcache.Cache {
+func armedForBench(b *testing.B, store *redisstore.Store) *nearcache.Cache {
 	b.Helper()
 	cache := nearcache.New(nearcache.DefaultEntries, 0)
-	b.Cleanup(store.Watch(cache))
-	for began := time.Now(); !cache.IsArmed(); {
-		if time.Since(began) > 10*time.Second {
-			b.Fatal("not armed")
-		}
-	}
+	redistest.Arm(b, store, cache)
 	return cache
 }
 
@@ -57,3 +53,6 @@ const unhurried = caddy.Duration(10 * time.Second)
 func redisKey(kind string, key session.Key) string {
 	return defaultRedisKeyPrefix + kind + ":{" + key.String() + "}"
 }
+
+// secondLook is when a store has asked twice where its connections lead.
+const secondLook = 6 * time.Second

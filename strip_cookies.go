@@ -16,7 +16,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
-	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
 // Limits of what one answer deletes.
@@ -95,7 +94,7 @@ func (s *StripCookies) matches(name string) bool {
 // (ASP.NET).
 func isChunk(name, whole string) bool {
 	part, ok := strings.CutPrefix(name, whole)
-	return ok && len(part) >= 2 && len(part) <= 4 && strings.ContainsRune("_.-C", rune(part[0])) && returnurl.OnlyBytes(part[1:], "0123456789")
+	return ok && len(part) >= 2 && len(part) <= 4 && strings.ContainsRune("_.-C", rune(part[0])) && strings.Trim(part[1:], "0123456789") == ""
 }
 
 // setsStripped reports whether a Set-Cookie line sets one of the cookies. One

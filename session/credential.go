@@ -29,7 +29,7 @@ var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithP
 // Carrier says where in a request a credential was found.
 type Carrier uint8
 
-// The sources of a credential, in the order in which they are looked at.
+// The carriers of a credential, in the order in which they are looked at.
 const (
 	// FromHeader is the X-Session-Token header.
 	FromHeader Carrier = iota
@@ -42,19 +42,20 @@ const (
 // Credential is what a client brought to prove its session. It is never stored
 // and never logged.
 type Credential struct {
-	Value string
+	value string
 	// From is where it was found.
 	From Carrier
 }
 
 // NewCredential is a credential that was found in a request.
-func NewCredential(value string, source Carrier) Credential {
-	return Credential{Value: value, From: source}
+func NewCredential(value string, from Carrier) Credential {
+	return Credential{value: value, From: from}
 }
 
 // Secret returns the credential itself, for those who hand it to its client, or compare
-// it. Nothing else may hold it: it is no field, so that nothing marshals it.
-func (c Credential) Secret() string { return c.Value }
+// it. Nothing else may hold it: the field is not exported, so that
+// nothing marshals it.
+func (c Credential) Secret() string { return c.value }
 
 // String hides the credential from anything that prints it.
 func (Credential) String() string { return "[credential]" }
@@ -71,11 +72,11 @@ func NewToken() string {
 
 // AppendCredential appends a value, unless it cannot be a credential, is there already, or
 // there is no room for it.
-func AppendCredential(dst []Credential, value string, source Carrier) []Credential {
+func AppendCredential(dst []Credential, value string, from Carrier) []Credential {
 	if !IsCredential(value) || len(dst) >= MaxCredentials {
 		return dst
 	}
-	c := Credential{Value: value, From: source}
+	c := NewCredential(value, from)
 	if slices.Contains(dst, c) {
 		return dst
 	}

@@ -19,7 +19,7 @@ const logoutTokenPurpose = "caddy-logout logout token v1"
 // from neither part, so the token may stand in a link; without the credential it
 // ends nothing. The key says which session the token is of when the credential
 // is gone: when another tab has used the same link before.
-func LogoutToken(c Credential) string { return LogoutTokenMAC(c) + EncodeTokenKey(KeyOf(c.Value)) }
+func LogoutToken(c Credential) string { return LogoutTokenMAC(c) + EncodeTokenKey(KeyOf(c.value)) }
 
 // LogoutTokenMAC is the first part of a token: the whole token in versions that
 // did not write the key behind it.
@@ -32,7 +32,7 @@ func EncodeTokenKey(key Key) string { return tokenEncoding.EncodeToString(key[:]
 
 // TokenFor computes the token of a credential for one purpose.
 func TokenFor(c Credential, purpose string) string {
-	mac := hmac.New(sha256.New, []byte(c.Value))
+	mac := hmac.New(sha256.New, []byte(c.value))
 	mac.Write([]byte(purpose))
 	return tokenEncoding.EncodeToString(mac.Sum(nil)[:20])
 }
@@ -58,7 +58,7 @@ func FitLogoutToken(c Credential, token string) TokenFit {
 	if subtle.ConstantTimeCompare([]byte(mac), []byte(token)) != 1 {
 		return fitsNot
 	}
-	if key != "" && subtle.ConstantTimeCompare([]byte(EncodeTokenKey(KeyOf(c.Value))), []byte(key)) != 1 {
+	if key != "" && subtle.ConstantTimeCompare([]byte(EncodeTokenKey(KeyOf(c.value))), []byte(key)) != 1 {
 		return FitsMixed
 	}
 	return Fits

@@ -38,11 +38,11 @@ const (
 type Cache struct {
 	// live holds sessions; dead tombstones and unknown keys. They are apart so
 	// that no flood of made-up credentials takes the place of a session.
-	live, Dead *otter.Cache[session.Key, *Entry]
+	live, dead *otter.Cache[session.Key, *Entry]
 
 	// Epoch is stamped on entries: those of another epoch do not count. So all
 	// are dropped in one step, also those that are just being read.
-	Epoch atomic.Uint64
+	epoch atomic.Uint64
 	// proven is until when nothing can have changed unheard, as the time since
 	// started; 0 is never. The clock is monotonic: one that is set back must not
 	// stretch it.
@@ -58,11 +58,11 @@ type Cache struct {
 	started  time.Time
 	// Clock has both readings. It is not the one that callers bring along, which
 	// may be adjusted.
-	Clock func() time.Time
+	clock func() time.Time
 
 	// Checks is what the checks of this server came to. It is apart from what
 	// every check reads, and outlives the cache.
-	Checks        *telemetry.CheckCounts
+	checks        *telemetry.CheckCounts
 	reads, joined atomic.Uint64
 	stripes       [256]cacheStripe
 }
@@ -104,8 +104,9 @@ type Entry struct {
 type Stats struct {
 	// Armed says that hits are served: changes are being reported.
 	Armed bool
-	// Entries is about how many there are.
-	Entries int
+	// Entries is about how many there are, and Others how many of them are no sessions:
+	// tombstones, and keys that were not found.
+	Entries, Others int
 	// Hits counts the checks that were answered from memory, Misses those for
 	// which the store had to be asked, both since the process began.
 	Hits, Misses uint64
@@ -118,11 +119,11 @@ type Stats struct {
 func New(entries int, maxStale time.Duration) *Cache {
 	c := &Cache{
 		live:     newOtter(entries),
-		Dead:     newOtter(max(entries/deadShare, 1)),
+		dead:     newOtter(max(entries/deadShare, 1)),
 		maxStale: maxStale,
 		started:  time.Now(),
-		Clock:    time.Now,
-		Checks:   new(telemetry.CheckCounts),
+		clock:    time.Now,
+		checks:   new(telemetry.CheckCounts),
 	}
 	c.life.Store(int64(MaxLife))
 	for i := range c.stripes {
@@ -140,16 +141,23 @@ func newOtter(entries int) *otter.Cache[session.Key, *Entry] {
 	})
 }
 
+// CountInto has checks counted there, beyond the life of the cache. It comes before the
+// first check.
+func (c *Cache) CountInto(checks *telemetry.CheckCounts) { c.checks = checks }
+
+// Epoch returns a number that changes when all entries are dropped.
+func (c *Cache) Epoch() uint64 { return c.epoch.Load() }
+
 // Get returns what is known of key, nil if the store has to be asked. It takes
 // no lock and allocates nothing.
 func (c *Cache) Get(key session.Key, now time.Time) *Entry {
 	if c == nil || !c.IsArmed() {
 		return nil
 	}
-	epoch := c.Epoch.Load()
+	epoch := c.epoch.Load()
 	e, ok := c.live.GetIfPresent(key)
 	if !ok {
-		e, ok = c.Dead.GetIfPresent(key)
+		e, ok = c.dead.GetIfPresent(key)
 	}
 	if !ok || e.epoch != epoch || !session.Within(now, e.until) {
 		return nil
@@ -159,7 +167,7 @@ func (c *Cache) Get(key session.Key, now time.Time) *Entry {
 
 // IsArmed reports whether the proof holds by both clocks.
 func (c *Cache) IsArmed() bool {
-	now := c.Clock()
+	now := c.clock()
 	return int64(now.Sub(c.started)) < c.proven.Load() && now.UnixNano() < c.provenWall.Load()
 }
 
@@ -171,7 +179,7 @@ func (c *Cache) Fill(ctx context.Context, key session.Key, now time.Time, read f
 	if c == nil || !c.IsArmed() {
 		return read(ctx)
 	}
-	stripe, epoch := &c.stripes[key[0]], c.Epoch.Load()
+	stripe, epoch := &c.stripes[key[0]], c.epoch.Load()
 	stripe.mu.Lock()
 	if f := stripe.flights[key]; f != nil && f.epoch == epoch {
 		stripe.mu.Unlock()
@@ -213,9 +221,9 @@ func (c *Cache) land(stripe *cacheStripe, key session.Key, now time.Time, f *fli
 // put keeps an entry. The stripe of its key is locked.
 func (c *Cache) put(key session.Key, e *Entry, now time.Time, epoch uint64) {
 	e.epoch, e.until = epoch, now.Add(time.Duration(c.life.Load()))
-	to, from := c.live, c.Dead
+	to, from := c.live, c.dead
 	if e.Session == nil {
-		to, from = c.Dead, c.live
+		to, from = c.dead, c.live
 	} else if e.Session.ExpiresAt.Before(e.until) {
 		e.until = e.Session.ExpiresAt
 	}
@@ -232,7 +240,7 @@ func (c *Cache) Revoked(key session.Key, at time.Time) {
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
 	delete(stripe.flights, key)
-	c.put(key, &Entry{RevokedAt: at}, at, c.Epoch.Load())
+	c.put(key, &Entry{RevokedAt: at}, at, c.epoch.Load())
 }
 
 // Changed implements [WatchSink]: it forgets key, and what is just being read
@@ -246,15 +254,15 @@ func (c *Cache) Changed(key session.Key) {
 	defer stripe.mu.Unlock()
 	delete(stripe.flights, key)
 	c.live.Invalidate(key)
-	c.Dead.Invalidate(key)
+	c.dead.Invalidate(key)
 }
 
 // ChangedAll implements [WatchSink]. The step of the epoch does it; the rest
 // gives back memory.
 func (c *Cache) ChangedAll() {
-	c.Epoch.Add(1)
+	c.epoch.Add(1)
 	c.live.InvalidateAll()
-	c.Dead.InvalidateAll()
+	c.dead.InvalidateAll()
 }
 
 // Armed implements [WatchSink].
@@ -294,10 +302,11 @@ func (c *Cache) Stats() Stats {
 		return Stats{}
 	}
 	return Stats{
-		Hits:    c.Checks.Hits(),
-		Misses:  c.Checks.Misses(),
+		Hits:    c.checks.Hits(),
+		Misses:  c.checks.Misses(),
 		Armed:   c.IsArmed(),
-		Entries: c.live.EstimatedSize() + c.Dead.EstimatedSize(),
+		Entries: c.live.EstimatedSize() + c.dead.EstimatedSize(),
+		Others:  c.dead.EstimatedSize(),
 		Reads:   c.reads.Load(),
 		Joined:  c.joined.Load(),
 	}
@@ -308,7 +317,7 @@ func (c *Cache) Counts() *telemetry.CheckCounts {
 	if c == nil {
 		return &telemetry.Meters.Checks
 	}
-	return c.Checks
+	return c.checks
 }
 
 // Interface guard.

@@ -256,7 +256,7 @@ func plainAuthority(authority string, parsed *whatwg.Url) bool {
 	}
 	if strings.HasPrefix(authority, "[") {
 		inside, port, found := strings.Cut(authority[1:], "]")
-		return found && OnlyBytes(inside, "0123456789abcdefABCDEF:.") && (port == "" || port[0] == ':')
+		return found && onlyBytes(inside, "0123456789abcdefABCDEF:.") && (port == "" || port[0] == ':')
 	}
 	host, _, _ := strings.Cut(authority, ":")
 	if strings.ContainsAny(host, "[]") {
@@ -266,7 +266,7 @@ func plainAuthority(authority string, parsed *whatwg.Url) bool {
 	if !onlyASCII(host) && strings.Contains(strings.ToLower(host), "xn--") {
 		return false
 	}
-	return !parsed.IsIPv4() || OnlyBytes(host, "0123456789abcdefABCDEFxX.")
+	return !parsed.IsIPv4() || onlyBytes(host, "0123456789abcdefABCDEFxX.")
 }
 
 // unambiguous checks what the parser made: that it is a URL of ours to give out,
@@ -302,18 +302,17 @@ func unambiguous(parsed *whatwg.Url) bool {
 func plainHost(host string) bool {
 	if inside, found := strings.CutPrefix(host, "["); found {
 		inside, found = strings.CutSuffix(inside, "]")
-		return found && inside != "" && OnlyBytes(inside, "0123456789abcdef:")
+		return found && inside != "" && onlyBytes(inside, "0123456789abcdef:")
 	}
 	return host != "" && host[0] != '.' && !strings.Contains(host, "..") &&
-		OnlyBytes(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.")
+		onlyBytes(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.")
 }
 
 func onlyASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
 }
 
-// OnlyBytes reports whether s is made of the bytes of set.
-func OnlyBytes(s, set string) bool { return strings.Trim(s, set) == "" }
+func onlyBytes(s, set string) bool { return strings.Trim(s, set) == "" }
 
 // ParseDefault normalises the default URL.
 func ParseDefault(raw string) (string, error) {

@@ -32,7 +32,7 @@ const (
 	embeddedSweepInterval = time.Minute
 )
 
-// Store is an open file. See session_embedded_rows.go for what is in it.
+// Store is an open file. See rows.go for what is in it.
 type Store struct {
 	db     *bbolt.DB
 	now    func() time.Time

@@ -103,7 +103,7 @@ func (s autoReads) getDeferred(ctx context.Context, key session.Key) (session.Re
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	commands := []redis.Cmder{
-		redis.NewStringCmd(ctx, "get", s.SessionKey(key)),
+		redis.NewStringCmd(ctx, "get", s.sessionKey(key)),
 		redis.NewStringCmd(ctx, "get", s.tombstoneKey(key)),
 	}
 	var futures [2]redis.AutoFuture
@@ -123,7 +123,7 @@ func (s autoReads) getDeferred(ctx context.Context, key session.Key) (session.Re
 // no wait.
 func (s autoReads) getBlocking(ctx context.Context, key session.Key) (session.Record, error) {
 	return readRecord("get", []redis.Cmder{
-		s.blocking.Get(ctx, s.SessionKey(key)),
+		s.blocking.Get(ctx, s.sessionKey(key)),
 		s.blocking.Get(ctx, s.tombstoneKey(key)),
 	})
 }
@@ -131,7 +131,7 @@ func (s autoReads) getBlocking(ctx context.Context, key session.Key) (session.Re
 // getBoth is getBlocking with one command. It overlooks a tombstone of the wrong
 // type, which MGET reports as not found.
 func (s autoReads) getBoth(ctx context.Context, key session.Key) (session.Record, error) {
-	found, err := s.blocking.MGet(ctx, s.SessionKey(key), s.tombstoneKey(key)).Result()
+	found, err := s.blocking.MGet(ctx, s.sessionKey(key), s.tombstoneKey(key)).Result()
 	if err != nil {
 		return session.Record{}, failure("get", err)
 	}

@@ -220,7 +220,7 @@ func TestRedisFailsCluster(t *testing.T) {
 		// have moved and some have not while it is read, ended and read again.
 		key := c.Make(t, "carol")
 		storetest.NoError(t, c.Touch(t.Context(), key, c.Now(), c.Now().Add(time.Hour)))
-		slot := redisSlot(t, store, store.SessionKey(key))
+		slot := redisSlot(t, store, store.sessionKey(key))
 		from := slot / (16384/3 + 1)
 		cluster.MoveSlot(t, slot, from, (from+1)%3, func() {
 			c.WantRecord(t, key, session.Record{Value: []byte(`{"v":1}`), LastUsed: c.Now()})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
@@ -22,29 +23,24 @@ import (
 // servers that listen, in the two ways in which Redis reports changes. It counts
 // the CPU time of Redis and the bytes that it sends, for one such cycle.
 func BenchmarkInvalidation(b *testing.B) {
+	ways := map[string]func(*testing.B, *Store){
+		"broadcast": func(b *testing.B, store *Store) { redistest.Arm(b, store, nearcache.New(nearcache.DefaultEntries, 0)) },
+		"each key":  trackEachKey,
+	}
 	for _, proxies := range []int{0, 1, 10, 50} {
-		b.Run(fmt.Sprintf("broadcast to %d", proxies), func(b *testing.B) {
-			server := redistest.Start(b)
-			stores := make([]*Store, max(proxies, 1))
-			for i := range stores {
-				stores[i] = connectForBench(b, server.Addr())
-				if i < proxies {
-					watchForBench(b, stores[i])
+		for way, listen := range ways {
+			b.Run(fmt.Sprintf("%s to %d", way, proxies), func(b *testing.B) {
+				server := redistest.Start(b)
+				stores := make([]*Store, max(proxies, 1))
+				for i := range stores {
+					stores[i] = connectForBench(b, server.Addr())
+					if i < proxies {
+						listen(b, stores[i])
+					}
 				}
-			}
-			benchmarkCycles(b, server, stores)
-		})
-		b.Run(fmt.Sprintf("each key to %d", proxies), func(b *testing.B) {
-			server := redistest.Start(b)
-			stores := make([]*Store, max(proxies, 1))
-			for i := range stores {
-				stores[i] = connectForBench(b, server.Addr())
-				if i < proxies {
-					trackEachKey(b, stores[i])
-				}
-			}
-			benchmarkCycles(b, server, stores)
-		})
+				benchmarkCycles(b, server, stores)
+			})
+		}
 	}
 }
 
@@ -52,7 +48,7 @@ func BenchmarkInvalidation(b *testing.B) {
 // connection that listens.
 func trackEachKey(b *testing.B, store *Store) {
 	b.Helper()
-	l := &listener{watch: &watch{sink: nearcache.New(1, 0)}, options: *store.client.(*redis.Client).Options()}
+	l := &listener{watch: &watch{logger: func(string) *zap.Logger { return zap.NewNop() }, sink: nearcache.New(1, 0)}, options: *store.client.(*redis.Client).Options()}
 	var id atomic.Int64
 	listen := l.options
 	listen.PushNotificationProcessor = redis.NewPushNotificationProcessor()
@@ -136,18 +132,6 @@ func connectForBench(b *testing.B, addr string) *Store {
 	store := Open(config{Address: addr}.options(time.Now))
 	b.Cleanup(func() { _ = store.Close() })
 	return store
-}
-
-func watchForBench(b *testing.B, store *Store) *nearcache.Cache {
-	b.Helper()
-	cache := nearcache.New(nearcache.DefaultEntries, 0)
-	b.Cleanup(store.Watch(cache))
-	for began := time.Now(); !cache.IsArmed(); {
-		if time.Since(began) > 10*time.Second {
-			b.Fatal("not armed")
-		}
-	}
-	return cache
 }
 
 func BenchmarkRedisStore(b *testing.B) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"strings"
 	"sync"
@@ -23,8 +24,8 @@ const (
 	// watchPing is the pause between two PINGs. An answer proves that all that
 	// was reported before it has arrived: Redis keeps the order.
 	watchPing = 200 * time.Millisecond
-	// WatchProof is how long the answer to a PING counts, from when it was sent.
-	WatchProof = time.Second
+	// watchProof is how long the answer to a PING counts, from when it was sent.
+	watchProof = time.Second
 	// watchSilence is how long no answer may come until the connection is given up.
 	watchSilence = 800 * time.Millisecond
 	// watchRetry and watchRetryMax are the pauses between tries to connect.
@@ -36,9 +37,9 @@ const (
 	// watchMaster is how often Sentinel is asked whether the master is still the
 	// same: the old one may live on, cut off from Sentinel but not from us.
 	watchMaster = time.Second
-	// WatchServer is how often a fresh connection is asked which server it leads
+	// watchServer is how often a fresh connection is asked which server it leads
 	// to: behind a name that was switched, no connection of before would tell.
-	WatchServer = 3 * time.Second
+	watchServer = 3 * time.Second
 )
 
 // errRefused says that the server answers, but does not report changes.
@@ -124,7 +125,7 @@ func (l *listener) listen(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			l.watch.proven(l, sent.Add(WatchProof))
+			l.watch.proven(l, sent.Add(watchProof))
 		}
 	}
 }
@@ -205,14 +206,7 @@ const sentinelAddr = "FailoverClient"
 // compareMaster returns when Sentinel names another master than the one that is
 // listened to, or ctx ends. No answer changes nothing.
 func (l *listener) compareMaster(ctx context.Context, remote *atomic.Value) {
-	tick := time.NewTicker(watchMaster)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks(ctx, watchMaster) {
 		// How the library finds the master; there is no other way to ask it.
 		conn, err := l.options.Dialer(ctx, l.options.Network, l.options.Addr)
 		if err != nil {
@@ -241,15 +235,26 @@ func (l *listener) compareServer(ctx context.Context) {
 		l.checkMark(ctx, client)
 	}
 	look()
-	tick := time.NewTicker(WatchServer)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks(ctx, watchServer) {
 		look()
+	}
+}
+
+// ticks yields after each pause, until ctx ends.
+func ticks(ctx context.Context, pause time.Duration) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		ticker := time.NewTicker(pause)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-ticker.C:
+				if !yield(now) {
+					return
+				}
+			}
+		}
 	}
 }
 

@@ -73,8 +73,8 @@ func TestWatchFollowsSentinel(t *testing.T) {
 	defer cancel()
 	storetest.WaitFor(t, "armed", func() bool { return cache.Stats().Armed })
 	before.TrackingClient(t)
-	epoch := cache.Epoch.Load()
+	epoch := cache.Epoch()
 	master.Store(after)
-	storetest.WaitFor(t, "cleared, and armed again", func() bool { return cache.Epoch.Load() > epoch && cache.Stats().Armed })
+	storetest.WaitFor(t, "cleared, and armed again", func() bool { return cache.Epoch() > epoch && cache.Stats().Armed })
 	after.TrackingClient(t)
 }

@@ -15,7 +15,7 @@ import (
 
 // markLife is how long a mark lasts in Redis: longer than until the next look, and
 // not for long when its listener has gone.
-const markLife = 4 * WatchServer
+const markLife = 4 * watchServer
 
 // databaseMark is a value that a listener leaves in the database, to see whether
 // it is still the same one. It is held in memory for as long as it must be there.

@@ -14,12 +14,12 @@ func TestMark(t *testing.T) {
 		changed bool
 	}{
 		"the first":             {"", "", 0, false},
-		"as it was left":        {"one", "one", WatchServer, false},
-		"gone":                  {"one", "", WatchServer, true},
-		"another":               {"one", "two", WatchServer, true},
+		"as it was left":        {"one", "one", watchServer, false},
+		"gone":                  {"one", "", watchServer, true},
+		"another":               {"one", "two", watchServer, true},
 		"gone, but it is time":  {"one", "", markLife, false},
-		"forgotten by a flush":  {"", "", WatchServer, false},
-		"of before, then flush": {"", "one", WatchServer, false},
+		"forgotten by a flush":  {"", "", watchServer, false},
+		"of before, then flush": {"", "one", watchServer, false},
 	}
 	for name, test := range tests {
 		if got := (databaseMark{held: test.held, until: now.Add(markLife / 2)}).changed(test.found, now.Add(test.age)); got != test.changed {

@@ -67,14 +67,7 @@ func (p *pings) send(ctx context.Context, connection *redis.PubSub) error {
 
 // keep sends a PING again and again until ctx ends.
 func (p *pings) keep(ctx context.Context, connection *redis.PubSub) {
-	tick := time.NewTicker(watchPing)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			_ = p.send(ctx, connection) // if it fails, no response comes
-		}
+	for range ticks(ctx, watchPing) {
+		_ = p.send(ctx, connection) // if it fails, no response comes
 	}
 }

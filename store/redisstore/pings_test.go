@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/clocktest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -11,19 +12,19 @@ import (
 // TestPings proves by the time at which a PING was sent, with both readings of
 // it: a proof from before a suspend has ended after it, and the next one counts.
 func TestPings(t *testing.T) {
-	clock := &pingClock{now: time.Now()}
-	p := newPings(clock.read)
+	clock := &clocktest.Clock{Time: time.Now()}
+	p := newPings(clock.Now)
 	first := p.next()
-	clock.now = clock.now.Round(0).Add(time.Hour) // the wall clock goes on, the other has stood still
+	clock.Time = clocktest.Suspended(clock.Time, time.Hour)
 	second := p.next()
 	sent, err := p.answered(first)
 	storetest.NoError(t, err)
-	if session.Within(clock.now, sent.Add(WatchProof)) {
+	if session.Within(clock.Time, sent.Add(watchProof)) {
 		t.Error("a PING from before the suspend proves something after it")
 	}
 	sent, err = p.answered(second)
 	storetest.NoError(t, err)
-	if !session.Within(clock.now, sent.Add(WatchProof)) {
+	if !session.Within(clock.Time, sent.Add(watchProof)) {
 		t.Error("a PING from after the suspend proves nothing")
 	}
 	for _, text := range []string{first, second, "3", "", "x"} {
@@ -32,8 +33,3 @@ func TestPings(t *testing.T) {
 		}
 	}
 }
-
-// pingClock is a clock that a test sets.
-type pingClock struct{ now time.Time }
-
-func (c *pingClock) read() time.Time { return c.now }

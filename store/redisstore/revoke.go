@@ -63,7 +63,7 @@ func (s *Store) revokeTogether(ctx context.Context, batch []*revokeRequest) {
 		pipe = s.client.Pipeline()
 	}
 	for _, x := range batch {
-		x.deleted = pipe.Del(ctx, s.SessionKey(x.key))
+		x.deleted = pipe.Del(ctx, s.sessionKey(x.key))
 		pipe.Del(ctx, s.useKey(x.key))
 		if x.identity != "" {
 			pipe.ZRem(ctx, s.indexKey(x.identity), x.key.String())
@@ -129,7 +129,7 @@ func (s *Store) deleteAll(ctx context.Context, identity string, keys []session.I
 	pipe := s.client.Pipeline()
 	deleted, members := make([]*redis.IntCmd, 0, len(keys)), make([]any, 0, len(keys))
 	for _, key := range keys {
-		deleted = append(deleted, pipe.Del(ctx, s.SessionKey(key.Key)))
+		deleted = append(deleted, pipe.Del(ctx, s.sessionKey(key.Key)))
 		pipe.Del(ctx, s.useKey(key.Key))
 		members = append(members, key.Key.String())
 	}

@@ -40,9 +40,9 @@ type Store struct {
 	ends      batches[*revokeRequest]
 }
 
-// SessionKey is the name of the key of a session. The keys of one session share a hash
+// sessionKey is the name of the key of a session. The keys of one session share a hash
 // tag, the braces.
-func (s *Store) SessionKey(key session.Key) string {
+func (s *Store) sessionKey(key session.Key) string {
 	return s.prefix + "session:{" + key.String() + "}"
 }
 
@@ -76,7 +76,7 @@ func (s *Store) Create(ctx context.Context, key session.Key, e session.Entry) er
 	pipe := s.client.Pipeline()
 	// SET with NX answers nothing if the key is there.
 	value := &sentValue{bytes: e.Value}
-	set := pipe.Do(ctx, "set", s.SessionKey(key), value, "nx", "pxat", e.ExpiresAt.UnixMilli())
+	set := pipe.Do(ctx, "set", s.sessionKey(key), value, "nx", "pxat", e.ExpiresAt.UnixMilli())
 	if s.inCluster {
 		if err := execPipeline(ctx, "create", pipe); err != nil {
 			return err
@@ -103,7 +103,7 @@ func (s *Store) Create(ctx context.Context, key session.Key, e session.Entry) er
 		return session.ErrExists
 	}
 	if isNil(set.Err()) {
-		if own, err := s.isOwn(ctx, s.SessionKey(key), value); err != nil || !own {
+		if own, err := s.isOwn(ctx, s.sessionKey(key), value); err != nil || !own {
 			return cmp.Or(err, session.ErrExists)
 		}
 	}
