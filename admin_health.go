@@ -51,5 +51,5 @@ func (a *App) ready(ctx context.Context) error {
 	if err := store.Ping(ctx); err != nil {
 		return err
 	}
-	return store.health.refusal(ctx)
+	return store.health.Refusal(ctx)
 }

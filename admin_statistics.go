@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/storehealth"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -42,7 +43,7 @@ type storeStatistics struct {
 	// Away are the servers that are not asked until they answer again.
 	Away []session.UnavailableServer `json:"away"`
 	// Faults is what keeps the store from being used.
-	Faults []storeFault `json:"faults"`
+	Faults []storehealth.Fault `json:"faults"`
 }
 
 // statistics answers 200 while the store is away, too: that is what it is for.
@@ -57,7 +58,7 @@ func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error
 }
 
 func (a *App) adminStatistics(ctx context.Context) adminStatistics {
-	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storeFault{}}}
+	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storehealth.Fault{}}}
 	if module, ok := a.storeModule.(interface{ CaddyModule() caddy.ModuleInfo }); ok {
 		out.Store.Module = module.CaddyModule().ID.Name()
 	}
@@ -65,7 +66,7 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 	if err != nil {
 		return out
 	}
-	out.Store.Faults = store.health.faults()
+	out.Store.Faults = store.health.Faults()
 	out.OpenRequests = store.streams.count()
 	if store.cache != nil {
 		stats := store.cache.Stats()

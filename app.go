@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
@@ -101,7 +102,7 @@ type App struct {
 	durable     durable
 	accounts    []string // of all login handlers; see lasting
 	gateHeaders gateHeaders
-	format      nativeFormat
+	format      native.Format
 	pages       *pages.Set
 	returnURLs  *returnurl.Policy
 	keptErrors  *rate.Limiter
@@ -129,7 +130,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
 	a.outages = telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1)
 	a.Cookie.setDefaults()
-	a.format = nativeFormat{cookieName: a.Cookie.Name}
+	a.format = native.New(a.Cookie.Name)
 	if err := a.expandPlaceholders(); err != nil {
 		return err
 	}

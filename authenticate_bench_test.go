@@ -4,10 +4,8 @@
 package caddylogout
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"testing"
 	"time"
@@ -15,10 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
-	"github.com/caddy-logout/caddy-logout/session"
-	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // BenchmarkAuthenticate is a check that asks Redis; one that the near cache
@@ -35,7 +31,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	defer store.Close()
 	a := &App{
 		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
-		format: nativeFormat{cookieName: defaultCookieName},
+		format: native.New(defaultCookieName),
 	}
 	a.use(&opened{Store: store})
 	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
@@ -83,56 +79,5 @@ func BenchmarkAuthenticate(b *testing.B) {
 				}
 			}
 		})
-	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	key := storetest.NewKey()
-	value := storedValue(b, key)
-	b.Run("session", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := (nativeFormat{}).Decode(key, value); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("encoding json for comparison", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := json.Unmarshal(value, new(storedSession)); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
-func BenchmarkCookie(b *testing.B) {
-	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
-	r.Header.Set("Cookie", "theme=dark; consent=yes; "+defaultCookieName+"="+session.NewToken()+"; lang=en")
-	var buf [session.MaxCredentials]session.Credential
-	b.Run("locate", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if got := locateCredentials(r, defaultCookieName, buf[:0]); len(got) != 1 {
-				b.Fatal(got)
-			}
-		}
-	})
-	c := locateCredentials(r, defaultCookieName, buf[:0])[0]
-	b.Run("key", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_ = nativeFormat{}.Key(c)
-		}
-	})
-	b.Run("cut", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			h := http.Header{"Cookie": r.Header["Cookie"]}
-			if !httpx.CutCookies(h, func(name string) bool { return name == defaultCookieName }) {
-				b.Fatal("nothing was cut")
-			}
-		}
 	})
 }

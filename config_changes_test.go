@@ -8,16 +8,17 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/caddy-logout/caddy-logout/store/boltstore"
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
 func TestChanges(t *testing.T) {
@@ -186,7 +187,7 @@ func TestWarnOfChanges(t *testing.T) {
 		}
 		return logs, func() { cancel(); _ = a.Cleanup() }
 	}
-	t.Cleanup(linger.now)
+	t.Cleanup(deferred.Closes.Flush)
 	_, stop := start("one")
 	same, stopSame := start("one")
 	stop()
@@ -224,16 +225,10 @@ func provisioned(t *testing.T, file, journal string) (*App, func()) {
 // and no goroutine is left.
 func TestExitClosesEverything(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	before := linger.exiting
-	defer func() { linger.exiting = before }()
+	before := deferred.Closes.Exiting
+	defer func() { deferred.Closes.Exiting = before }()
 	exiting := false
-	linger.exiting = func() bool { return exiting }
-
-	waits := func() int {
-		linger.mu.Lock()
-		defer linger.mu.Unlock()
-		return len(linger.waiting)
-	}
+	deferred.Closes.Exiting = func() bool { return exiting }
 
 	dir := t.TempDir()
 	file, journal := filepath.Join(dir, "sessions.db"), filepath.Join(dir, "pending.db")
@@ -251,7 +246,7 @@ func TestExitClosesEverything(t *testing.T) {
 	if _, _, err := second.issue(t.Context(), newSession{identity: "alice", method: "password"}); err != nil {
 		t.Fatalf("after the reload: %v", err)
 	}
-	if waits() == 0 {
+	if deferred.Closes.Waiting() == 0 {
 		t.Error("nothing waits for the requests of the old configuration")
 	}
 
@@ -260,7 +255,7 @@ func TestExitClosesEverything(t *testing.T) {
 	if err := second.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	if n := waits(); n != 0 {
+	if n := deferred.Closes.Waiting(); n != 0 {
 		t.Errorf("%d things are still to be given back", n)
 	}
 	for _, name := range []string{"embedded:" + file, journal} {
@@ -281,23 +276,5 @@ func TestExitClosesEverything(t *testing.T) {
 	j, err := openJournal(journal)
 	if err := errors.Join(err, j.Close(), store.Close()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestLingering(t *testing.T) {
-	var order []string
-	note := func(what string) func() { return func() { order = append(order, what) } }
-	exiting := false
-	l := lingering{exiting: func() bool { return exiting }}
-	l.later(note("journal"))
-	l.later(note("store"))
-	if len(order) != 0 {
-		t.Errorf("given back at once: %q", order)
-	}
-	exiting = true
-	l.later(note("last"))
-	l.now()
-	if want := []string{"journal", "store", "last"}; !slices.Equal(order, want) {
-		t.Errorf("order %q, want %q", order, want)
 	}
 }

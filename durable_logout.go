@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/login"
@@ -104,7 +105,7 @@ func (a *App) stopJournal() {
 	}
 	j.drop(a.durable.replayer)
 	file, logger := a.durable.file, a.logger
-	linger.later(func() {
+	deferred.Closes.Later(func() {
 		if _, err := journals.Delete(file); err != nil {
 			logger.Error("closing the journal of pending logouts failed", zap.Error(err))
 		}

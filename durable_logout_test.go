@@ -128,7 +128,7 @@ func TestDurableLogoutHasItsLimits(t *testing.T) {
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
 	a.takeStoreAway()
-	j.count.Store(maxPendingLogouts)
+	j.count.Store(MaxPending)
 	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: application/json"), nil)
 	if w.Code != http.StatusServiceUnavailable || w.Header()["Set-Cookie"] != nil {
 		t.Errorf("full: got %d %q", w.Code, w.Header())

@@ -27,8 +27,8 @@ import (
 // Bounds of the journal: during an outage nobody can say which credentials are
 // real, and whoever makes them up must neither fill the disk nor take all the room.
 const (
-	// maxPendingLogouts is how many logouts wait at most, and as many are kept.
-	maxPendingLogouts = 100_000
+	// MaxPending is how many logouts wait at most, and as many are kept.
+	MaxPending = 100_000
 	// maxPendingFrom is how many of them may be of one client address, waiting and
 	// kept: more than people behind one address sign out during an outage.
 	maxPendingFrom = 1_000
@@ -181,7 +181,7 @@ func (j *journal) take(from string) error {
 	j.places.Lock()
 	defer j.places.Unlock()
 	switch {
-	case j.count.Load() >= maxPendingLogouts:
+	case j.count.Load() >= MaxPending:
 		return errJournalFull
 	case from != "" && j.from[from] >= maxPendingFrom:
 		return errTooManyFrom
@@ -260,7 +260,7 @@ func (j *journal) remove(key session.Key) error {
 // keep goes on refusing a key that the store does not know. When as many are kept
 // as may be, it is forgotten like one that is revoked.
 func (j *journal) keep(key session.Key, until time.Time) error {
-	if j.keeping.Add(1) > maxPendingLogouts {
+	if j.keeping.Add(1) > MaxPending {
 		j.keeping.Add(-1)
 		return j.remove(key)
 	}

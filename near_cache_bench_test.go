@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -27,7 +28,7 @@ func BenchmarkRevocationLag(b *testing.B) {
 	var apps [2]*App
 	for i := range apps {
 		store := openRedisForBench(b, addr)
-		apps[i] = &App{clock: time.Now, format: nativeFormat{}, Lifespan: caddy.Duration(time.Hour)}
+		apps[i] = &App{clock: time.Now, format: native.Format{}, Lifespan: caddy.Duration(time.Hour)}
 		apps[i].use(&opened{Store: store, cache: armedForBench(b, store)})
 	}
 	var lags, totals []time.Duration
@@ -74,14 +75,14 @@ func BenchmarkNearCacheMemory(b *testing.B) {
 	cache.Armed(now.Add(time.Hour))
 	for range b.N { // not b.Loop: the cache is as large as the number
 		key := storetest.NewKey()
-		value, err := nativeFormat{}.Encode(&session.Session{
+		value, err := native.Format{}.Encode(&session.Session{
 			Key: key, ID: key.ID(), Identity: "alice@example.com", Traits: []byte(`{"email":"alice@example.com"}`), Method: "password",
 			IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour),
 			Device: session.Device{IPAddress: "192.0.2.7", UserAgent: strings.Repeat("Mozilla/5.0 ", 10)},
 		})
 		if err == nil {
 			_, err = cache.Fill(b.Context(), key, now, func(context.Context) (*nearcache.Entry, error) {
-				s, err := nativeFormat{}.Decode(key, value)
+				s, err := native.Format{}.Decode(key, value)
 				return &nearcache.Entry{Session: s}, err
 			})
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -434,7 +435,7 @@ func BenchmarkLookup(b *testing.B) {
 		b.Fatal(err)
 	}
 	r.Header.Set("Cookie", defaultCookieName+"="+c.Secret())
-	a.format = nativeFormat{cookieName: defaultCookieName}
+	a.format = native.New(defaultCookieName)
 	b.Run("hit, with the cookie", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -12,7 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
+	"github.com/caddy-logout/caddy-logout/internal/storehealth"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -24,7 +26,7 @@ type opened struct {
 	cache   *nearcache.Cache // nil: none
 	streams *streams
 	reports *reports
-	health  *storeHealth
+	health  *storehealth.Monitor
 	uses    *uses
 }
 
@@ -103,7 +105,7 @@ func (a *App) Cleanup() error {
 	}
 	source.drop()
 	key, logger := a.storeModule.PoolKey(), a.logger
-	linger.later(func() {
+	deferred.Closes.Later(func() {
 		if cache { // it subscribes to the store
 			a.giveBackCache()
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -104,7 +105,7 @@ func provisionGate(t *testing.T, store any) (sessions *App, site string) {
 	t.Cleanup(func() {
 		storetest.NoError(t, app.Stop())
 		storetest.NoError(t, sessions.Cleanup())
-		linger.now()
+		deferred.Closes.Flush()
 	})
 	return sessions, "http://" + app.Servers["gate"].Listeners()[0].Addr().String()
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -112,7 +113,7 @@ func (g *SessionAuth) prepare() {
 	names := g.ownNames()
 	g.own, g.strip = httpx.NewHeaderSet(names...), httpx.NewHeaderSet(names...)
 	if g.stripsCredentials() {
-		g.strip = httpx.NewHeaderSet(append(names, sessionTokenHeader)...)
+		g.strip = httpx.NewHeaderSet(append(names, native.SessionTokenHeader)...)
 	}
 	g.told = nil
 	for name, template := range g.Headers {

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
@@ -27,7 +28,7 @@ func BenchmarkGate(b *testing.B) {
 	a := &App{
 		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
 		Cookie: Cookie{Name: defaultCookieName},
-		format: nativeFormat{cookieName: defaultCookieName},
+		format: native.New(defaultCookieName),
 	}
 	open := &opened{Store: store, cache: cache, streams: newStreams(store, time.Now)}
 	defer open.streams.Close()

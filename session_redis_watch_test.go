@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -325,7 +326,7 @@ func TestCacheLivesThroughReload(t *testing.T) {
 		storetest.NoError(t, err)
 		t.Cleanup(func() {
 			storetest.NoError(t, a.Cleanup())
-			linger.now()
+			deferred.Closes.Flush()
 		})
 		return open
 	}

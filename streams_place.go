@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/internal/storehealth"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -98,7 +100,7 @@ type streamSources struct {
 	users []*streamSource
 	// kept gives back the only source there is, when nothing is served for it any
 	// more. It is nil if nobody wants to.
-	kept *farewell
+	kept *deferred.Close
 }
 
 func (s *streams) holds(place sessionPlace) bool {
@@ -116,7 +118,7 @@ func (s *streams) add(store session.Store, uses *uses, place sessionPlace) *stre
 	kept := s.sources.kept
 	s.sources.kept = nil
 	s.sources.mu.Unlock()
-	linger.release(kept)
+	deferred.Closes.Release(kept)
 	return source
 }
 
@@ -166,7 +168,7 @@ func (source *streamSource) giveBack(giveBack func()) {
 	s.sources.mu.Lock()
 	keep := len(s.sources.all) == 1 && s.sources.kept == nil && s.count() > 0
 	if keep {
-		s.sources.kept = linger.hold(giveBack)
+		s.sources.kept = deferred.Closes.Hold(giveBack)
 	}
 	s.sources.mu.Unlock()
 	if !keep {
@@ -184,7 +186,7 @@ func (s *streams) giveBackKept() {
 	}
 	s.sources.kept = nil
 	s.sources.mu.Unlock()
-	linger.release(kept)
+	deferred.Closes.Release(kept)
 }
 
 // toAsk returns the sources in the order in which to ask them.
@@ -258,20 +260,20 @@ type pooledStore struct {
 	session.Store
 	source  *streamSource
 	reports *reports
-	health  *storeHealth
+	health  *storehealth.Monitor
 }
 
 func newPooledStore(store session.Store, place sessionPlace) *pooledStore {
 	p := &pooledStore{Store: telemetry.MeasuredStore{Store: store}, reports: newReports(store)}
 	p.source = places.join(p.Store, newUses(p.Store, time.Now), place, time.Now)
 	p.reports.subscribe(p.source)
-	p.health = startHealth(store)
+	p.health = storehealth.Start(store)
 	return p
 }
 
 // Destruct implements caddy.Destructor.
 func (p *pooledStore) Destruct() error {
-	p.health.stop()
+	p.health.Stop()
 	p.reports.close()
 	places.leave(p.source)
 	p.source.uses.close()

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/deferred"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -31,26 +32,11 @@ func configured(t *testing.T, store map[string]string) *testApp {
 	return a
 }
 
-// minuteIsOver ends the grace period of what former configurations use, and leaves
-// alone what waits for requests.
-func minuteIsOver(t *testing.T) {
-	t.Helper()
-	linger.mu.Lock()
-	waiting := append([]*farewell(nil), linger.waiting...)
-	linger.mu.Unlock()
-	for _, f := range waiting {
-		if f.timer != nil && f.timer.Stop() {
-			f.giveBack()
-			linger.forget(f)
-		}
-	}
-}
-
 // openStores counts the stores that are open in this process, besides those that
 // other tests left.
 func openStores(t *testing.T) func() int {
 	t.Helper()
-	linger.now()
+	deferred.Closes.Flush()
 	count := func() int {
 		n := 0
 		stores.Range(func(_, _ any) bool { n++; return true })
@@ -93,7 +79,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 		server.CLI(t, "CLIENT", "KILL", "USER", "caddy")
 		switch when {
 		case "after it":
-			minuteIsOver(t)
+			deferred.Closes.Expire()
 		case "after a reload that failed":
 			failed := configured(t, config("wrong"))
 			storetest.NoError(t, failed.Cleanup())
@@ -112,7 +98,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 		}
 		close(release)
 		storetest.NoError(t, next.Cleanup())
-		linger.now()
+		deferred.Closes.Flush()
 	}
 	t.Logf("attack: a request that outlives a new password of the store: %d tries, %d got through", tries, through)
 }
@@ -132,26 +118,26 @@ func TestPlaceThatChanges(t *testing.T) {
 	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
 	b := configured(t, config("b.db"))
 	storetest.NoError(t, a.Cleanup())
-	minuteIsOver(t)
+	deferred.Closes.Expire()
 	if n := openStores(); n != 2 {
 		t.Fatalf("%d stores are open while a request of the old one is, want 2", n)
 	}
 	again := configured(t, config("a.db")) // the file is locked: this takes on the open one
 	storetest.NoError(t, b.Cleanup())
-	minuteIsOver(t)
+	deferred.Closes.Expire()
 	if n := openStores(); n != 1 {
 		t.Errorf("%d stores are open after going back, want 1", n)
 	}
 	other := configured(t, config("b.db"))
 	storetest.NoError(t, again.Cleanup())
-	minuteIsOver(t)
+	deferred.Closes.Expire()
 	if _, err := a.revoke(t.Context(), s); err != nil { // a request of the old configuration
 		t.Fatal(err)
 	}
 	wantEnded(t, ended, errSessionEnded)
 	storetest.WaitFor(t, "the old store is given back", func() bool { return openStores() == 1 && places.count() == 1 })
 	storetest.NoError(t, other.Cleanup())
-	linger.now()
+	deferred.Closes.Flush()
 	if stores, places := openStores(), places.count(); stores != 0 || places != 0 {
 		t.Errorf("%d stores and %d places are left", stores, places)
 	}
@@ -185,23 +171,21 @@ func TestReloadsLeaveNothing(t *testing.T) {
 			for i := range 20 {
 				next := configured(t, config(i+1))
 				storetest.NoError(t, running.Cleanup())
-				minuteIsOver(t)
+				deferred.Closes.Expire()
 				running = next
 			}
 			if stores, places := openStores(), places.count(); stores != 1 || places != 1 {
 				t.Errorf("%d stores and %d places are open after 20 reloads, want one of each", stores, places)
 			}
-			linger.mu.Lock()
-			if n := len(linger.waiting); n > 1 {
+			if n := deferred.Closes.Waiting(); n > 1 {
 				t.Errorf("%d things wait to be given back, want at most the one store", n)
 			}
-			linger.mu.Unlock()
 			if test.long {
 				revokeElsewhere(t, RedisStore{Address: server.Addr()}, s)
 				wantEnded(t, ended, errSessionEnded)
 			}
 			storetest.NoError(t, running.Cleanup())
-			linger.now()
+			deferred.Closes.Flush()
 			if stores, places := openStores(), places.count(); stores != 0 || places != 0 {
 				t.Errorf("%d stores and %d places are left", stores, places)
 			}
@@ -227,7 +211,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 			}
 			closeStore := func() {
 				storetest.NoError(t, a.Cleanup())
-				minuteIsOver(t)
+				deferred.Closes.Expire()
 				if _, open := stores.References(a.storeModule.PoolKey()); open {
 					t.Fatal("the store is still open")
 				}
@@ -267,11 +251,11 @@ func TestExitClosesWhatIsKept(t *testing.T) {
 	release := make(chan struct{})
 	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
 	storetest.NoError(t, a.Cleanup())
-	minuteIsOver(t)
+	deferred.Closes.Expire()
 	if n := openStores(); n != 1 {
 		t.Fatalf("%d stores are open, want the one that is kept", n)
 	}
-	linger.now()
+	deferred.Closes.Flush()
 	if n := openStores(); n != 0 {
 		t.Errorf("%d stores are left", n)
 	}

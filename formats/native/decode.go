@@ -1,7 +1,7 @@
 // This file reads a stored session the quick way: what our own encoder writes, in
 // one pass. Whatever is written in any other way is left to encoding/json.
 
-package caddylogout
+package native
 
 import (
 	"bytes"

@@ -1,9 +1,11 @@
 // This file holds the quick decoder against encoding/json.
 
-package caddylogout
+package native
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -17,7 +19,7 @@ import (
 func storedValue(tb testing.TB, key session.Key) []byte {
 	tb.Helper()
 	at := time.Date(2026, 11, 22, 10, 0, 0, 123_000_000, time.UTC)
-	value, err := nativeFormat{}.Encode(&session.Session{
+	value, err := Format{}.Encode(&session.Session{
 		Key: key, ID: key.ID(), Identity: "alice", Method: "password",
 		Traits:   json.RawMessage(`{"email":"alice@example.com","name":{"first":"Alice","last":"\u00c4\"}"}}`),
 		IssuedAt: at, AuthenticatedAt: at, ExpiresAt: at.Add(24 * time.Hour),
@@ -91,4 +93,31 @@ func FuzzDecodeStored(f *testing.F) {
 		f.Add([]byte(value))
 	}
 	f.Fuzz(sameAsJSON)
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	key := session.KeyOf("ory_st_example")
+	good := fmt.Sprintf(`{"v":1,"id":%q,"identity":"alice","issued_at":"2026-01-02T03:04:05Z","expires_at":"2026-01-03T03:04:05Z"}`, key.ID())
+	s, err := Format{}.Decode(key, []byte(good))
+	if err != nil || s.Identity != "alice" || !s.AuthenticatedAt.Equal(s.IssuedAt) {
+		t.Fatalf("good value: %+v, %v", s, err)
+	}
+	tests := map[string]string{
+		"not JSON":        "x",
+		"empty":           "",
+		"another version": strings.Replace(good, `"v":1`, `"v":2`, 1),
+		"no version":      strings.Replace(good, `"v":1,`, ``, 1),
+		"another's id":    strings.Replace(good, key.ID(), session.KeyOf("x").ID(), 1),
+		"no identity":     strings.Replace(good, `"alice"`, `""`, 1),
+		"no end":          strings.Replace(good, `"expires_at"`, `"x"`, 1),
+		"no beginning":    strings.Replace(good, `"issued_at"`, `"x"`, 1),
+		"traits a list":   strings.Replace(good, `"v":1`, `"v":1,"traits":[1]`, 1),
+	}
+	for name, value := range tests {
+		t.Run(name, func(t *testing.T) {
+			if s, err := (Format{}).Decode(key, []byte(value)); !errors.Is(err, errForeign) {
+				t.Errorf("got %+v, %v", s, err)
+			}
+		})
+	}
 }

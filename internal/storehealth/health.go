@@ -1,8 +1,7 @@
-// This file checks in the background whether the session store can be used, from
-// the start on, so that a wrong password is not found by the first person who
-// signs in.
-
-package caddylogout
+// Package storehealth checks in the background whether the session store can be used,
+// from the start on, so that the first person who signs in does not find a wrong
+// password.
+package storehealth
 
 import (
 	"context"
@@ -36,8 +35,8 @@ const (
 	healthWithin = 2 * time.Second
 )
 
-// storeHealth holds what the last check found. It lives as long as the store.
-type storeHealth struct {
+// Monitor holds what the last check found. It lives as long as the store.
+type Monitor struct {
 	store  session.Store
 	logger *zap.Logger
 	// gauges count the stores that cannot be read, and written.
@@ -55,10 +54,10 @@ type healthState struct {
 	readSince, writeSince time.Time
 }
 
-// startHealth begins to check a store, until stop.
-func startHealth(store session.Store) *storeHealth {
+// Start begins to check a store, until stop.
+func Start(store session.Store) *Monitor {
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &storeHealth{
+	h := &Monitor{
 		store: store, logger: caddy.Log().Named("sessions"), cancel: cancel,
 		unreadable: telemetry.Meters.StoreUnreadable, unwritable: telemetry.Meters.StoreUnwritable,
 	}
@@ -67,8 +66,8 @@ func startHealth(store session.Store) *storeHealth {
 	return h
 }
 
-// stop ends the checks and waits for the last one.
-func (h *storeHealth) stop() {
+// Stop ends the checks and waits for the last one.
+func (h *Monitor) Stop() {
 	h.cancel()
 	h.running.Wait()
 	h.checks.Lock()
@@ -78,7 +77,7 @@ func (h *storeHealth) stop() {
 	countFault(&last.writeSince, nil, h.unwritable, time.Now())
 }
 
-func (h *storeHealth) run(ctx context.Context) {
+func (h *Monitor) run(ctx context.Context) {
 	for {
 		faults := h.check(ctx)
 		pause := healthEvery
@@ -104,7 +103,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // check asks the store now, and notes what it finds.
-func (h *storeHealth) check(ctx context.Context) session.Faults {
+func (h *Monitor) check(ctx context.Context) session.Faults {
 	h.checks.Lock()
 	defer h.checks.Unlock()
 	faults := h.ask(ctx)
@@ -122,7 +121,7 @@ func (h *storeHealth) check(ctx context.Context) session.Faults {
 	return faults
 }
 
-func (h *storeHealth) ask(ctx context.Context) session.Faults {
+func (h *Monitor) ask(ctx context.Context) session.Faults {
 	ctx, cancel := context.WithTimeout(ctx, healthWithin)
 	defer cancel()
 	if store, ok := h.store.(session.Checker); ok {
@@ -133,7 +132,7 @@ func (h *storeHealth) ask(ctx context.Context) session.Faults {
 }
 
 // note keeps what was found, counts it, and logs what has changed.
-func (h *storeHealth) note(faults session.Faults) {
+func (h *Monitor) note(faults session.Faults) {
 	now, last := time.Now(), h.last.Load()
 	next := &healthState{Faults: faults, readSince: last.readSince, writeSince: last.writeSince}
 	if faults.Read != nil || faults.Write != nil {
@@ -193,9 +192,9 @@ func faultKind(err error) string {
 	return err.Error()
 }
 
-// refusal returns what keeps people from being checked, nil if nothing does.
+// Refusal returns what keeps people from being checked, nil if nothing does.
 // After a failure it asks again, so that a store that is back is used at once.
-func (h *storeHealth) refusal(ctx context.Context) error {
+func (h *Monitor) Refusal(ctx context.Context) error {
 	if h == nil || h.last.Load().Read == nil {
 		return nil
 	}
@@ -205,24 +204,24 @@ func (h *storeHealth) refusal(ctx context.Context) error {
 	return nil
 }
 
-// faults lists what keeps the store from being used, for the statistics.
-func (h *storeHealth) faults() []storeFault {
-	out := []storeFault{}
+// Faults lists what keeps the store from being used, for the statistics.
+func (h *Monitor) Faults() []Fault {
+	out := []Fault{}
 	if h == nil {
 		return out
 	}
 	last := h.last.Load()
 	if last.Read != nil {
-		out = append(out, storeFault{"read", last.readSince.UTC(), last.Read.Error()})
+		out = append(out, Fault{"read", last.readSince.UTC(), last.Read.Error()})
 	}
 	if last.Write != nil {
-		out = append(out, storeFault{"write", last.writeSince.UTC(), last.Write.Error()})
+		out = append(out, Fault{"write", last.writeSince.UTC(), last.Write.Error()})
 	}
 	return out
 }
 
-// storeFault is one of session.Faults in JSON.
-type storeFault struct {
+// Fault is one of session.Faults in JSON.
+type Fault struct {
 	Access string    `json:"access"`
 	Since  time.Time `json:"since"`
 	Error  string    `json:"error"`

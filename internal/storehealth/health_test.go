@@ -1,7 +1,7 @@
 // This file tests when the state of a store is logged and counted: once for each
 // change, and not for a moment.
 
-package caddylogout
+package storehealth
 
 import (
 	"context"
@@ -77,7 +77,7 @@ func TestHealthChanges(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		store := new(sickStore)
 		ctx, cancel := context.WithCancel(t.Context())
-		h := &storeHealth{store: store, logger: zap.New(core), cancel: cancel}
+		h := &Monitor{store: store, logger: zap.New(core), cancel: cancel}
 		var reads, writes func() float64
 		h.unreadable, reads = testGauge(t)
 		h.unwritable, writes = testGauge(t)
@@ -130,7 +130,7 @@ func TestHealthChanges(t *testing.T) {
 		// What it counted goes with it.
 		store.faults.Store(&steps[0].faults)
 		<-time.After(time.Minute)
-		h.stop()
+		h.Stop()
 		if reads() != 0 || writes() != 0 {
 			t.Error("a store that is closed still counts as unavailable")
 		}
@@ -144,7 +144,7 @@ func (silentStore) Ping(context.Context) error { return session.ErrUnavailable }
 
 // TestHealthByPing has a store that says no more than whether it answers.
 func TestHealthByPing(t *testing.T) {
-	h := &storeHealth{store: silentStore{}}
+	h := &Monitor{store: silentStore{}}
 	found := h.ask(t.Context())
 	if !errors.Is(found.Read, session.ErrUnavailable) || !errors.Is(found.Write, session.ErrUnavailable) {
 		t.Errorf("read: %v, write: %v; want ErrUnavailable", found.Read, found.Write)

@@ -1,4 +1,4 @@
-package caddylogout
+package native
 
 import (
 	"net/http"
@@ -9,14 +9,14 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// sessionTokenHeader carries a session token, as Ory's API clients send it.
-const sessionTokenHeader = "X-Session-Token"
+// SessionTokenHeader carries a session token, as Ory's API clients send it.
+const SessionTokenHeader = "X-Session-Token"
 
 // locateCredentials appends the credentials of the request to dst: the header,
 // the cookies of the name, the bearer token. All of them are returned, up to
 // MaxCredentials, because a wrong one must not hide a good one.
 func locateCredentials(r *http.Request, cookieName string, dst []session.Credential) []session.Credential {
-	for _, value := range r.Header[sessionTokenHeader] {
+	for _, value := range r.Header[SessionTokenHeader] {
 		dst = session.AppendCredential(dst, value, session.FromHeader)
 	}
 	first := len(dst)
