@@ -149,9 +149,9 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusBadRequest, err.Error())
 	}
-	credential, sess, err := app.issue(r.Context(), n)
+	credential, sess, err := app.Issue(r.Context(), n)
 	if err != nil {
-		app.audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByAdmin, Identity: n.identity}.Failed(err))
+		app.audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByAdmin, Identity: n.Identity}.Failed(err))
 		if errors.Is(err, session.ErrUnavailable) {
 			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
 			return adminError(http.StatusServiceUnavailable, "the session store cannot be asked")

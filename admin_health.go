@@ -24,7 +24,7 @@ func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
-	if err := app.ready(ctx); err != nil {
+	if err := app.Ready(ctx); err != nil {
 		// Not an error of this request, and asked every few seconds: no error in
 		// the log for each.
 		s.logger.Debug("not ready", zap.Error(err))
@@ -38,18 +38,4 @@ func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error 
 // a store back.
 func (s *AdminSessions) liveness(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
-}
-
-// ready asks the store whether it is there, and whether it lets sessions be read. A
-// store that only refuses to write is ready: it would help nobody to send requests
-// to another server that uses the same one.
-func (a *App) ready(ctx context.Context) error {
-	store, err := a.openStore()
-	if err != nil {
-		return err
-	}
-	if err := store.Ping(ctx); err != nil {
-		return err
-	}
-	return store.health.Refusal(ctx)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -67,7 +68,7 @@ func (s *AdminSessions) list(w http.ResponseWriter, r *http.Request) error {
 
 func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) (adminPage, error) {
 	answer := adminPage{Sessions: []adminSession{}}
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	if err != nil {
 		return answer, err
 	}
@@ -81,7 +82,7 @@ func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) 
 		keys = keys[:page.size]
 		answer.NextPageToken = cursorAt(keys[page.size-1]).String()
 	}
-	found, err := a.peekAll(ctx, keys)
+	found, err := a.PeekAll(ctx, keys)
 	if err != nil {
 		return answer, err
 	}
@@ -101,20 +102,20 @@ func (s *AdminSessions) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.fail(w, err)
 	}
-	found, err := app.peek(r.Context(), key)
+	found, err := app.Peek(r.Context(), key)
 	if err != nil {
 		return s.fail(w, err)
 	}
-	if found.session == nil {
+	if found.Session == nil {
 		return s.fail(w, errNoSuchSession)
 	}
 	return writeJSON(w, http.StatusOK, app.adminJSON(found))
 }
 
-func (a *App) adminJSON(found lookupResult) adminSession {
-	out := adminSession{wireSession: sessionJSON(found.session, a.BaseURL)}
+func (a *App) adminJSON(found manager.Found) adminSession {
+	out := adminSession{wireSession: sessionJSON(found.Session, a.BaseURL)}
 	if a.IdleTimeout > 0 {
-		used := found.lastUsed.UTC()
+		used := found.LastUsed.UTC()
 		out.LastUsedAt = &used
 	}
 	return out
@@ -142,7 +143,7 @@ func (s *AdminSessions) named(app *App, r *http.Request) (session.Key, string, e
 	if err != nil {
 		return session.Key{}, "", err
 	}
-	store, err := app.openStore()
+	store, err := app.OpenStore()
 	if err != nil {
 		return session.Key{}, "", err
 	}
@@ -197,8 +198,8 @@ func wantIdentity(query url.Values) (string, error) {
 	if identity == "" {
 		return "", adminError(http.StatusBadRequest, "identity: want the id of a person, as in ?identity=alice; sessions are found by it")
 	}
-	if len(identity) > maxIdentityLength {
-		return "", adminError(http.StatusBadRequest, fmt.Sprintf("identity: at most %d bytes", maxIdentityLength))
+	if len(identity) > manager.MaxIdentityLength {
+		return "", adminError(http.StatusBadRequest, fmt.Sprintf("identity: at most %d bytes", manager.MaxIdentityLength))
 	}
 	return identity, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -35,7 +36,7 @@ func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error 
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeRevoked, Session: key.Short(), Identity: identity}
-	count, err := app.revokeKeys(r.Context(), identity, func(other session.Key) bool { return other == key })
+	count, err := app.RevokeKeys(r.Context(), identity, func(other session.Key) bool { return other == key })
 	if err != nil {
 		e.Event = telemetry.EventLogoutRefused
 		app.audit(r, e.Failed(err))
@@ -74,7 +75,7 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeRevoked, Identity: identity}
-	count, err := app.revokeKeys(r.Context(), identity, func(key session.Key) bool {
+	count, err := app.RevokeKeys(r.Context(), identity, func(key session.Key) bool {
 		e = e.And(key)
 		return true
 	})
@@ -118,8 +119,8 @@ func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *A
 	}
 	r, end := telemetry.StartLogout(r)
 	defer end()
-	trail := &everybodyTrail{app: app, r: r}
-	count, err := app.revokeEverybody(r.Context(), trail, func(count int) {
+	trail := &manager.EverybodyTrail{M: app.Manager, Ctx: r.Context(), By: manager.TriggerOf(r, telemetry.ByAdmin)}
+	count, err := app.RevokeEverybody(r.Context(), trail, func(count int) {
 		if now := time.Now(); now.Sub(last) >= progressEvery {
 			last = now
 			tell(adminCount{Count: count})

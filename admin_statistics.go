@@ -58,28 +58,28 @@ func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error
 }
 
 func (a *App) adminStatistics(ctx context.Context) adminStatistics {
-	out := adminStatistics{Store: storeStatistics{Ready: a.ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storehealth.Fault{}}}
+	out := adminStatistics{Store: storeStatistics{Ready: a.Ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storehealth.Fault{}}}
 	if module, ok := a.storeModule.(interface{ CaddyModule() caddy.ModuleInfo }); ok {
 		out.Store.Module = module.CaddyModule().ID.Name()
 	}
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	if err != nil {
 		return out
 	}
-	out.Store.Faults = store.health.Faults()
-	out.OpenRequests = store.streams.count()
-	if store.cache != nil {
-		stats := store.cache.Stats()
+	out.Store.Faults = store.Health.Faults()
+	out.OpenRequests = store.Streams.Count()
+	if store.Cache != nil {
+		stats := store.Cache.Stats()
 		out.NearCache = &cacheStatistics{
 			Armed: stats.Armed, Entries: stats.Entries,
 			Hits: stats.Hits, Misses: stats.Misses, Reads: stats.Reads, Joined: stats.Joined,
 		}
 	}
-	if j := a.durable.journal.Load(); j != nil {
-		out.PendingLogouts = int(j.count.Load())
+	if j := a.Journal.Load(); j != nil {
+		out.PendingLogouts = int(j.Pending())
 	}
-	if store.reports != nil {
-		if servers, ok := store.reports.watcher.(session.Servers); ok {
+	if store.Reports != nil {
+		if servers, ok := store.Reports.Watcher.(session.Servers); ok {
 			out.Store.Away = servers.UnavailableServers()
 		}
 	}
@@ -94,23 +94,4 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 		}
 	}
 	return out
-}
-
-// count returns how many requests are being served for a session.
-func (s *streams) count() int {
-	if s == nil {
-		return 0
-	}
-	count := 0
-	for i := range s.stripes {
-		stripe := &s.stripes[i]
-		stripe.mu.Lock()
-		for _, open := range stripe.sessions {
-			for st := open.first; st != nil; st = st.next {
-				count++
-			}
-		}
-		stripe.mu.Unlock()
-	}
-	return count
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -31,9 +32,9 @@ func (a *testApp) put(t *testing.T, key session.Key, identity string, ends time.
 	t.Helper()
 	now := a.time()
 	s := &session.Session{Key: key, ID: key.ID(), Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(ends)}
-	value, err := a.format.Encode(s)
+	value, err := a.Format.Encode(s)
 	storetest.NoError(t, err)
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	storetest.NoError(t, err)
 	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt}))
 }
@@ -109,7 +110,7 @@ func TestAdminPages(t *testing.T) {
 		}
 		query.Set("page_token", answer.NextPageToken)
 		// One that was seen ends, and a new one comes that would have been before.
-		store, err := a.openStore()
+		store, err := a.OpenStore()
 		storetest.NoError(t, err)
 		key := want[slices.IndexFunc(want, func(key session.Key) bool { return key.ID() == got[0] })]
 		_, err = store.Revoke(t.Context(), key, "alice", a.time(), a.time().Add(time.Hour))
@@ -134,7 +135,7 @@ func TestAdminPages(t *testing.T) {
 // read and what was written back after its end.
 func TestRevokeEverybody(t *testing.T) {
 	a := newTestApp(t, nil)
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	storetest.NoError(t, err)
 	for range 3 {
 		a.put(t, storetest.NewKey(), "alice", time.Hour)
@@ -147,7 +148,7 @@ func TestRevokeEverybody(t *testing.T) {
 	a.advance(2 * time.Minute)
 
 	var told []int
-	count, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(count int) { told = append(told, count) })
+	count, err := a.RevokeEverybody(t.Context(), new(manager.EverybodyTrail), func(count int) { told = append(told, count) })
 	if err != nil || count != 7 {
 		t.Errorf("%d sessions ended, %v; want 7", count, err)
 	}
@@ -161,7 +162,7 @@ func TestRevokeEverybody(t *testing.T) {
 	if record, err := store.Get(t.Context(), unreadable); err != nil || record.RevokedAt.IsZero() {
 		t.Errorf("what could not be read has no tombstone: %+v, %v", record, err)
 	}
-	if again, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(int) {}); again != 0 || err != nil {
+	if again, err := a.RevokeEverybody(t.Context(), new(manager.EverybodyTrail), func(int) {}); again != 0 || err != nil {
 		t.Errorf("again: %d, %v", again, err)
 	}
 
@@ -169,11 +170,11 @@ func TestRevokeEverybody(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	a.put(t, storetest.NewKey(), "alice", time.Hour)
-	if count, err := a.revokeEverybody(gone, new(everybodyTrail), func(int) {}); count != 1 || err != nil {
+	if count, err := a.RevokeEverybody(gone, new(manager.EverybodyTrail), func(int) {}); count != 1 || err != nil {
 		t.Errorf("when the client has gone: %d, %v", count, err)
 	}
-	a.openStore = func() (*opened, error) { return nil, errAway }
-	if _, err := a.revokeEverybody(t.Context(), new(everybodyTrail), func(int) {}); !errors.Is(err, session.ErrUnavailable) {
+	a.OpenStore = func() (*manager.Opened, error) { return nil, errAway }
+	if _, err := a.RevokeEverybody(t.Context(), new(manager.EverybodyTrail), func(int) {}); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("without a store: %v", err)
 	}
 }
@@ -182,21 +183,21 @@ func TestRevokeEverybody(t *testing.T) {
 func TestRevokeEverybodyUnlisted(t *testing.T) {
 	a := newTestApp(t, nil)
 	key := storetest.NewKey()
-	value, err := a.format.Encode(&session.Session{Key: key, ID: key.ID(), Identity: "alice", IssuedAt: a.time(), ExpiresAt: a.time().Add(time.Hour)})
+	value, err := a.Format.Encode(&session.Session{Key: key, ID: key.ID(), Identity: "alice", IssuedAt: a.time(), ExpiresAt: a.time().Add(time.Hour)})
 	storetest.NoError(t, err)
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	storetest.NoError(t, err)
 	// In the index of somebody else, and not in that of alice.
 	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
-	if found, err := a.peek(t.Context(), key); err != nil || found.session == nil {
+	if found, err := a.Peek(t.Context(), key); err != nil || found.Session == nil {
 		t.Fatalf("before: %+v %v", found, err)
 	}
 	count := 0
-	storetest.NoError(t, a.revokeUnlisted(t.Context(), &count, new(everybodyTrail), func(int) {}))
+	storetest.NoError(t, a.RevokeUnlisted(t.Context(), &count, new(manager.EverybodyTrail), func(int) {}))
 	if count != 1 {
 		t.Errorf("%d sessions ended, want 1", count)
 	}
-	if found, err := a.peek(t.Context(), key); err != nil || found.session != nil {
+	if found, err := a.Peek(t.Context(), key); err != nil || found.Session != nil {
 		t.Errorf("after: %+v %v", found, err)
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,7 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/caddy-logout/caddy-logout/formats/native"
-	"github.com/caddy-logout/caddy-logout/internal/nearcache"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
@@ -31,9 +29,6 @@ const (
 	defaultCookieName = "ory_kratos_session"
 	defaultReturnURL  = "/"
 )
-
-// maxLifespan bounds a session's life, so that no sum of times overflows.
-const maxLifespan = 10 * 365 * 24 * time.Hour
 
 // App is the sessions app: where sessions are kept, how their cookie looks, how
 // long they live, and where a browser may be sent afterwards. All sites of a
@@ -90,25 +85,17 @@ type App struct {
 	// Redis does. Default: on.
 	NearCache NearCache `json:"near_cache,omitzero"`
 
-	storeModule session.StoreModule
-	// openStore opens the store when it is called first, by Start or by a request
-	// that comes before it, and returns the same ever after. Its error wraps
-	// [ErrUnavailable].
-	openStore func() (*opened, error)
-	taken     taken
-
-	measured    atomic.Pointer[nearcache.Cache] // the near cache, for whoever must not open it
-	auditLog    *telemetry.Audit
-	durable     durable
-	accounts    []string // of all login handlers; see lasting
-	gateHeaders gateHeaders
-	format      native.Format
-	pages       *pages.Set
-	returnURLs  *returnurl.Policy
-	keptErrors  *rate.Limiter
-	outages     *telemetry.BoundedLog
-	clock       func() time.Time
-	logger      *zap.Logger
+	storeModule      session.StoreModule
+	*manager.Manager `json:"-"`
+	auditLog         *telemetry.Audit
+	accounts         []string // of all login handlers; see lasting
+	gateHeaders      gateHeaders
+	pages            *pages.Set
+	returnURLs       *returnurl.Policy
+	keptErrors       *rate.Limiter
+	outages          *telemetry.BoundedLog
+	clock            func() time.Time
+	logger           *zap.Logger
 }
 
 // CaddyModule implements caddy.Module.
@@ -130,7 +117,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
 	a.outages = telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1)
 	a.Cookie.setDefaults()
-	a.format = native.New(a.Cookie.Name)
 	if err := a.expandPlaceholders(); err != nil {
 		return err
 	}
@@ -152,16 +138,25 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.storeModule, ok = module.(session.StoreModule); !ok {
 		return fmt.Errorf("session store %T is not a store module", module)
 	}
-	a.openStore = sync.OnceValues(a.takeStore)
 	to, err := eventsOf(ctx)
 	if err != nil {
 		return err
 	}
 	a.auditLog = telemetry.NewAudit(a.logger, to, a.now)
+	journal, err := a.journalFile()
+	if err != nil {
+		return err
+	}
+	a.Manager = manager.New(manager.Config{
+		Store: a.storeModule, Format: native.New(a.Cookie.Name),
+		Lifespan: time.Duration(a.Lifespan), IdleTimeout: time.Duration(a.IdleTimeout), MaxSessions: *a.MaxSessions,
+		Cache: a.NearCache.config(), JournalFile: journal,
+		Logger: a.logger, Audit: a.auditLog, Clock: a.now,
+	})
 	if err := a.registerMetrics(ctx); err != nil {
 		return fmt.Errorf("sessions: metrics: %w", err)
 	}
-	return a.provisionDurable(ctx)
+	return nil
 }
 
 // expandPlaceholders replaces placeholders that are known at start. One that is
@@ -199,7 +194,7 @@ func (a *App) expandPlaceholders() error {
 // Validate implements caddy.Validator.
 func (a *App) Validate() error {
 	switch {
-	case a.Lifespan < 0 || time.Duration(a.Lifespan) > maxLifespan:
+	case a.Lifespan < 0 || time.Duration(a.Lifespan) > manager.MaxLifespan:
 		return errors.New("sessions: lifespan: want more than 0 and at most 10 years")
 	case a.IdleTimeout < 0:
 		return errors.New("sessions: idle_timeout: want 0 (off) or more")
@@ -276,7 +271,7 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	if _, err := a.openStore(); err != nil {
+	if err := a.Manager.Start(); err != nil {
 		return err
 	}
 	a.warnOfChanges(running.use(a, a.lasting()))
@@ -286,6 +281,16 @@ func (a *App) Start() error {
 // Stop implements caddy.App. What has to be given back is given back in Cleanup,
 // which Caddy also calls for an app that never started.
 func (*App) Stop() error { return nil }
+
+// Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed
+// Provision, and while requests of this configuration are still being served.
+func (a *App) Cleanup() error {
+	running.drop(a)
+	if a.Manager != nil {
+		a.Manager.Close()
+	}
+	return nil
+}
 
 // storeIsRemote reports whether the store is a server, which can be unavailable.
 func (a *App) storeIsRemote() bool {

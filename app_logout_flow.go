@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -38,7 +39,7 @@ func (l *Logout) appLogout(w http.ResponseWriter, r *http.Request, next nextHand
 		return a.failJSON(w, r, errTooEarly())
 	}
 	confirmed := readConfirmation(r)
-	credentials := a.format.Locate(r, nil)
+	credentials := a.Format.Locate(r, nil)
 	if !l.fromApp(r) && !confirmed.by(credentials) {
 		return l.askFirst(w, r)
 	}
@@ -155,40 +156,40 @@ func (l *Logout) returnLocation(r *http.Request) string {
 // endAll ends every live session of the credentials. All of them came from one
 // client, that wants to be out; to end one only would leave the others to whoever
 // has tossed in a cookie. The error is that of the first which could not be
-// ended, errLogoutPending if they were all noted, and errTooManyCookies if there
+// ended, ErrPending if they were all noted, and errTooManyCookies if there
 // are more than were looked at.
 func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigger string) error {
 	a := l.app
 	r, end := telemetry.StartLogout(r)
 	defer end()
-	ctx, cancel := detach(r.Context())
+	ctx, cancel := manager.Detach(r.Context())
 	defer cancel()
 	var failure error
 	pending := false
 	for _, c := range credentials {
-		found, err := a.lookup(ctx, c)
-		if err == nil && found.session != nil {
-			_, err = a.revoke(ctx, found.session)
+		found, err := a.Lookup(ctx, c)
+		if err == nil && found.Session != nil {
+			_, err = a.Revoke(ctx, found.Session)
 		}
 		if err != nil {
-			err = a.postpone(r, c, trigger, err)
+			err = a.Postpone(r.Context(), c, manager.TriggerOf(r, trigger), err)
 		}
 		switch {
-		case found.pending || errors.Is(err, errLogoutPending):
+		case found.Pending || errors.Is(err, manager.ErrPending):
 			pending = true
 		case err != nil:
 			failure = errors.Join(failure, err)
-		case found.session != nil:
-			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(found.session))
-		case a.justRevoked(found):
-			a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: trigger, Outcome: telemetry.OutcomeRepeated, Session: a.format.Key(c).Short()})
+		case found.Session != nil:
+			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
+		case a.JustRevoked(found):
+			a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: trigger, Outcome: telemetry.OutcomeRepeated, Session: a.Format.Key(c).Short()})
 		}
 	}
 	switch {
 	case failure != nil:
 		return failure
 	case pending:
-		return errLogoutPending
+		return manager.ErrPending
 	case a.missedCookies(r, credentials):
 		return errTooManyCookies() // one that was not looked at may be live
 	}
@@ -206,7 +207,7 @@ func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nex
 		}) {
 			return false
 		}
-		credentials := l.app.format.Locate(seen, nil)
+		credentials := l.app.Format.Locate(seen, nil)
 		if len(credentials) == 0 && !l.hasStripped(seen) {
 			return false // nobody was logged in
 		}

@@ -332,7 +332,7 @@ func TestAppLogoutOutage(t *testing.T) {
 			if len(app.calls) != 1 {
 				t.Errorf("the app was asked %d times", len(app.calls))
 			}
-			if got := a.isPending(session.KeyOf(c.Secret())); got != test.pending {
+			if got := a.IsPending(session.KeyOf(c.Secret())); got != test.pending {
 				t.Errorf("pending %v", got)
 			}
 			bringBack()

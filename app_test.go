@@ -20,6 +20,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/formats/native"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
@@ -67,36 +69,52 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	if err := a.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	a.App.clock = a.time
+	a.useClock(a.time)
 	a.logTo(zap.NewNop())
 	store, err := boltstore.Open(file, a.time, zap.NewNop)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	a.use(&opened{Store: store})
+	a.use(&manager.Opened{Store: store})
 	return a
 }
 
 // logTo has an app write to another logger.
 func (a *App) logTo(logger *zap.Logger) {
 	a.logger, a.auditLog = logger, telemetry.NewAudit(logger, nil, a.now)
+	a.Manager.Logger, a.Manager.Audit = a.logger, a.auditLog
+}
+
+// useClock has an app go by another clock.
+func (a *App) useClock(now func() time.Time) {
+	a.clock, a.Manager.Clock = now, now
+}
+
+// appForBench is an app without a configuration; its store comes by use.
+func appForBench() *App {
+	return &App{
+		clock: time.Now, logger: zap.NewNop(), Cookie: Cookie{Name: defaultCookieName},
+		Manager: manager.New(manager.Config{
+			Format: native.New(defaultCookieName), Lifespan: time.Hour, Clock: time.Now, Logger: zap.NewNop(),
+		}),
+	}
 }
 
 // use gives an app what is open.
-func (a *App) use(open *opened) {
-	a.openStore = func() (*opened, error) { return open, nil }
-	a.measured.Store(open.cache)
+func (a *App) use(open *manager.Opened) {
+	a.OpenStore = func() (*manager.Opened, error) { return open, nil }
+	a.Measured.Store(open.Cache)
 }
 
 // open is what is open.
-func (a *App) open() *opened {
-	open, _ := a.openStore()
+func (a *App) open() *manager.Opened {
+	open, _ := a.OpenStore()
 	return open
 }
 
 // reopen changes what is open from the next request on.
-func (a *App) reopen(change func(*opened)) {
+func (a *App) reopen(change func(*manager.Opened)) {
 	open := *a.open()
 	change(&open)
 	a.use(&open)
@@ -105,7 +123,7 @@ func (a *App) reopen(change func(*opened)) {
 // signIn makes a session.
 func (a *testApp) signIn(t testing.TB, identity, traits string) (session.Credential, *session.Session) {
 	t.Helper()
-	c, s, err := a.issue(t.Context(), newSession{identity: identity, traits: json.RawMessage(traits), method: "password"})
+	c, s, err := a.Issue(t.Context(), manager.NewSession{Identity: identity, Traits: json.RawMessage(traits), Method: "password"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,14 +200,14 @@ func (awayStore) Revoke(context.Context, session.Key, string, time.Time, time.Ti
 // takeStoreAway makes the store fail, and returns how to bring it back. The
 // journal may be asking for the store meanwhile.
 func (a *testApp) takeStoreAway() (bringBack func()) {
-	open, back := a.openStore, new(atomic.Bool)
+	open, back := a.OpenStore, new(atomic.Bool)
 	there, err := open()
-	away := opened{Store: awayStore{}}
+	away := manager.Opened{Store: awayStore{}}
 	if err == nil {
 		away = *there
 		away.Store = awayStore{}
 	}
-	a.openStore = func() (*opened, error) {
+	a.OpenStore = func() (*manager.Opened, error) {
 		if back.Load() {
 			return open()
 		}
@@ -204,7 +222,7 @@ func TestAppValidate(t *testing.T) {
 		want string
 	}{
 		"lifespan negative":       {&App{Lifespan: -1}, "lifespan"},
-		"lifespan over ten years": {&App{Lifespan: caddy.Duration(maxLifespan) + 1}, "lifespan"},
+		"lifespan over ten years": {&App{Lifespan: caddy.Duration(manager.MaxLifespan) + 1}, "lifespan"},
 		"idle longer than life":   {&App{Lifespan: 1, IdleTimeout: 2}, "idle_timeout"},
 		"base URL with path":      {&App{Lifespan: 1, BaseURL: "https://a.example/x"}, "base_url"},
 		"base URL with user":      {&App{Lifespan: 1, BaseURL: "https://u@a.example"}, "base_url"},
@@ -226,16 +244,17 @@ func TestAppValidate(t *testing.T) {
 }
 
 func TestCleanupGivesBackOnlyWhatWasTaken(t *testing.T) {
-	a := &App{storeModule: &EmbeddedStore{File: filepath.Join(t.TempDir(), "sessions.db")}}
-	if _, _, err := stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) { return nil, nil }); err != nil {
+	store := &EmbeddedStore{File: filepath.Join(t.TempDir(), "sessions.db")}
+	a := &App{storeModule: store, Manager: manager.New(manager.Config{Store: store})}
+	if _, _, err := manager.Stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = stores.Delete(a.storeModule.PoolKey()) })
+	t.Cleanup(func() { _, _ = manager.Stores.Delete(a.storeModule.PoolKey()) })
 	// Caddy cleans up an app whose Provision failed: it never took the store.
 	if err := a.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := stores.References(a.storeModule.PoolKey()); n != 1 {
+	if n, _ := manager.Stores.References(a.storeModule.PoolKey()); n != 1 {
 		t.Errorf("%d references to the live configuration's store, want 1", n)
 	}
 }

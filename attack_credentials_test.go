@@ -25,12 +25,12 @@ func (a *testApp) signInElsewhere(t testing.TB, identity, credential string) ses
 	t.Helper()
 	c := session.NewCredential(credential, session.FromHeader)
 	now := a.time()
-	s := &session.Session{Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), Key: a.format.Key(c), ID: a.format.Key(c).ID()}
-	value, err := a.format.Encode(s)
+	s := &session.Session{Identity: identity, IssuedAt: now, AuthenticatedAt: now, ExpiresAt: now.Add(time.Hour), Key: a.Format.Key(c), ID: a.Format.Key(c).ID()}
+	value, err := a.Format.Encode(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	if err == nil {
 		err = store.Create(t.Context(), s.Key, session.Entry{Identity: identity, Value: value, ExpiresAt: s.ExpiresAt})
 	}
@@ -48,13 +48,13 @@ func TestAttackBearerOfASession(t *testing.T) {
 	odd := a.signInElsewhere(t, "alice", "0123456789abcdef")
 	other := a.signInElsewhere(t, "bob", "fedcba9876543210")
 	revoked := a.signInElsewhere(t, "bob", "revoked-elsewhere")
-	if _, err := a.revokeKeys(t.Context(), "bob", func(key session.Key) bool { return key == a.format.Key(revoked) }); err != nil {
+	if _, err := a.RevokeKeys(t.Context(), "bob", func(key session.Key) bool { return key == a.Format.Key(revoked) }); err != nil {
 		t.Fatal(err)
 	}
 	pending := a.signInElsewhere(t, "bob", "pending-elsewhere")
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
-	storetest.NoError(t, j.add(a.format.Key(pending), a.now(), ""))
+	storetest.NoError(t, j.Add(a.Format.Key(pending), a.now(), ""))
 	tossed := "Cookie: " + defaultCookieName + "=x0"
 	for i := range session.MaxCredentials {
 		tossed += fmt.Sprintf("; %s=x%d", defaultCookieName, i+1)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -51,7 +52,7 @@ func TestAttackIdentities(t *testing.T) {
 		return string(text)
 	}
 	sign := func(how, identity, traits string) {
-		_, _, err := a.issue(t.Context(), newSession{identity: identity, traits: json.RawMessage(traits), method: "password"})
+		_, _, err := a.Issue(t.Context(), manager.NewSession{Identity: identity, Traits: json.RawMessage(traits), Method: "password"})
 		made("issue: "+how, err)
 
 		var q issueRequest
@@ -67,7 +68,7 @@ func TestAttackIdentities(t *testing.T) {
 				return nil
 			})
 		if w.Code == http.StatusBadGateway && len(w.Header()["Set-Cookie"]) == 0 {
-			err = errInvalidSession
+			err = manager.ErrInvalidSession
 		} else {
 			err = nil
 		}
@@ -103,10 +104,10 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 	a := newTestApp(t, nil)
 	store := openRedis(t, RedisStore{Address: server.Addr()}, a.time)
 	t.Cleanup(func() { _ = store.Close() })
-	a.reopen(func(o *opened) { o.Store = store })
+	a.reopen(func(o *manager.Opened) { o.Store = store })
 	put := func(identity, traits string) session.Credential {
 		c := session.NewCredential(session.NewToken(), session.FromHeader)
-		key := a.format.Key(c)
+		key := a.Format.Key(c)
 		text := func(s string) string {
 			var out strings.Builder
 			encoder := json.NewEncoder(&out)
@@ -153,13 +154,13 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 
 	// Such a session can be ended: by the index it is in.
 	c := put("admin ", `{}`)
-	if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("before: %v", err)
 	}
-	if count, err := a.revokeKeys(t.Context(), "admin ?", func(key session.Key) bool { return key == a.format.Key(c) }); count != 1 || err != nil {
+	if count, err := a.RevokeKeys(t.Context(), "admin ?", func(key session.Key) bool { return key == a.Format.Key(c) }); count != 1 || err != nil {
 		t.Errorf("revoked %d, %v", count, err)
 	}
-	if found, err := a.lookup(t.Context(), c); err != nil || found.revokedAt.IsZero() {
+	if found, err := a.Lookup(t.Context(), c); err != nil || found.RevokedAt.IsZero() {
 		t.Errorf("after: %+v, %v", found, err)
 	}
 }

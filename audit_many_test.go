@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -50,9 +51,9 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 	issue("busy", 250)
 
 	read := auditOf(a)
-	trail := &everybodyTrail{app: a.App, r: newRequest(t, http.MethodDelete, "/")}
+	trail := &manager.EverybodyTrail{M: a.Manager, Ctx: t.Context(), By: manager.Trigger{Name: telemetry.ByAdmin, Address: "192.0.2.7"}}
 	held := 0
-	count, err := a.revokeEverybody(t.Context(), trail, func(int) { held = max(held, len(trail.entry.Sessions)) })
+	count, err := a.RevokeEverybody(t.Context(), trail, func(int) { held = max(held, len(trail.Entry.Sessions)) })
 	storetest.NoError(t, err)
 	if held >= telemetry.MaxAuditHandles {
 		t.Errorf("%d sessions are held in memory", held)
@@ -81,7 +82,7 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 	}
 
 	// That there was nobody is told too.
-	_, err = a.revokeEverybody(t.Context(), &everybodyTrail{app: a.App}, func(int) {})
+	_, err = a.RevokeEverybody(t.Context(), &manager.EverybodyTrail{M: a.Manager, Ctx: t.Context()}, func(int) {})
 	storetest.NoError(t, err)
 	if lines := read(); len(lines) != 1 || lines[0]["count"] != int64(0) {
 		t.Errorf("nobody was there: %v", lines)

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-logout/caddy-logout/store/storetest"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // twoGates is a request that meets two gates, or a matcher and a gate.
@@ -64,7 +65,7 @@ func TestAttackSecondGate(t *testing.T) {
 				passed := false
 				g := twoGates{a: a, first: newGate(t, a, &first), second: newGate(t, a, new(SessionAuth)), between: func() {
 					if reported {
-						_, err := a.revoke(t.Context(), s)
+						_, err := a.Revoke(t.Context(), s)
 						storetest.NoError(t, err)
 						return
 					}
@@ -85,11 +86,11 @@ func TestAttackSecondGate(t *testing.T) {
 			c, s := a.signIn(t, "alice", "")
 			cut := false
 			g := twoGates{a: a, first: newGate(t, a, &first), second: newGate(t, a, new(SessionAuth)), between: func() {}, app: func(_ http.ResponseWriter, r *http.Request) error {
-				if n := a.open().streams.count(); n != 1 {
+				if n := a.open().Streams.Count(); n != 1 {
 					t.Errorf("%s, the first one %s: registered %d times, want 1", way, kind, n)
 				}
 				// Another request logs out: one that logs itself out is spared.
-				_, err := a.revoke(t.Context(), s)
+				_, err := a.Revoke(t.Context(), s)
 				storetest.NoError(t, err)
 				cut = r.Context().Err() != nil
 				return nil
@@ -100,7 +101,7 @@ func TestAttackSecondGate(t *testing.T) {
 				through++
 				t.Errorf("%s, the first one %s: is not cut behind the second", way, kind)
 			}
-			if n := a.open().streams.count(); n != 0 {
+			if n := a.open().Streams.Count(); n != 0 {
 				t.Errorf("%s, the first one %s: %d are registered at the end", way, kind, n)
 			}
 		}

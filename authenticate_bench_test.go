@@ -8,12 +8,10 @@ import (
 	"net/http"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
-	"github.com/caddy-logout/caddy-logout/formats/native"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
@@ -29,12 +27,9 @@ func BenchmarkAuthenticate(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer store.Close()
-	a := &App{
-		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
-		format: native.New(defaultCookieName),
-	}
-	a.use(&opened{Store: store})
-	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
+	a := appForBench()
+	a.use(&manager.Opened{Store: store})
+	c, _, err := a.Issue(b.Context(), manager.NewSession{Identity: "alice", Method: "password"})
 	if err != nil {
 		b.Fatal(err)
 	}

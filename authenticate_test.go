@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -18,7 +19,7 @@ func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 	a := newTestApp(t, nil)
 	good, sess := a.signIn(t, "alice", "")
 	dead, deadSession := a.signIn(t, "alice", "")
-	if _, err := a.revoke(t.Context(), deadSession); err != nil {
+	if _, err := a.Revoke(t.Context(), deadSession); err != nil {
 		t.Fatal(err)
 	}
 	cookie := func(values ...string) string {
@@ -134,19 +135,19 @@ func idleAfter(d time.Duration) func(*App) {
 func TestTombstoneWinsOverWriteBack(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, s := a.signIn(t, "alice", "")
-	value, err := a.format.Encode(s)
+	value, err := a.Format.Encode(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.revoke(t.Context(), s); err != nil {
+	if _, err := a.Revoke(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	a.advance(23 * time.Hour) // the tombstone lasts as long as the session would have
-	store, _ := a.openStore()
+	store, _ := a.OpenStore()
 	if err := store.Create(t.Context(), s.Key, session.Entry{Identity: "alice", Value: value, ExpiresAt: s.ExpiresAt}); !errors.Is(err, session.ErrExists) {
 		t.Errorf("written back: %v, want ErrExists", err)
 	}
-	if found, err := a.lookup(t.Context(), c); err != nil || found.session != nil || found.revokedAt.IsZero() {
+	if found, err := a.Lookup(t.Context(), c); err != nil || found.Session != nil || found.RevokedAt.IsZero() {
 		t.Errorf("found %+v, %v", found, err)
 	}
 }
@@ -157,10 +158,10 @@ func TestRevokeGoesOnWithoutTheClient(t *testing.T) {
 	c, s := a.signIn(t, "alice", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if ended, err := a.revoke(ctx, s); err != nil || !ended {
+	if ended, err := a.Revoke(ctx, s); err != nil || !ended {
 		t.Fatalf("ended %v, %v", ended, err)
 	}
-	if found, _ := a.lookup(t.Context(), c); found.session != nil {
+	if found, _ := a.Lookup(t.Context(), c); found.Session != nil {
 		t.Error("the session is live")
 	}
 }
@@ -170,12 +171,12 @@ func TestForeignValueIsAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	c := session.NewCredential("somebody", session.FromHeader)
 	key := session.KeyOf(c.Secret())
-	store, _ := a.openStore()
+	store, _ := a.OpenStore()
 	value := fmt.Sprintf(`{"v":2,"id":%q,"identity":"alice","issued_at":"2026-01-02T03:04:05Z","expires_at":"2099-01-02T03:04:05Z"}`, key.ID())
 	if err := store.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 }
@@ -198,20 +199,20 @@ func TestNothingPrintsACredential(t *testing.T) {
 
 func TestIssueRefuses(t *testing.T) {
 	a := newTestApp(t, nil)
-	tests := map[string]newSession{
+	tests := map[string]manager.NewSession{
 		"no identity":         {},
-		"control character":   {identity: "a\nb"},
-		"broken UTF-8":        {identity: "a\xff"},
-		"long identity":       {identity: strings.Repeat("a", maxIdentityLength+1)},
-		"traits are a list":   {identity: "a", traits: []byte("[]")},
-		"traits are broken":   {identity: "a", traits: []byte("{")},
-		"traits are too much": {identity: "a", traits: []byte(`{"a":"` + strings.Repeat("x", maxTraitsLength) + `"}`)},
-		"negative lifespan":   {identity: "a", lifespan: -1},
-		"endless lifespan":    {identity: "a", lifespan: maxLifespan + 1},
+		"control character":   {Identity: "a\nb"},
+		"broken UTF-8":        {Identity: "a\xff"},
+		"long identity":       {Identity: strings.Repeat("a", manager.MaxIdentityLength+1)},
+		"traits are a list":   {Identity: "a", Traits: []byte("[]")},
+		"traits are broken":   {Identity: "a", Traits: []byte("{")},
+		"traits are too much": {Identity: "a", Traits: []byte(`{"a":"` + strings.Repeat("x", manager.MaxTraitsLength) + `"}`)},
+		"negative lifespan":   {Identity: "a", Lifespan: -1},
+		"endless lifespan":    {Identity: "a", Lifespan: manager.MaxLifespan + 1},
 	}
 	for name, n := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := a.issue(t.Context(), n); !errors.Is(err, errInvalidSession) {
+			if _, _, err := a.Issue(t.Context(), n); !errors.Is(err, manager.ErrInvalidSession) {
 				t.Errorf("got %v, want errInvalidSession", err)
 			}
 		})

@@ -74,7 +74,7 @@ func isNavigable(r *http.Request) bool { return r.Method != http.MethodHead && !
 
 // keepError stores the error and returns where the browser can read it.
 func (a *App) keepError(w http.ResponseWriter, r *http.Request, e *apiError) (string, error) {
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	if err != nil {
 		return "", err
 	}
@@ -169,7 +169,7 @@ func (a *App) findError(r *http.Request, id string) (*keptError, error) {
 	if _, err := uuid.Parse(id); err != nil || len(id) != 36 || secret == "" {
 		return nil, session.ErrNotFound
 	}
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	if err != nil {
 		return nil, err
 	}

@@ -7,9 +7,10 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/caddy-logout/caddy-logout/store/storetest"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // unmarshalStore reads a store's segment and returns its JSON, or the error.

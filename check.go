@@ -17,10 +17,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-logout/caddy-logout/store/boltstore"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
 // checker is a configuration that is looked at.
@@ -63,9 +65,9 @@ func newChecker(config []byte) (*checker, error) {
 	if c.dir, err = os.MkdirTemp("", "caddy-sessions-check-"); err != nil {
 		return nil, err
 	}
-	c.app.openStore = sync.OnceValues(func() (*opened, error) {
+	c.app.OpenStore = sync.OnceValues(func() (*manager.Opened, error) {
 		store, err := boltstore.Open(filepath.Join(c.dir, "sessions.db"), time.Now, zap.NewNop)
-		return &opened{Store: store}, err
+		return &manager.Opened{Store: store}, err
 	})
 	for _, server := range c.http.Servers {
 		if err := c.traceServer(ctx, server); err != nil {
@@ -77,7 +79,7 @@ func newChecker(config []byte) (*checker, error) {
 }
 
 func (c *checker) close() {
-	if store, err := c.app.openStore(); err == nil {
+	if store, err := c.app.OpenStore(); err == nil {
 		_ = store.Close()
 	}
 	_ = os.RemoveAll(c.dir)

@@ -21,6 +21,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -159,14 +160,14 @@ func (c *checker) request(line string, header []string) (requestVerdict, error) 
 	if v.WithoutSession, err = c.send(line, header, nil); err != nil {
 		return v, err
 	}
-	credential, s, err := c.app.issue(context.Background(), newSession{identity: "somebody", method: "password"})
+	credential, s, err := c.app.Issue(context.Background(), manager.NewSession{Identity: "somebody", Method: "password"})
 	if err != nil {
 		return v, err
 	}
 	if v.WithSession, err = c.send(line, header, &credential); err != nil {
 		return v, err
 	}
-	if _, err := c.app.revoke(context.Background(), s); err != nil {
+	if _, err := c.app.Revoke(context.Background(), s); err != nil {
 		return v, err
 	}
 	v.Verdict = v.WithoutSession.verdict()

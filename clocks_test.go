@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -25,7 +26,7 @@ func twoClocks(t *testing.T, off time.Duration, configure func(*App)) (right, wr
 		a := newTestApp(t, configure)
 		store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, a.time)
 		t.Cleanup(func() { _ = store.Close() })
-		a.reopen(func(o *opened) { o.Store = store })
+		a.reopen(func(o *manager.Opened) { o.Store = store })
 		apps[i] = a
 	}
 	apps[1].advance(apps[0].time().Sub(apps[1].time()) + off)
@@ -77,13 +78,13 @@ func TestMaxSessionsAtOnceOfTwoClocks(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, a := range []*testApp{wrong, wrong, right, wrong} {
 			wg.Go(func() {
-				if _, _, err := a.issue(t.Context(), newSession{identity: identity}); err != nil && !errors.Is(err, session.ErrExists) {
+				if _, _, err := a.Issue(t.Context(), manager.NewSession{Identity: identity}); err != nil && !errors.Is(err, session.ErrExists) {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Wait()
-		sessions, err := right.sessionsOf(t.Context(), identity)
+		sessions, err := right.SessionsOf(t.Context(), identity)
 		if err != nil || len(sessions) != most {
 			t.Errorf("round %d: %d live sessions (%v), want %d", round, len(sessions), err, most)
 		}
@@ -98,7 +99,7 @@ func TestAttackFastClock(t *testing.T) {
 	for _, off := range skews {
 		for _, who := range []string{"the right one", "the wrong one"} {
 			right, wrong := twoClocks(t, off, nil)
-			short, _, err := right.issue(t.Context(), newSession{identity: "alice", lifespan: 4 * time.Minute})
+			short, _, err := right.Issue(t.Context(), manager.NewSession{Identity: "alice", Lifespan: 4 * time.Minute})
 			storetest.NoError(t, err)
 			// Its sign-in clears the index of what has expired by its clock.
 			wrong.signIn(t, "alice", "")
@@ -106,7 +107,7 @@ func TestAttackFastClock(t *testing.T) {
 			if who == "the wrong one" {
 				ends = wrong
 			}
-			_, err = ends.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
+			_, err = ends.RevokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 			storetest.NoError(t, err)
 			tries++
 			if right.alive(t, short) {
@@ -125,9 +126,9 @@ func TestTombstoneOutlivesSlowClocks(t *testing.T) {
 	server, right := redistest.Start(t), newTestApp(t, nil)
 	right.onRedis(t, server)
 	for name, end := range map[string]func(s *session.Session) error{
-		"one": func(s *session.Session) error { _, err := right.revoke(t.Context(), s); return err },
+		"one": func(s *session.Session) error { _, err := right.Revoke(t.Context(), s); return err },
 		"all": func(s *session.Session) error {
-			_, err := right.revokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
+			_, err := right.RevokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
 			return err
 		},
 	} {

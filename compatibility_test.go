@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -40,11 +41,11 @@ func (a *testApp) askWithBody(t *testing.T, method, target, body string, headers
 // alive reports whether a credential is still worth something.
 func (a *testApp) alive(t *testing.T, c session.Credential) bool {
 	t.Helper()
-	found, err := a.lookup(t.Context(), c)
+	found, err := a.Lookup(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found.session != nil
+	return found.Session != nil
 }
 
 // errorID returns the id of the error in an answer; the header has to agree.
@@ -274,7 +275,7 @@ func TestDiffersDeadCookieIsCleared(t *testing.T) {
 	}
 	t.Run("not during an outage", func(t *testing.T) {
 		away := newTestApp(t, nil)
-		away.reopen(func(o *opened) { o.Store = awayStore{} })
+		away.reopen(func(o *manager.Opened) { o.Store = awayStore{} })
 		w := away.ask(t, http.MethodGet, "/sessions/whoami", jsonAccept, "Cookie: "+defaultCookieName+"=nope")
 		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" || w.Header().Get("Retry-After") == "" {
 			t.Errorf("got %d %v", w.Code, w.Header())

@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/caddyserver/caddy/v2"
-
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -32,39 +30,21 @@ type lasting struct {
 	waiting func() int64
 }
 
-// same reports whether two settings lead to one place: of values that are ways to it, it is
-// enough that one is the same.
-func same(s, other session.Setting) bool {
-	if !s.Ways || s.Value == "" || other.Value == "" {
-		return s.Value == other.Value
-	}
-	ways := strings.Fields(other.Value)
-	return slices.ContainsFunc(strings.Fields(s.Value), func(way string) bool { return slices.Contains(ways, way) })
-}
-
 // lasting takes what lasts from a provisioned app whose store is open.
 func (a *App) lasting() lasting {
 	l := lasting{
 		cookie:      a.Cookie,
-		store:       storeKind(a.storeModule),
+		store:       manager.StoreKind(a.storeModule),
 		idleTimeout: time.Duration(a.IdleTimeout),
 		accounts:    a.accounts,
 	}
 	if s, ok := a.storeModule.(session.Located); ok {
 		l.place = s.Place()
 	}
-	if j := a.durable.journal.Load(); j != nil {
-		l.journal, l.waiting = a.durable.file, j.count.Load
+	if j := a.Journal.Load(); j != nil {
+		l.journal, l.waiting = a.JournalFile, j.Pending
 	}
 	return l
-}
-
-// storeKind is the name of a store module, as the Caddyfile has it.
-func storeKind(module session.StoreModule) string {
-	if m, ok := module.(caddy.Module); ok {
-		return m.CaddyModule().ID.Name()
-	}
-	return strings.TrimPrefix(fmt.Sprintf("%T", module), "*")
 }
 
 // change is a difference between two configurations that people will notice.
@@ -95,7 +75,7 @@ func (l *lasting) changes(next *lasting) []change {
 	differ("store", l.store, next.store, effectStore)
 	if l.store == next.store {
 		for i, was := range l.place {
-			if is := next.place[i]; !same(was, is) {
+			if is := next.place[i]; !was.Same(is) {
 				differ("store "+was.Option, was.Value, is.Value, effectStore)
 			}
 		}

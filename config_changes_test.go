@@ -18,6 +18,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/internal/journal"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
@@ -216,7 +218,7 @@ func provisioned(t *testing.T, file, journal string) (*App, func()) {
 	if err := a.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	a.durable.file = journal
+	a.JournalFile = journal
 	return a, cancel
 }
 
@@ -231,9 +233,9 @@ func TestExitClosesEverything(t *testing.T) {
 	deferred.Closes.Exiting = func() bool { return exiting }
 
 	dir := t.TempDir()
-	file, journal := filepath.Join(dir, "sessions.db"), filepath.Join(dir, "pending.db")
-	first, cancelFirst := provisioned(t, file, journal)
-	second, cancelSecond := provisioned(t, file, journal)
+	file, pending := filepath.Join(dir, "sessions.db"), filepath.Join(dir, "pending.db")
+	first, cancelFirst := provisioned(t, file, pending)
+	second, cancelSecond := provisioned(t, file, pending)
 	for _, a := range []*App{first, second} {
 		if err := a.Start(); err != nil {
 			t.Fatal(err)
@@ -243,7 +245,7 @@ func TestExitClosesEverything(t *testing.T) {
 	if err := first.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := second.issue(t.Context(), newSession{identity: "alice", method: "password"}); err != nil {
+	if _, _, err := second.Issue(t.Context(), manager.NewSession{Identity: "alice", Method: "password"}); err != nil {
 		t.Fatalf("after the reload: %v", err)
 	}
 	if deferred.Closes.Waiting() == 0 {
@@ -258,8 +260,8 @@ func TestExitClosesEverything(t *testing.T) {
 	if n := deferred.Closes.Waiting(); n != 0 {
 		t.Errorf("%d things are still to be given back", n)
 	}
-	for _, name := range []string{"embedded:" + file, journal} {
-		for _, pool := range []*caddy.UsagePool{stores, journals} {
+	for _, name := range []string{"embedded:" + file, pending} {
+		for _, pool := range []*caddy.UsagePool{manager.Stores, manager.Journals} {
 			if _, there := pool.References(name); there {
 				t.Errorf("%s is still open", name)
 			}
@@ -273,7 +275,7 @@ func TestExitClosesEverything(t *testing.T) {
 	if keys, err := store.Keys(t.Context(), "alice"); err != nil || len(keys) != 1 {
 		t.Errorf("what is in the file: %v, %v", keys, err)
 	}
-	j, err := openJournal(journal)
+	j, err := journal.Open(pending)
 	if err := errors.Join(err, j.Close(), store.Close()); err != nil {
 		t.Error(err)
 	}

@@ -33,7 +33,7 @@ func hasCookie(credentials []session.Credential) bool {
 // the request is known not to be live. Browsers hold several under one name, and
 // to clear it deletes ours, whichever of them was logged out.
 func (a *App) clearIfOut(w http.ResponseWriter, r *http.Request) {
-	credentials := a.format.Locate(r, nil)
+	credentials := a.Format.Locate(r, nil)
 	if !hasCookie(credentials) || a.missedCookies(r, credentials) {
 		return
 	}
@@ -41,7 +41,7 @@ func (a *App) clearIfOut(w http.ResponseWriter, r *http.Request) {
 		if c.From != session.FromCookie {
 			continue
 		}
-		if found, err := a.peek(r.Context(), a.format.Key(c)); err != nil || found.session != nil {
+		if found, err := a.Peek(r.Context(), a.Format.Key(c)); err != nil || found.Session != nil {
 			return
 		}
 	}

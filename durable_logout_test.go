@@ -4,29 +4,31 @@ import (
 	"errors"
 	"net/http"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-logout/caddy-logout/internal/journal"
 	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // withJournal gives the app a journal in file.
-func (a *testApp) withJournal(t *testing.T, file string) *journal {
+func (a *testApp) withJournal(t *testing.T, file string) *journal.Journal {
 	t.Helper()
-	j, err := openJournal(file)
+	j, err := journal.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.durable.replayer = a.newReplayer()
-	j.use(a.durable.replayer)
-	a.durable.journal.Store(j)
+	a.Replayer = a.NewReplayer()
+	j.Use(a.Replayer)
+	a.Journal.Store(j)
 	return j
 }
 
-func closeJournal(t *testing.T, j *journal) {
+func closeJournal(t *testing.T, j *journal.Journal) {
 	t.Helper()
 	if err := j.Close(); err != nil {
 		t.Error(err)
@@ -78,7 +80,7 @@ func TestDurableLogout(t *testing.T) {
 				t.Errorf("another session: %v", err)
 			}
 			bringBack()
-			wait(t, "replay", func() bool { return j.count.Load() == 0 })
+			wait(t, "replay", func() bool { return j.Pending() == 0 })
 			if a.alive(t, c) || !a.alive(t, other) {
 				t.Errorf("after the replay: live %v, another %v", a.alive(t, c), a.alive(t, other))
 			}
@@ -104,19 +106,19 @@ func TestDurableLogoutOutlivesTheProcess(t *testing.T) {
 	}
 	closeJournal(t, j)
 	j = a.withJournal(t, file)
-	if !j.has(session.KeyOf(c.Secret())) || j.count.Load() != 1 {
+	if !j.Has(session.KeyOf(c.Secret())) || j.Pending() != 1 {
 		t.Error("the next process does not know")
 	}
 	bringBack()
-	wait(t, "replay", func() bool { return j.count.Load() == 0 })
+	wait(t, "replay", func() bool { return j.Pending() == 0 })
 	closeJournal(t, j)
-	a.durable.journal.Store(nil)
+	a.Journal.Store(nil)
 	if a.alive(t, c) {
 		t.Error("the session is live")
 	}
 	j = a.withJournal(t, file)
 	defer closeJournal(t, j)
-	if j.count.Load() != 0 {
+	if j.Pending() != 0 {
 		t.Error("what was done is pending again")
 	}
 }
@@ -128,16 +130,26 @@ func TestDurableLogoutHasItsLimits(t *testing.T) {
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
 	a.takeStoreAway()
-	j.count.Store(MaxPending)
+	var full sync.WaitGroup
+	for range journalAtOnce {
+		full.Go(func() {
+			for range journal.MaxPendingFrom / journalAtOnce {
+				storetest.NoError(t, j.Add(storetest.NewKey(), a.now(), "192.0.2.7"))
+			}
+		})
+	}
+	full.Wait()
 	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: application/json"), nil)
 	if w.Code != http.StatusServiceUnavailable || w.Header()["Set-Cookie"] != nil {
 		t.Errorf("full: got %d %q", w.Code, w.Header())
 	}
-	j.count.Store(0)
+	if n := j.Pending(); n != journal.MaxPendingFrom {
+		t.Errorf("%d pending, want %d", n, journal.MaxPendingFrom)
+	}
 	// A token that fits no credential is not noted.
 	w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(session.NewCredential("x", session.FromHeader)), sessionCookieLine(c), "Accept: application/json"), nil)
-	if w.Code != http.StatusServiceUnavailable || j.count.Load() != 0 {
-		t.Errorf("another's token: got %d, %d pending", w.Code, j.count.Load())
+	if w.Code != http.StatusServiceUnavailable || j.Pending() != journal.MaxPendingFrom {
+		t.Errorf("another's token: got %d, %d pending", w.Code, j.Pending())
 	}
 }
 
@@ -152,43 +164,11 @@ func TestDurableLogoutOfNothing(t *testing.T) {
 		t.Fatalf("got %d", w.Code)
 	}
 	bringBack()
-	wait(t, "replay", func() bool { return j.count.Load() == 0 })
-	if found, err := a.lookup(t.Context(), made); err != nil || !found.revokedAt.IsZero() {
+	wait(t, "replay", func() bool { return j.Pending() == 0 })
+	if found, err := a.Lookup(t.Context(), made); err != nil || !found.RevokedAt.IsZero() {
 		t.Errorf("found %+v, %v", found, err)
 	}
 }
 
-// After a failed reload, the configuration before replays again.
-func TestJournalReplaysIntoTheLastConfiguration(t *testing.T) {
-	j, err := openJournal(filepath.Join(t.TempDir(), "pending.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeJournal(t, j)
-	first, second := &replayer{}, &replayer{}
-	j.use(first)
-	j.use(second)
-	if j.replayer() != second {
-		t.Error("the new configuration does not replay")
-	}
-	j.drop(second)
-	if j.replayer() != first {
-		t.Error("after a failed reload nobody replays")
-	}
-	j.drop(first)
-	if j.replayer() != nil {
-		t.Error("a configuration that is gone replays")
-	}
-}
-
-func TestJournalOfAnotherProcess(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "pending.db")
-	j, err := openJournal(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeJournal(t, j)
-	if _, err := openJournal(file); err == nil || !strings.Contains(err.Error(), "another process") || !strings.Contains(err.Error(), file) {
-		t.Errorf("got %v", err)
-	}
-}
+// journalAtOnce is how many note logouts together.
+const journalAtOnce = 50

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -35,9 +36,9 @@ func TestSessionsOfInFewRoundTrips(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.MaxSessions = new(int) })
 	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, a.time)
 	t.Cleanup(func() { _ = store.Close() })
-	a.use(&opened{Store: store})
+	a.use(&manager.Opened{Store: store})
 	for range sessions {
-		_, _, err := a.issue(t.Context(), newSession{identity: "alice", method: "password"})
+		_, _, err := a.Issue(t.Context(), manager.NewSession{Identity: "alice", Method: "password"})
 		storetest.NoError(t, err)
 	}
 	count := new(countedPipelines)
@@ -49,7 +50,7 @@ func TestSessionsOfInFewRoundTrips(t *testing.T) {
 		list  func() (int, error)
 	}{
 		{"the person", sessions, sessions/64 + 1, func() (int, error) {
-			found, err := a.sessionsOf(t.Context(), "alice")
+			found, err := a.SessionsOf(t.Context(), "alice")
 			return len(found), err
 		}},
 		{"the admin endpoint", maxPageSize, maxPageSize/64 + 1, func() (int, error) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -31,19 +32,19 @@ func (s *takenStore) Create(ctx context.Context, key session.Key, e session.Entr
 }
 
 func TestIssueTriesAgain(t *testing.T) {
-	for taken, ok := range map[int]bool{0: true, 1: true, issueTries - 1: true, issueTries: false, 1000: false} {
+	for taken, ok := range map[int]bool{0: true, 1: true, manager.IssueTries - 1: true, manager.IssueTries: false, 1000: false} {
 		a := newTestApp(t, nil)
-		store, err := a.openStore()
+		store, err := a.OpenStore()
 		storetest.NoError(t, err)
 		counter := &takenStore{Store: store, left: taken}
-		a.reopen(func(o *opened) { o.Store = counter })
+		a.reopen(func(o *manager.Opened) { o.Store = counter })
 		w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
 			newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
 				w.Header().Set("X-Signed-In", `{"identity":"alice"}`)
 				w.WriteHeader(http.StatusOK)
 				return nil
 			})
-		if want := min(taken+1, issueTries); counter.tries != want {
+		if want := min(taken+1, manager.IssueTries); counter.tries != want {
 			t.Errorf("%d taken: %d tries, want %d", taken, counter.tries, want)
 		}
 		switch h := w.Header(); {
@@ -62,10 +63,10 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	const people, each = 8, 60
 	server, bound := redistest.Start(t), 3
 	a := newTestApp(t, func(a *App) { a.MaxSessions = &bound })
-	a.App.clock = time.Now
+	a.useClock(time.Now)
 	store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, time.Now)
 	t.Cleanup(func() { _ = store.Close() })
-	a.reopen(func(o *opened) { o.Store = store })
+	a.reopen(func(o *manager.Opened) { o.Store = store })
 	all := func(session.Key) bool { return true }
 	var made, again, failed atomic.Int64
 	var signIns, ends sync.WaitGroup
@@ -77,7 +78,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 				return
 			default:
 			}
-			if _, err := a.revokeKeys(t.Context(), "alice", all); err != nil {
+			if _, err := a.RevokeKeys(t.Context(), "alice", all); err != nil {
 				failed.Add(1)
 				t.Error(err)
 			}
@@ -86,7 +87,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	for range people {
 		signIns.Go(func() {
 			for range each {
-				_, s, err := a.issue(t.Context(), newSession{identity: "alice", method: "password"})
+				_, s, err := a.Issue(t.Context(), manager.NewSession{Identity: "alice", Method: "password"})
 				switch {
 				case err == nil && s != nil:
 					made.Add(1)
@@ -102,7 +103,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 	signIns.Wait()
 	close(done)
 	ends.Wait()
-	if _, err := a.revokeKeys(t.Context(), "alice", all); err != nil {
+	if _, err := a.RevokeKeys(t.Context(), "alice", all); err != nil {
 		t.Fatal(err)
 	}
 	storetest.NoError(t, store.WalkKeys(t.Context(), func(keys []session.Key) error {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -55,16 +56,16 @@ func (q *issueRequest) UnmarshalJSON(data []byte) error {
 }
 
 // session checks the request and says what session it asks for.
-func (q *issueRequest) session(method string) (newSession, error) {
-	n := newSession{identity: q.Identity, traits: q.Traits, method: method}
+func (q *issueRequest) session(method string) (manager.NewSession, error) {
+	n := manager.NewSession{Identity: q.Identity, Traits: q.Traits, Method: method}
 	if q.Lifespan != "" {
 		lifespan, err := caddy.ParseDuration(q.Lifespan)
 		if err != nil || lifespan <= 0 {
-			return n, fmt.Errorf("%w: lifespan: want a duration like 1h, 30m or 7d", errInvalidSession)
+			return n, fmt.Errorf("%w: lifespan: want a duration like 1h, 30m or 7d", manager.ErrInvalidSession)
 		}
-		n.lifespan = lifespan.Round(time.Second)
+		n.Lifespan = lifespan.Round(time.Second)
 	}
-	return n, n.validate()
+	return n, n.Validate()
 }
 
 // watchResponse returns a writer that keeps the app from setting or clearing our
@@ -73,7 +74,7 @@ func (q *issueRequest) session(method string) (newSession, error) {
 func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *httpx.HookedWriter {
 	return httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
-		if previous.stream.wasCut() && !httpx.Informational(status) {
+		if previous.stream.WasCut() && !httpx.Informational(status) {
 			clear(h)
 			if err := g.refuse(w, r); err != nil {
 				g.logger.Error("refusing a session that has ended failed", zap.Error(err))
@@ -126,19 +127,19 @@ func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *au
 		a.audit(r, refused.Failed(failed))
 		return failed
 	}
-	n.device = httpx.DeviceOf(r)
+	n.Device = httpx.DeviceOf(r)
 	if previous.session != nil {
-		n.ending = []session.Key{previous.session.Key}
+		n.Ending = []session.Key{previous.session.Key}
 	}
-	refused.Identity = n.identity
-	credential, s, err := a.issue(r.Context(), n)
+	refused.Identity = n.Identity
+	credential, s, err := a.Issue(r.Context(), n)
 	if err != nil {
 		a.audit(r, refused.Failed(err))
 		return err
 	}
 	if old := previous.session; old != nil {
-		if _, err := a.revoke(r.Context(), old); err != nil {
-			a.discard(r.Context(), s)
+		if _, err := a.Revoke(r.Context(), old); err != nil {
+			a.Discard(r.Context(), s)
 			a.audit(r, refused.Failed(err))
 			return err
 		}

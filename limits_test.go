@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -36,10 +37,10 @@ func (s *readCounter) Get(ctx context.Context, key session.Key) (session.Record,
 
 func (a *testApp) countReads(t *testing.T) *readCounter {
 	t.Helper()
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	storetest.NoError(t, err)
 	counter := &readCounter{Store: store}
-	a.reopen(func(o *opened) { o.Store = counter })
+	a.reopen(func(o *manager.Opened) { o.Store = counter })
 	return counter
 }
 

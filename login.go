@@ -286,15 +286,15 @@ func (l *Login) beginAPI(w http.ResponseWriter, r *http.Request) error {
 		return a.failJSON(w, r, err)
 	}
 	if !f.refresh {
-		for _, c := range a.format.Locate(r, nil) {
+		for _, c := range a.Format.Locate(r, nil) {
 			if c.From == session.FromCookie {
 				continue
 			}
-			found, err := a.lookup(r.Context(), c)
+			found, err := a.Lookup(r.Context(), c)
 			if err != nil {
 				return a.failJSON(w, r, err)
 			}
-			if found.session != nil {
+			if found.Session != nil {
 				return a.failJSON(w, r, errAlreadySignedIn())
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
@@ -235,21 +236,21 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 	if err != nil {
 		return l.refuse(w, r, f, errReturnURL(f.returnTo, err))
 	}
-	n := newSession{identity: account.Name, traits: account.Traits, method: "password", device: httpx.DeviceOf(r)}
+	n := manager.NewSession{Identity: account.Name, Traits: account.Traits, Method: "password", Device: httpx.DeviceOf(r)}
 	if !f.api {
-		for _, c := range a.format.Locate(r, nil) {
+		for _, c := range a.Format.Locate(r, nil) {
 			if c.From == session.FromCookie {
-				n.ending = append(n.ending, a.format.Key(c))
+				n.Ending = append(n.Ending, a.Format.Key(c))
 			}
 		}
 	}
-	credential, s, err := a.issue(r.Context(), n)
+	credential, s, err := a.Issue(r.Context(), n)
 	if err != nil {
 		return l.refuse(w, r, f, err)
 	}
 	if !f.api {
 		if err := l.endPrevious(r); err != nil {
-			a.discard(r.Context(), s)
+			a.Discard(r.Context(), s)
 			return l.refuse(w, r, f, err)
 		}
 	}
@@ -281,21 +282,21 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 // client may hang up now, the sessions end all the same.
 func (l *Login) endPrevious(r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())
-	for _, c := range l.app.format.Locate(r, nil) {
+	for _, c := range l.app.Format.Locate(r, nil) {
 		if c.From != session.FromCookie {
 			continue
 		}
-		found, err := l.app.lookup(ctx, c)
+		found, err := l.app.Lookup(ctx, c)
 		if err != nil {
 			return err
 		}
-		if found.session == nil {
+		if found.Session == nil {
 			continue
 		}
-		if _, err := l.app.revoke(ctx, found.session); err != nil {
+		if _, err := l.app.Revoke(ctx, found.Session); err != nil {
 			return err
 		}
-		l.app.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.session))
+		l.app.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
@@ -246,8 +247,8 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 	done := refused
 	done.Event, done.Outcome = telemetry.EventLogoutRepeated, telemetry.OutcomeRepeated
 	if verified.session != nil {
-		if _, err := a.revoke(r.Context(), verified.session); err != nil {
-			return l.failLogout(w, r, refused, a.postpone(r, verified.credential, trigger, err), true)
+		if _, err := a.Revoke(r.Context(), verified.session); err != nil {
+			return l.failLogout(w, r, refused, a.Postpone(r.Context(), verified.credential, manager.TriggerOf(r, trigger), err), true)
 		}
 		done.Event, done.Outcome = telemetry.EventRevoked, telemetry.OutcomeRevoked
 	}
@@ -268,7 +269,7 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 // says that the client has shown the credential of what is pending: nobody else
 // may have the app's cookies deleted.
 func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused telemetry.Entry, err error, proven bool) error {
-	if errors.Is(err, errLogoutPending) {
+	if errors.Is(err, manager.ErrPending) {
 		if proven {
 			l.stripCookies(w.Header(), r)
 		}

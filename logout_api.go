@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -34,23 +35,23 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	done, pending := false, false
 	for _, c := range credentials {
-		found, err := a.lookup(r.Context(), c)
-		if err == nil && found.session != nil {
-			_, err = a.revoke(r.Context(), found.session)
+		found, err := a.Lookup(r.Context(), c)
+		if err == nil && found.Session != nil {
+			_, err = a.Revoke(r.Context(), found.Session)
 		}
 		if err != nil {
-			err = a.postpone(r, c, telemetry.ByAPI, err)
+			err = a.Postpone(r.Context(), c, manager.TriggerOf(r, telemetry.ByAPI), err)
 		}
 		switch {
-		case found.pending || errors.Is(err, errLogoutPending):
+		case found.Pending || errors.Is(err, manager.ErrPending):
 			pending = true // and so are the others: nobody knows which one is good
 		case err != nil:
 			return refuse(err)
-		case found.session != nil:
-			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAPI, Outcome: telemetry.OutcomeRevoked}.OfSession(found.session))
+		case found.Session != nil:
+			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAPI, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
 			return writeNoContent(w)
 		}
-		done = done || a.justRevoked(found)
+		done = done || a.JustRevoked(found)
 	}
 	switch {
 	case pending:
@@ -69,7 +70,7 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]session.Credential, error) {
 	if r.ContentLength == 0 {
 		var tokens []session.Credential
-		for _, c := range l.app.format.Locate(r, nil) {
+		for _, c := range l.app.Format.Locate(r, nil) {
 			if c.From != session.FromCookie {
 				tokens = append(tokens, c)
 			}

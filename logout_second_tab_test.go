@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -38,7 +39,7 @@ func TestSecondTab(t *testing.T) {
 		if w := follow(one, sessionCookieLine(c), "Accept: text/html"); w.Code != http.StatusSeeOther || one.alive(t, c) {
 			t.Fatalf("first tab: %d", w.Code)
 		}
-		for _, pause := range []time.Duration{0, time.Second, replayWindow - 2*time.Second} {
+		for _, pause := range []time.Duration{0, time.Second, manager.ReplayWindow - 2*time.Second} {
 			other.advance(pause)
 			w := follow(other, "Accept: text/html")
 			if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "http://app.example/bye" || w.Header()["Set-Cookie"] != nil {
@@ -68,7 +69,7 @@ func TestAttackLogoutTokens(t *testing.T) {
 	live, _ := a.signIn(t, "alice", "")
 	mine, _ := a.signIn(t, "mallory", "")
 	ended, s := a.signIn(t, "mallory", "")
-	_, err := a.revoke(t.Context(), s)
+	_, err := a.Revoke(t.Context(), s)
 	storetest.NoError(t, err)
 	key := func(c session.Credential) string { return session.EncodeTokenKey(session.KeyOf(c.Secret())) }
 	made := session.NewCredential(session.NewToken(), session.FromHeader)
@@ -99,10 +100,10 @@ func TestAttackLogoutTokens(t *testing.T) {
 	} {
 		tries++
 		counted := &countedStore{}
-		counted.Store, _ = a.openStore()
-		a.reopen(func(o *opened) { o.Store = counted })
+		counted.Store, _ = a.OpenStore()
+		a.reopen(func(o *manager.Opened) { o.Store = counted })
 		w := serve(t, signOut, newRequest(t, http.MethodGet, site+"/self-service/logout?token="+test.token, append(test.headers, "Accept: application/json")...), nil)
-		a.reopen(func(o *opened) { o.Store = counted.Store })
+		a.reopen(func(o *manager.Opened) { o.Store = counted.Store })
 		cleared := fmt.Sprint(w.Header()["Set-Cookie"]) != "[]"
 		if w.Code != test.status || cleared != test.clears || counted.gets != test.lookUps || counted.writes != 0 ||
 			w.Header()["Clear-Site-Data"] != nil || len(w.Header()["Set-Cookie"]) > 1 {
@@ -139,8 +140,8 @@ func TestSecondTabDuringAnOutage(t *testing.T) {
 	}
 	j := a.withJournal(t, t.TempDir()+"/pending.db")
 	defer closeJournal(t, j)
-	if w := follow(); w.Code != http.StatusServiceUnavailable || j.count.Load() != 0 {
-		t.Errorf("a token alone: %d, %d pending", w.Code, j.count.Load())
+	if w := follow(); w.Code != http.StatusServiceUnavailable || j.Pending() != 0 {
+		t.Errorf("a token alone: %d, %d pending", w.Code, j.Pending())
 	}
 	for _, headers := range [][]string{{sessionCookieLine(c)}, nil} {
 		if w := follow(headers...); w.Code != http.StatusAccepted {

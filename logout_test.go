@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -119,7 +120,7 @@ func TestSubmitTwice(t *testing.T) {
 	follow := func(accept string) *httptest.ResponseRecorder {
 		return serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), sessionCookieLine(c), "Accept: "+accept), nil)
 	}
-	for i, pause := range []time.Duration{0, time.Second, replayWindow - 2*time.Second} {
+	for i, pause := range []time.Duration{0, time.Second, manager.ReplayWindow - 2*time.Second} {
 		a.advance(pause)
 		w := follow("text/html")
 		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "http://app.example/bye" || w.Header()["Set-Cookie"] == nil {
@@ -277,7 +278,7 @@ func TestEndSessionsCountsWhatEnded(t *testing.T) {
 	own, _ := a.signIn(t, "alice", "")
 	one, _ := a.signIn(t, "alice", "")
 	_, gone := a.signIn(t, "alice", "")
-	if _, err := a.revoke(t.Context(), gone); err != nil {
+	if _, err := a.Revoke(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
 	bob, _ := a.signIn(t, "bob", "")
@@ -415,7 +416,7 @@ func TestAPILogout(t *testing.T) {
 			if w := end(); w.Code != http.StatusNoContent {
 				t.Errorf("again: got %d", w.Code)
 			}
-			a.advance(replayWindow)
+			a.advance(manager.ReplayWindow)
 			if w := end(); w.Code != http.StatusForbidden {
 				t.Errorf("after ten minutes: got %d", w.Code)
 			}

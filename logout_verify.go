@@ -5,6 +5,7 @@ package caddylogout
 import (
 	"net/http"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -33,7 +34,7 @@ func (v *verifiedLogout) proven() bool { return v.credential.Secret() != "" }
 // the request. That session, and no other that came along, is the one to end.
 func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
 	var buf [session.MaxCredentials]session.Credential
-	credentials := l.app.format.Locate(r, buf[:0])
+	credentials := l.app.Format.Locate(r, buf[:0])
 	matched, mixed := -1, false
 	for i, c := range credentials {
 		switch fit := session.FitLogoutToken(c, token); {
@@ -46,25 +47,25 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 	var out verifiedLogout
 	if matched >= 0 {
 		out.credential = credentials[matched]
-		out.handle = l.app.format.Key(out.credential).Short()
+		out.handle = l.app.Format.Key(out.credential).Short()
 	}
 	anyLive, liveCookie, replay := false, false, false
 	for _, c := range credentials {
-		found, err := l.app.lookup(r.Context(), c)
+		found, err := l.app.Lookup(r.Context(), c)
 		switch {
 		case err != nil && matched >= 0:
-			return out, l.app.postpone(r, out.credential, trigger, err)
+			return out, l.app.Postpone(r.Context(), out.credential, manager.TriggerOf(r, trigger), err)
 		case err != nil:
 			return out, err
-		case found.pending && matched >= 0 && c.Secret() == out.credential.Secret():
-			return out, errLogoutPending
+		case found.Pending && matched >= 0 && c.Secret() == out.credential.Secret():
+			return out, manager.ErrPending
 		}
 		same := matched >= 0 && c.Secret() == credentials[matched].Secret()
 		if same {
-			out.session = found.session
-			replay = l.app.justRevoked(found)
+			out.session = found.Session
+			replay = l.app.JustRevoked(found)
 		}
-		if found.session != nil {
+		if found.Session != nil {
 			anyLive = true
 			liveCookie = liveCookie || (c.From == session.FromCookie && !same)
 		}
@@ -98,14 +99,14 @@ func (l *Logout) verifyWithoutCredential(r *http.Request, token string, out *ver
 	if !ok {
 		return nil
 	}
-	found, err := l.app.peek(r.Context(), key)
+	found, err := l.app.Peek(r.Context(), key)
 	switch {
 	case err != nil:
 		return err
-	case found.pending:
+	case found.Pending:
 		out.handle = key.Short()
-		return errLogoutPending
-	case l.app.justRevoked(found):
+		return manager.ErrPending
+	case l.app.JustRevoked(found):
 		out.handle, out.failure = key.Short(), nil
 	}
 	return nil

@@ -16,7 +16,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -33,7 +35,7 @@ func onEachStore(t *testing.T, apps int, configure func(*App), test func(t *test
 			all[i] = newTestApp(t, configure)
 			store := openRedis(t, config, all[i].time)
 			t.Cleanup(func() { _ = store.Close() })
-			all[i].reopen(func(o *opened) { o.Store = store })
+			all[i].reopen(func(o *manager.Opened) { o.Store = store })
 		}
 		test(t, all)
 	}
@@ -52,9 +54,9 @@ func (a *testApp) live(t *testing.T, sessions []*session.Session) []int {
 	t.Helper()
 	var live []int
 	for i, s := range sessions {
-		found, err := a.lookupKey(t.Context(), s.Key)
+		found, err := a.LookupKey(t.Context(), s.Key)
 		storetest.NoError(t, err)
-		if found.session != nil {
+		if found.Session != nil {
 			live = append(live, i)
 		}
 	}
@@ -67,10 +69,10 @@ func TestMaxSessions(t *testing.T) {
 		a := apps[0]
 		st := a.withStreams(t)
 		var alice []*session.Session
-		issue := func(n newSession) {
+		issue := func(n manager.NewSession) {
 			a.advance(time.Second)
-			n.identity = "alice"
-			_, s, err := a.issue(t.Context(), n)
+			n.Identity = "alice"
+			_, s, err := a.Issue(t.Context(), n)
 			storetest.NoError(t, err)
 			alice = append(alice, s)
 		}
@@ -82,39 +84,39 @@ func TestMaxSessions(t *testing.T) {
 		}
 		_, bob := a.signIn(t, "bob", "")
 		for range 3 {
-			issue(newSession{})
+			issue(manager.NewSession{})
 		}
 		want(0, 1, 2)
 
 		// What is open ends with its session, and the tombstone stays.
 		oldest := alice[0]
-		r, _ := st.open(newRequest(t, "GET", "/"), &authResult{session: oldest, changes: st.changesOf(oldest.Key)})
-		issue(newSession{})
+		r, _ := st.Open(nil, newRequest(t, "GET", "/"), streams.Admission{Session: oldest, Changes: st.ChangesOf(oldest.Key)})
+		issue(manager.NewSession{})
 		want(1, 2, 3)
 		if r.Context().Err() == nil {
 			t.Error("what is open in the oldest session goes on")
 		}
-		if found, err := a.lookupKey(t.Context(), oldest.Key); err != nil || found.revokedAt.IsZero() {
+		if found, err := a.LookupKey(t.Context(), oldest.Key); err != nil || found.RevokedAt.IsZero() {
 			t.Errorf("no tombstone: %v", err)
 		}
 
 		// By when they were made, not by when they end.
-		issue(newSession{lifespan: time.Hour})
+		issue(manager.NewSession{Lifespan: time.Hour})
 		want(2, 3, 4)
-		issue(newSession{lifespan: 48 * time.Hour})
+		issue(manager.NewSession{Lifespan: 48 * time.Hour})
 		want(3, 4, 5)
 
 		// The caller ends one itself: no other has to go.
-		issue(newSession{ending: []session.Key{alice[4].Key}})
+		issue(manager.NewSession{Ending: []session.Key{alice[4].Key}})
 		want(3, 4, 5, 6)
-		_, err := a.revoke(t.Context(), alice[4])
+		_, err := a.Revoke(t.Context(), alice[4])
 		storetest.NoError(t, err)
 		want(3, 5, 6)
 
 		// One that was ended leaves its place.
-		_, err = a.revoke(t.Context(), alice[6])
+		_, err = a.Revoke(t.Context(), alice[6])
 		storetest.NoError(t, err)
-		issue(newSession{})
+		issue(manager.NewSession{})
 		want(3, 5, 7)
 		if !slices.Equal(a.live(t, []*session.Session{bob}), []int{0}) {
 			t.Error("a session of somebody else was ended")
@@ -131,18 +133,18 @@ func TestMaxSessionsOfTheDead(t *testing.T) {
 		a.IdleTimeout = caddy.Duration(30 * time.Minute)
 	})
 	var all []*session.Session
-	issue := func(n newSession) {
+	issue := func(n manager.NewSession) {
 		a.advance(time.Second)
-		n.identity = "alice"
-		_, s, err := a.issue(t.Context(), n)
+		n.Identity = "alice"
+		_, s, err := a.Issue(t.Context(), n)
 		storetest.NoError(t, err)
 		all = append(all, s)
 	}
-	issue(newSession{})
-	issue(newSession{lifespan: time.Minute})
-	issue(newSession{})
+	issue(manager.NewSession{})
+	issue(manager.NewSession{Lifespan: time.Minute})
+	issue(manager.NewSession{})
 	a.advance(2 * time.Minute)
-	issue(newSession{})
+	issue(manager.NewSession{})
 	if got := a.live(t, all); !slices.Equal(got, []int{0, 2, 3}) {
 		t.Errorf("live: %v, and one has expired", got)
 	}
@@ -153,7 +155,7 @@ func TestMaxSessionsOfTheDead(t *testing.T) {
 			t.Fatalf("live: %v", got)
 		}
 	}
-	issue(newSession{})
+	issue(manager.NewSession{})
 	if got := a.live(t, all); !slices.Equal(got, []int{0, 3, 4}) {
 		t.Errorf("live: %v, and one was idle", got)
 	}
@@ -172,13 +174,13 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 		for i := range people {
 			a := apps[i%len(apps)]
 			a.logTo(zap.New(core))
-			a.App.clock = time.Now
+			a.useClock(time.Now)
 		}
 		for i := range people {
 			a := apps[i%len(apps)]
 			wg.Go(func() {
 				for range each {
-					_, s, err := a.issue(t.Context(), newSession{identity: "alice"})
+					_, s, err := a.Issue(t.Context(), manager.NewSession{Identity: "alice"})
 					if errors.Is(err, session.ErrExists) {
 						continue // so many newer ones were made that it has ended already
 					}
@@ -197,7 +199,7 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 		// would try again.
 		for tried := 0; tried < failed.Len(); {
 			tried = failed.Len()
-			apps[0].keepWithin(t.Context(), &session.Session{Identity: "alice"}, nil)
+			apps[0].KeepWithin(t.Context(), &session.Session{Identity: "alice"}, nil)
 		}
 		slices.SortFunc(all, func(x, y *session.Session) int {
 			if c := y.IssuedAt.Compare(x.IssuedAt); c != 0 {
@@ -208,7 +210,7 @@ func TestMaxSessionsAtOnce(t *testing.T) {
 		if got := apps[0].live(t, all); !slices.Equal(got, []int{0, 1, 2, 3}) {
 			t.Errorf("of %d sessions, newest first, those are live: %v", len(all), got)
 		}
-		store, err := apps[0].openStore()
+		store, err := apps[0].OpenStore()
 		storetest.NoError(t, err)
 		if keys, err := store.Keys(t.Context(), "alice"); err != nil || len(keys) != most {
 			t.Errorf("%d are listed (%v), want %d", len(keys), err, most)
@@ -244,8 +246,8 @@ func TestMaxSessionsOff(t *testing.T) {
 func TestMaxSessionsOutage(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, atMost(1))
-	store, _ := a.openStore()
-	a.reopen(func(o *opened) { o.Store = unlistedStore{store} })
+	store, _ := a.OpenStore()
+	a.reopen(func(o *manager.Opened) { o.Store = unlistedStore{store} })
 	core, logs := observer.New(zap.WarnLevel)
 	a.logTo(zap.New(core))
 	_, first := a.signIn(t, "alice", "")
@@ -257,7 +259,7 @@ func TestMaxSessionsOutage(t *testing.T) {
 	if logs.Len() != 1 || strings.Contains(logs.All()[0].Message, first.Key.String()) {
 		t.Errorf("logged: %v", logs.All())
 	}
-	a.reopen(func(o *opened) { o.Store = store })
+	a.reopen(func(o *manager.Opened) { o.Store = store })
 	a.advance(time.Second)
 	_, third := a.signIn(t, "alice", "")
 	if got := a.live(t, []*session.Session{first, second, third}); !slices.Equal(got, []int{2}) {

@@ -13,45 +13,46 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 func TestChecksAreCounted(t *testing.T) {
-	a := &App{clock: time.Now}
-	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
+	a := appForBench()
+	a.use(&manager.Opened{Store: awayStore{}, Cache: armedCache(1000)})
 	live, revoked := session.NewCredential(session.NewToken(), session.FromHeader), session.NewCredential(session.NewToken(), session.FromHeader)
 	s := &session.Session{Key: session.KeyOf(live.Secret()), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
-	if _, err := a.open().cache.Fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*nearcache.Entry, error) { return &nearcache.Entry{Session: s}, nil }); err != nil {
+	if _, err := a.open().Cache.Fill(t.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*nearcache.Entry, error) { return &nearcache.Entry{Session: s}, nil }); err != nil {
 		t.Fatal(err)
 	}
-	a.open().cache.Revoked(session.KeyOf(revoked.Secret()), time.Now().Add(time.Hour))
+	a.open().Cache.Revoked(session.KeyOf(revoked.Secret()), time.Now().Add(time.Hour))
 	for credential, want := range map[session.Credential]error{live: nil, revoked: nil, session.NewCredential(session.NewToken(), session.FromHeader): session.ErrUnavailable} {
 		for range 3 {
-			if _, err := a.lookup(t.Context(), credential); !errors.Is(err, want) {
+			if _, err := a.Lookup(t.Context(), credential); !errors.Is(err, want) {
 				t.Errorf("got %v, want %v", err, want)
 			}
 		}
 	}
 	// Somebody else's list is no check, and a client that has gone is none either.
-	if _, err := a.peek(t.Context(), s.Key); err != nil {
+	if _, err := a.Peek(t.Context(), s.Key); err != nil {
 		t.Error(err)
 	}
-	a.open().cache.Counts().AddRead(false, errors.Join(session.ErrUnavailable, context.Canceled))
+	a.open().Cache.Counts().AddRead(false, errors.Join(session.ErrUnavailable, context.Canceled))
 	got := make(map[int]uint64)
-	for kind := range a.open().cache.Counts() {
-		if n := a.open().cache.Counts()[kind].N.Load(); n > 0 {
+	for kind := range a.open().Cache.Counts() {
+		if n := a.open().Cache.Counts()[kind].N.Load(); n > 0 {
 			got[kind] = n
 		}
 	}
 	if len(got) != 3 || got[telemetry.CheckCacheLive] != 3 || got[telemetry.CheckCacheDead] != 3 || got[telemetry.CheckUnavailable] != 3 {
 		t.Errorf("counted %v", got)
 	}
-	if stats := a.open().cache.Stats(); stats.Hits != 6 || stats.Misses != 3 {
+	if stats := a.open().Cache.Stats(); stats.Hits != 6 || stats.Misses != 3 {
 		t.Errorf("stats %+v", stats)
 	}
-	if allocated := testing.AllocsPerRun(100, func() { _, _ = a.lookup(t.Context(), live) }); allocated != 0 {
+	if allocated := testing.AllocsPerRun(100, func() { _, _ = a.Lookup(t.Context(), live) }); allocated != 0 {
 		t.Errorf("a check that the cache answers allocates %v times", allocated)
 	}
 }
@@ -62,7 +63,7 @@ func TestMetricsOutliveTheConfiguration(t *testing.T) {
 		t.Helper()
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 		t.Cleanup(cancel)
-		a := &App{storeModule: new(RedisStore)}
+		a := &App{Manager: manager.New(manager.Config{Store: new(RedisStore)})}
 		if err := a.registerMetrics(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-logout/caddy-logout/formats/native"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -28,26 +27,26 @@ func BenchmarkRevocationLag(b *testing.B) {
 	var apps [2]*App
 	for i := range apps {
 		store := openRedisForBench(b, addr)
-		apps[i] = &App{clock: time.Now, format: native.Format{}, Lifespan: caddy.Duration(time.Hour)}
-		apps[i].use(&opened{Store: store, cache: armedForBench(b, store)})
+		apps[i] = appForBench()
+		apps[i].use(&manager.Opened{Store: store, Cache: armedForBench(b, store)})
 	}
 	var lags, totals []time.Duration
 	for b.Loop() {
 		b.StopTimer()
-		c, s, err := apps[0].issue(b.Context(), newSession{identity: "alice"})
-		for err == nil && apps[1].open().cache.Get(s.Key, time.Now()) == nil {
-			_, err = apps[1].lookup(b.Context(), c)
+		c, s, err := apps[0].Issue(b.Context(), manager.NewSession{Identity: "alice"})
+		for err == nil && apps[1].open().Cache.Get(s.Key, time.Now()) == nil {
+			_, err = apps[1].Lookup(b.Context(), c)
 		}
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
 		asked := time.Now()
-		_, err = apps[0].revoke(b.Context(), s)
+		_, err = apps[0].Revoke(b.Context(), s)
 		answered := time.Now()
 		for err == nil {
-			var found lookupResult
-			if found, err = apps[1].lookup(b.Context(), c); found.session == nil {
+			var found manager.Found
+			if found, err = apps[1].Lookup(b.Context(), c); found.Session == nil {
 				break
 			}
 		}

@@ -11,10 +11,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
-	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
 // NearCache sets up the near cache: sessions that were looked up a moment ago
@@ -109,60 +108,12 @@ func (n *NearCache) unmarshalEntries(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// caches holds the near caches by what they are caches of, as stores does.
-var caches = caddy.NewUsagePool()
-
-// watchedCache is a cache and what reports changes to it, as a value of the pool.
-type watchedCache struct {
-	cache *nearcache.Cache
-	stop  func()
-}
-
-// Destruct implements caddy.Destructor.
-func (w *watchedCache) Destruct() error {
-	w.stop()
-	return nil
-}
-
-// cacheKey names the cache of the store and these settings. One store has two
-// for a while when a reload changes the settings; each hears of all changes.
-func (a *App) cacheKey() string {
-	return fmt.Sprintf("%s %d %d", a.storeModule.PoolKey(), a.NearCache.Entries, a.NearCache.MaxStale)
-}
-
-// takeCache makes the near cache of a store that reports changes, or takes on
-// the one that is there. It returns nil if there is to be none.
-func (a *App) takeCache(r *reports) (*nearcache.Cache, error) {
-	if r.watcher == nil || a.NearCache.Off {
-		return nil, nil
-	}
-	value, _, err := caches.LoadOrNew(a.cacheKey(), func() (caddy.Destructor, error) {
-		entries := a.NearCache.Entries
-		if entries == 0 {
-			entries = nearcache.DefaultEntries
-		}
-		cache := nearcache.New(entries, time.Duration(a.NearCache.MaxStale))
-		cache.CountInto(&telemetry.Meters.Checks)
-		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making the near cache: %w", err)
-	}
-	a.taken.cache = true
-	cache := value.(*watchedCache).cache
-	a.measured.Store(cache)
-	return cache, nil
-}
-
-// giveBackCache gives back the cache that this instance took.
-func (a *App) giveBackCache() {
-	if _, err := caches.Delete(a.cacheKey()); err != nil {
-		a.logger.Error("closing near cache failed", zap.Error(err))
-	}
+// config is what a manager is to know of it.
+func (n *NearCache) config() manager.CacheConfig {
+	return manager.CacheConfig{Off: n.Off, Entries: n.Entries, MaxStale: time.Duration(n.MaxStale)}
 }
 
 // Interface guards.
 var (
 	_ caddyfile.Unmarshaler = (*NearCache)(nil)
-	_ caddy.Destructor      = (*watchedCache)(nil)
 )

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/formats/native"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -53,18 +54,18 @@ func (s *countingStore) GetWithUse(ctx context.Context, key session.Key) (sessio
 func newCachedApp(t *testing.T, configure func(*App)) (*testApp, *countingStore) {
 	t.Helper()
 	a := newTestApp(t, configure)
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	storetest.NoError(t, err)
 	counting := &countingStore{Store: store}
-	a.use(&opened{Store: counting, cache: armedCache(1000)})
+	a.use(&manager.Opened{Store: counting, Cache: armedCache(1000)})
 	return a, counting
 }
 
 func (a *testApp) wantLive(t *testing.T, c session.Credential, want bool) {
 	t.Helper()
-	found, err := a.lookup(t.Context(), c)
+	found, err := a.Lookup(t.Context(), c)
 	storetest.NoError(t, err)
-	if live := found.session != nil; live != want {
+	if live := found.Session != nil; live != want {
 		t.Fatalf("live %v, want %v", live, want)
 	}
 }
@@ -83,27 +84,27 @@ func TestNearCacheHits(t *testing.T) {
 	a.wantLive(t, c, true)
 	store.wantReads(t, 1)
 
-	a.open().cache.Changed(s.Key)
+	a.open().Cache.Changed(s.Key)
 	a.wantLive(t, c, true)
 	store.wantReads(t, 2)
-	a.open().cache.ChangedAll()
+	a.open().Cache.ChangedAll()
 	a.wantLive(t, c, true)
 	store.wantReads(t, 3)
 
 	bringBack := a.takeStoreAway()
 	a.wantLive(t, c, true) // armed: the store would have said
-	a.open().cache.Disarmed()
-	if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
+	a.open().Cache.Disarmed()
+	if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Fatalf("not armed and no store: %v, want ErrUnavailable", err)
 	}
 	bringBack()
 	a.wantLive(t, c, true)
 	a.wantLive(t, c, true)
 	store.wantReads(t, 5) // not armed: each asks
-	a.open().cache.Armed(time.Now().Add(time.Hour))
+	a.open().Cache.Armed(time.Now().Add(time.Hour))
 	a.wantLive(t, c, true)
 	store.wantReads(t, 6) // armed again, and empty
-	a.open().cache.Alive(time.Now().Add(-time.Nanosecond))
+	a.open().Cache.Alive(time.Now().Add(-time.Nanosecond))
 	a.wantLive(t, c, true)
 	store.wantReads(t, 7) // the proof is too old, though nobody disarmed it
 }
@@ -118,27 +119,27 @@ func TestNearCacheRevoke(t *testing.T) {
 	for _, c := range []session.Credential{one, two, three} {
 		a.wantLive(t, c, true)
 	}
-	_, err := a.revoke(t.Context(), sess)
+	_, err := a.Revoke(t.Context(), sess)
 	storetest.NoError(t, err)
 	reads := store.reads.Load()
 	a.wantLive(t, one, false)
-	if found, _ := a.lookup(t.Context(), one); found.revokedAt.IsZero() {
+	if found, _ := a.Lookup(t.Context(), one); found.RevokedAt.IsZero() {
 		t.Error("the tombstone is not in the cache")
 	}
 	store.wantReads(t, reads)
-	if count, err := a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true }); count != 1 || err != nil {
+	if count, err := a.RevokeKeys(t.Context(), "alice", func(session.Key) bool { return true }); count != 1 || err != nil {
 		t.Fatalf("%d ended, %v", count, err)
 	}
 	a.wantLive(t, two, false)
 	a.wantLive(t, three, true)
 
 	a.takeStoreAway()
-	found, err := a.lookup(t.Context(), three)
+	found, err := a.Lookup(t.Context(), three)
 	storetest.NoError(t, err)
-	if _, err := a.revoke(t.Context(), found.session); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Revoke(t.Context(), found.Session); !errors.Is(err, session.ErrUnavailable) {
 		t.Fatalf("revoked without a store: %v", err)
 	}
-	if _, err := a.lookup(t.Context(), three); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Lookup(t.Context(), three); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("after a revocation that may have been: %v, want to ask the store", err)
 	}
 }
@@ -147,13 +148,13 @@ func TestNearCacheRevoke(t *testing.T) {
 // is kept as, in each way there is.
 func TestNearCacheFillRace(t *testing.T) {
 	tests := map[string]func(a *testApp, s *session.Session){
-		"the key changed": func(a *testApp, s *session.Session) { a.open().cache.Changed(s.Key) },
-		"all changed":     func(a *testApp, _ *session.Session) { a.open().cache.ChangedAll() },
+		"the key changed": func(a *testApp, s *session.Session) { a.open().Cache.Changed(s.Key) },
+		"all changed":     func(a *testApp, _ *session.Session) { a.open().Cache.ChangedAll() },
 		"disarmed and armed": func(a *testApp, _ *session.Session) {
-			a.open().cache.Disarmed()
-			a.open().cache.Armed(time.Now().Add(time.Hour))
+			a.open().Cache.Disarmed()
+			a.open().Cache.Armed(time.Now().Add(time.Hour))
 		},
-		"revoked here": func(a *testApp, s *session.Session) { a.open().cache.Revoked(s.Key, a.time()) },
+		"revoked here": func(a *testApp, s *session.Session) { a.open().Cache.Revoked(s.Key, a.time()) },
 	}
 	for name, report := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -195,31 +196,31 @@ func TestNearCacheCoalesces(t *testing.T) {
 			store.reads.Store(0)
 			hold := make(chan struct{})
 			store.pause = func() { <-hold }
-			joined := a.open().cache.Stats().Joined
+			joined := a.open().Cache.Stats().Joined
 			// The first one's client goes away while the others wait.
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
-			wg.Go(func() { _, _ = a.lookup(ctx, c) })
+			wg.Go(func() { _, _ = a.Lookup(ctx, c) })
 			storetest.WaitFor(t, "the first read", func() bool { return store.reads.Load() == 1 })
 			cancel()
 			for range requests {
 				wg.Go(func() {
-					if _, err := a.lookup(t.Context(), c); err != nil {
+					if _, err := a.Lookup(t.Context(), c); err != nil {
 						t.Errorf("%v", err)
 					}
 				})
 			}
-			storetest.WaitFor(t, "the others", func() bool { return a.open().cache.Stats().Joined == joined+requests })
+			storetest.WaitFor(t, "the others", func() bool { return a.open().Cache.Stats().Joined == joined+requests })
 			late, cancelLate := context.WithCancel(t.Context())
 			cancelLate()
-			if _, err := a.lookup(late, c); !errors.Is(err, session.ErrUnavailable) {
+			if _, err := a.Lookup(late, c); !errors.Is(err, session.ErrUnavailable) {
 				t.Errorf("a request that ends does not wait: %v", err)
 			}
 			close(hold)
 			wg.Wait()
 			store.wantReads(t, 1)
 			store.pause = nil
-			_, err := a.lookup(t.Context(), c)
+			_, err := a.Lookup(t.Context(), c)
 			storetest.NoError(t, err)
 			store.wantReads(t, 1)
 		})
@@ -228,7 +229,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 
 func TestNearCacheBounds(t *testing.T) {
 	a, _ := newCachedApp(t, nil)
-	a.reopen(func(o *opened) { o.cache = armedCache(100) })
+	a.reopen(func(o *manager.Opened) { o.Cache = armedCache(100) })
 	c, _ := a.signIn(t, "alice", "")
 	for range 100 { // in use
 		a.wantLive(t, c, true)
@@ -236,18 +237,18 @@ func TestNearCacheBounds(t *testing.T) {
 	for range 2000 {
 		a.wantLive(t, session.NewCredential(session.NewToken(), session.FromHeader), false)
 	}
-	if got := a.open().cache.Stats().Others; got > 10 {
+	if got := a.open().Cache.Stats().Others; got > 10 {
 		t.Errorf("%d unknown keys are kept, want about 6", got)
 	}
-	if a.open().cache.Get(session.KeyOf(c.Secret()), a.time()) == nil {
+	if a.open().Cache.Get(session.KeyOf(c.Secret()), a.time()) == nil {
 		t.Error("unknown credentials took the place of a session")
 	}
 	for range 2000 {
 		other := &nearcache.Entry{Session: &session.Session{ExpiresAt: a.time().Add(time.Hour)}}
-		_, err := a.open().cache.Fill(t.Context(), storetest.NewKey(), a.time(), func(context.Context) (*nearcache.Entry, error) { return other, nil })
+		_, err := a.open().Cache.Fill(t.Context(), storetest.NewKey(), a.time(), func(context.Context) (*nearcache.Entry, error) { return other, nil })
 		storetest.NoError(t, err)
 	}
-	if got := a.open().cache.Stats().Entries; got > 120 {
+	if got := a.open().Cache.Stats().Entries; got > 120 {
 		t.Errorf("%d entries, want about 100", got)
 	}
 }
@@ -276,12 +277,12 @@ func TestNearCacheTimes(t *testing.T) {
 	})
 	t.Run("max_stale", func(t *testing.T) {
 		a, store := newCachedApp(t, nil)
-		a.reopen(func(o *opened) { o.cache = nearcache.New(10, 5*time.Second) })
+		a.reopen(func(o *manager.Opened) { o.Cache = nearcache.New(10, 5*time.Second) })
 		c, _ := a.signIn(t, "alice", "")
 		a.wantLive(t, c, true)
 		a.wantLive(t, c, true)
 		store.wantReads(t, 2) // not before the server has refused
-		a.open().cache.Refused()
+		a.open().Cache.Refused()
 		a.wantLive(t, c, true)
 		a.advance(5*time.Second - time.Millisecond)
 		a.wantLive(t, c, true)
@@ -292,7 +293,7 @@ func TestNearCacheTimes(t *testing.T) {
 	})
 	t.Run("refused without max_stale", func(t *testing.T) {
 		a, store := newCachedApp(t, nil)
-		a.open().cache.Refused()
+		a.open().Cache.Refused()
 		c, _ := a.signIn(t, "alice", "")
 		a.wantLive(t, c, true)
 		a.wantLive(t, c, true)
@@ -303,10 +304,10 @@ func TestNearCacheTimes(t *testing.T) {
 func TestNearCacheKeepsNoError(t *testing.T) {
 	a, store := newCachedApp(t, nil)
 	c := session.NewCredential("ory_st_broken", session.FromHeader)
-	key := a.format.Key(c)
+	key := a.Format.Key(c)
 	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: "alice", Value: []byte(`{"v":2}`), ExpiresAt: a.time().Add(time.Hour)}))
 	for range 2 {
-		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
+		if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Fatalf("%v, want ErrUnavailable", err)
 		}
 	}
@@ -344,10 +345,10 @@ func TestNearCacheHitAllocatesNothing(t *testing.T) {
 	a, store := newCachedApp(t, func(a *App) { a.IdleTimeout = caddy.Duration(time.Hour) })
 	live, _ := a.signIn(t, "alice", "")
 	for name, c := range map[string]session.Credential{"live": live, "unknown": session.NewCredential(session.NewToken(), session.FromHeader)} {
-		_, err := a.lookup(t.Context(), c)
+		_, err := a.Lookup(t.Context(), c)
 		storetest.NoError(t, err)
 		ctx, reads := t.Context(), store.reads.Load()
-		if allocs := testing.AllocsPerRun(1000, func() { _, _ = a.lookup(ctx, c) }); allocs != 0 {
+		if allocs := testing.AllocsPerRun(1000, func() { _, _ = a.Lookup(ctx, c) }); allocs != 0 {
 			t.Errorf("%s: a hit allocates %v times", name, allocs)
 		}
 		store.wantReads(t, reads)
@@ -362,24 +363,24 @@ func TestNearCacheAtOnce(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 20 {
-				c, s, err := a.issue(t.Context(), newSession{identity: "alice"})
+				c, s, err := a.Issue(t.Context(), manager.NewSession{Identity: "alice"})
 				if err != nil {
 					t.Errorf("%v", err)
 					return
 				}
 				var users sync.WaitGroup
 				for range 4 {
-					users.Go(func() { _, _ = a.lookup(t.Context(), c) })
+					users.Go(func() { _, _ = a.Lookup(t.Context(), c) })
 				}
-				if _, err := a.revoke(t.Context(), s); err != nil {
+				if _, err := a.Revoke(t.Context(), s); err != nil {
 					t.Errorf("%v", err)
 				}
-				if found, err := a.lookup(t.Context(), c); err != nil || found.session != nil {
-					t.Errorf("after the logout: %v, %v", found.session, err)
+				if found, err := a.Lookup(t.Context(), c); err != nil || found.Session != nil {
+					t.Errorf("after the logout: %v, %v", found.Session, err)
 				}
 				users.Wait()
-				if found, err := a.lookup(t.Context(), c); err != nil || found.session != nil {
-					t.Errorf("a moment after the logout: %v, %v", found.session, err)
+				if found, err := a.Lookup(t.Context(), c); err != nil || found.Session != nil {
+					t.Errorf("a moment after the logout: %v, %v", found.Session, err)
 				}
 			}
 		})
@@ -392,8 +393,8 @@ func TestNearCacheAtOnce(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
-				a.open().cache.ChangedAll()
-				a.open().cache.Changed(storetest.NewKey())
+				a.open().Cache.ChangedAll()
+				a.open().Cache.Changed(storetest.NewKey())
 			}
 		}
 	})
@@ -403,11 +404,11 @@ func TestNearCacheAtOnce(t *testing.T) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	a := &App{clock: time.Now}
-	a.use(&opened{Store: awayStore{}, cache: armedCache(1000)})
+	a := appForBench()
+	a.use(&manager.Opened{Store: awayStore{}, Cache: armedCache(1000)})
 	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	s := &session.Session{Key: session.KeyOf(c.Secret()), Identity: "alice", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
-	_, err := a.open().cache.Fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*nearcache.Entry, error) { return &nearcache.Entry{Session: s}, nil })
+	_, err := a.open().Cache.Fill(b.Context(), s.Key, time.Now().Add(time.Hour), func(context.Context) (*nearcache.Entry, error) { return &nearcache.Entry{Session: s}, nil })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -415,7 +416,7 @@ func BenchmarkLookup(b *testing.B) {
 	b.Run("hit", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if found, err := a.lookup(ctx, c); err != nil || found.session == nil {
+			if found, err := a.Lookup(ctx, c); err != nil || found.Session == nil {
 				b.Fatal(err)
 			}
 		}
@@ -424,7 +425,7 @@ func BenchmarkLookup(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if found, err := a.lookup(ctx, c); err != nil || found.session == nil {
+				if found, err := a.Lookup(ctx, c); err != nil || found.Session == nil {
 					b.Error(err)
 				}
 			}
@@ -435,7 +436,7 @@ func BenchmarkLookup(b *testing.B) {
 		b.Fatal(err)
 	}
 	r.Header.Set("Cookie", defaultCookieName+"="+c.Secret())
-	a.format = native.New(defaultCookieName)
+	a.Format = native.New(defaultCookieName)
 	b.Run("hit, with the cookie", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -115,10 +116,10 @@ func provisionGate(t *testing.T, store any) (sessions *App, site string) {
 func TestOpenAfterCleanup(t *testing.T) {
 	a := newTestApp(t, nil)
 	storetest.NoError(t, a.Cleanup())
-	if _, err := a.takeStore(); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.TakeStore(); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
-	if n, open := stores.References(a.storeModule.PoolKey()); open {
+	if n, open := manager.Stores.References(a.storeModule.PoolKey()); open {
 		t.Errorf("%d references to a store that nobody gives back", n)
 	}
 }

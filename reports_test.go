@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -37,25 +38,25 @@ func (s *recordingSink) Changed(session.Key) { *s = append(*s, "changed") }
 func (s *recordingSink) ChangedAll()         { *s = append(*s, "changed all") }
 
 func TestReports(t *testing.T) {
-	if newReports(awayStore{}).subscribe(new(recordingSink)) != nil {
+	if manager.NewReports(awayStore{}).Subscribe(new(recordingSink)) != nil {
 		t.Error("a store that reports nothing can be subscribed to")
 	}
 	store := new(scriptedWatcher)
-	r := newReports(store)
-	r.close() // nobody has listened yet
+	r := manager.NewReports(store)
+	r.Close() // nobody has listened yet
 	var first, late, later recordingSink
 	until := time.Now().Add(time.Hour)
-	leave := r.subscribe(&first)
+	leave := r.Subscribe(&first)
 	store.sink.Armed(until)
 	store.sink.Alive(until)
-	r.subscribe(&late)
+	r.Subscribe(&late)
 	store.sink.Changed(storetest.NewKey())
 	leave()
 	store.sink.ChangedAll()
 	store.sink.Disarmed()
 	store.sink.Refused()
-	r.subscribe(&later)
-	r.close()
+	r.Subscribe(&later)
+	r.Close()
 	if want := []string{"armed", "alive", "changed", "disarmed"}; !slices.Equal(first, want) {
 		t.Errorf("the first heard %q, want %q", first, want)
 	}

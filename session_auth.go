@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -87,7 +89,7 @@ func (*SessionAuth) CaddyModule() caddy.ModuleInfo {
 func (g *SessionAuth) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
 	g.prepare()
-	keepConnection(ctx)
+	streams.KeepConnection(ctx)
 	var err error
 	if g.app, err = appOf(ctx); err != nil {
 		return err
@@ -177,23 +179,22 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 	setPlaceholders(repl, g.app, r, res)
 	g.tell(r, repl, res)
 	x := g.watchResponse(w, r, res)
-	open, err := g.app.openStore()
+	open, err := g.app.OpenStore()
 	if err != nil {
 		return g.unavailable(w, r, err)
 	}
-	if g.KeepStreams || open.streams == nil || res.stream != nil {
+	if g.KeepStreams || open.Streams == nil || res.stream != nil {
 		return next.ServeHTTP(x, r)
 	}
-	res.app = g.app
-	served, st := open.streams.open(r, res)
+	served, st := open.Streams.Open(w, r, streams.Admission{Session: res.session, Changes: res.changes, By: g.app.Manager, Known: res.known})
 	if st == nil {
-		return g.unavailable(w, r, fmt.Errorf("%w: %w", session.ErrUnavailable, errCleanedUp))
+		return g.unavailable(w, r, fmt.Errorf("%w: %w", session.ErrUnavailable, manager.ErrClosed))
 	}
-	defer open.streams.close(st)
-	x.Until, x.Sent = served.Context(), &st.sent
-	st.writer, st.major = w, r.ProtoMajor
+	res.stream = st
+	defer open.Streams.Done(st)
+	x.Until, x.Sent = served.Context(), &st.Sent
 	err = next.ServeHTTP(x, served)
-	if err != nil && !x.Wrote && st.wasCut() {
+	if err != nil && !x.Wrote && st.WasCut() {
 		return g.refuse(w, r)
 	}
 	if x.BrokeOff {

@@ -15,7 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-logout/caddy-logout/formats/native"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
@@ -25,15 +25,11 @@ import (
 func BenchmarkGate(b *testing.B) {
 	store := openRedisForBench(b, redistest.Start(b).Addr())
 	cache := armedForBench(b, store)
-	a := &App{
-		clock: time.Now, logger: zap.NewNop(), Lifespan: caddy.Duration(time.Hour),
-		Cookie: Cookie{Name: defaultCookieName},
-		format: native.New(defaultCookieName),
-	}
-	open := &opened{Store: store, cache: cache, streams: newStreams(store, time.Now)}
-	defer open.streams.Close()
-	a.openStore = sync.OnceValues(func() (*opened, error) { return open, nil }) // as in use
-	c, _, err := a.issue(b.Context(), newSession{identity: "alice", method: "password"})
+	a := appForBench()
+	open := &manager.Opened{Store: store, Cache: cache, Streams: newStreams(store, time.Now)}
+	defer open.Streams.Close()
+	a.OpenStore = sync.OnceValues(func() (*manager.Opened, error) { return open, nil }) // as in use
+	c, _, err := a.Issue(b.Context(), manager.NewSession{Identity: "alice", Method: "password"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -270,11 +270,11 @@ func TestIssueOnHeader(t *testing.T) {
 			if len(cookies) != 1 || cookies[0].Name != defaultCookieName || !cookies[0].HttpOnly {
 				t.Fatalf("cookies %v", cookies)
 			}
-			found, err := a.lookup(t.Context(), session.NewCredential(cookies[0].Value, session.FromHeader))
-			if err != nil || found.session == nil || found.session.Identity != test.identity {
-				t.Errorf("session %+v, %v", found.session, err)
+			found, err := a.Lookup(t.Context(), session.NewCredential(cookies[0].Value, session.FromHeader))
+			if err != nil || found.Session == nil || found.Session.Identity != test.identity {
+				t.Errorf("session %+v, %v", found.Session, err)
 			}
-			if found, _ := a.lookupKey(t.Context(), oldSession.Key); found.session != nil {
+			if found, _ := a.LookupKey(t.Context(), oldSession.Key); found.Session != nil {
 				t.Error("the session that the browser had before is live")
 			}
 		})

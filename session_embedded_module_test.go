@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-logout/caddy-logout/store/storetest"
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 func TestEmbeddedConfig(t *testing.T) {

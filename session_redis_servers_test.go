@@ -83,7 +83,7 @@ func TestAttackServerSwitch(t *testing.T) {
 			t.Helper()
 			var users sync.WaitGroup
 			for range 50 {
-				users.Go(func() { _, _ = a.lookup(t.Context(), session.NewCredential(session.NewToken(), session.FromHeader)) })
+				users.Go(func() { _, _ = a.Lookup(t.Context(), session.NewCredential(session.NewToken(), session.FromHeader)) })
 			}
 			users.Wait()
 		},
@@ -145,11 +145,11 @@ func TestServersWithoutInfo(t *testing.T) {
 	c, s := a.signIn(t, "alice", "")
 	a.wantLive(t, c, true)
 	storetest.WaitFor(t, "the listener", func() bool { return strings.Contains(server.CLI(t, "CLIENT", "LIST"), "flags=tB") })
-	if a.open().cache.Stats().Armed {
+	if a.open().Cache.Stats().Armed {
 		t.Error("armed, though no server says which one it is")
 	}
 	server.CLI(t, "DEL", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}")
 	a.wantLive(t, c, false)
 	server.CLI(t, "ACL", "SETUSER", "caddy-logout", "+info")
-	storetest.WaitFor(t, "armed", a.open().cache.IsArmed)
+	storetest.WaitFor(t, "armed", a.open().Cache.IsArmed)
 }

@@ -34,7 +34,7 @@ func (a *watchedApp) refusesWithin(t *testing.T, c session.Credential, within ti
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for ; time.Now().Before(deadline); <-time.After(time.Millisecond) {
-		if found, err := a.lookup(t.Context(), c); err == nil && found.session == nil {
+		if found, err := a.Lookup(t.Context(), c); err == nil && found.Session == nil {
 			return true
 		}
 	}
@@ -57,7 +57,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 			moved := cluster.Nodes[0]
 			before, _ := a.signInAt(t, cluster)
 			a.warm(t, before)
-			epoch := a.open().cache.Epoch()
+			epoch := a.open().Cache.Epoch()
 			// Whoever is signed in stays so: an outage is no logout.
 			asked, signedOut := 0, 0
 			moving, stop := make(chan struct{}), sync.WaitGroup{}
@@ -69,7 +69,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 					case <-time.After(time.Millisecond):
 					}
 					asked++
-					if found, err := a.lookup(t.Context(), before); err == nil && found.session == nil {
+					if found, err := a.Lookup(t.Context(), before); err == nil && found.Session == nil {
 						signedOut++
 					}
 				}
@@ -82,7 +82,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 				})
 			}
 			storetest.WaitFor(t, "the cache to be cleared, and on again", func() bool {
-				return a.open().cache.Epoch() > epoch && a.open().cache.Stats().Armed
+				return a.open().Cache.Epoch() > epoch && a.open().Cache.Stats().Armed
 			})
 			close(moving)
 			stop.Wait()

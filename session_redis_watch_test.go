@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -37,11 +38,11 @@ func watch(t *testing.T, server *redistest.Server, config RedisStore, maxStale t
 func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedApp {
 	t.Helper()
 	a := newTestApp(t, nil)
-	a.App.clock = time.Now
+	a.useClock(time.Now)
 	onRedis := openRedis(t, config, time.Now)
 	store := &countingStore{Store: onRedis}
-	a.use(&opened{Store: store, cache: nearcache.New(1000, maxStale)})
-	stop := onRedis.Watch(a.open().cache)
+	a.use(&manager.Opened{Store: store, Cache: nearcache.New(1000, maxStale)})
+	stop := onRedis.Watch(a.open().Cache)
 	t.Cleanup(func() {
 		stop()
 		_ = onRedis.Close()
@@ -51,7 +52,7 @@ func watchOn(t *testing.T, config RedisStore, maxStale time.Duration) *watchedAp
 
 func (a *watchedApp) waitArmed(t *testing.T, want bool) {
 	t.Helper()
-	storetest.WaitFor(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.open().cache.Stats().Armed == want })
+	storetest.WaitFor(t, "armed to be "+strconv.FormatBool(want), func() bool { return a.open().Cache.Stats().Armed == want })
 }
 
 // warm looks a session up until it comes from the cache.
@@ -59,14 +60,14 @@ func (a *watchedApp) warm(t *testing.T, c session.Credential) {
 	t.Helper()
 	storetest.WaitFor(t, "a hit", func() bool {
 		a.wantLive(t, c, true)
-		return a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil
+		return a.open().Cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil
 	})
 }
 
 // waitForget waits until the cache knows nothing of a credential.
 func (a *watchedApp) waitForget(t *testing.T, c session.Credential) {
 	t.Helper()
-	storetest.WaitFor(t, "the cache to forget", func() bool { return a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) == nil })
+	storetest.WaitFor(t, "the cache to forget", func() bool { return a.open().Cache.Get(session.KeyOf(c.Secret()), time.Now()) == nil })
 }
 
 func TestWatchReports(t *testing.T) {
@@ -76,17 +77,17 @@ func TestWatchReports(t *testing.T) {
 	for _, each := range []*watchedApp{a, b, otherPrefix} {
 		each.waitArmed(t, true)
 	}
-	epoch := a.open().cache.Epoch()
+	epoch := a.open().Cache.Epoch()
 	changes := map[string]struct {
 		change func(t *testing.T, c session.Credential, s *session.Session)
 		live   bool
 	}{
 		"logout on another server": {func(t *testing.T, _ session.Credential, s *session.Session) {
-			_, err := b.revoke(t.Context(), s)
+			_, err := b.Revoke(t.Context(), s)
 			storetest.NoError(t, err)
 		}, false},
 		"all of a person on another server": {func(t *testing.T, _ session.Credential, _ *session.Session) {
-			_, err := b.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
+			_, err := b.RevokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 			storetest.NoError(t, err)
 		}, false},
 		"DEL by hand": {func(t *testing.T, _ session.Credential, s *session.Session) {
@@ -104,7 +105,7 @@ func TestWatchReports(t *testing.T) {
 		"FLUSHDB":  {func(t *testing.T, _ session.Credential, _ *session.Session) { server.CLI(t, "FLUSHDB") }, false},
 		"FLUSHALL": {func(t *testing.T, _ session.Credential, _ *session.Session) { server.CLI(t, "FLUSHALL") }, false},
 		"written again": {func(t *testing.T, _ session.Credential, s *session.Session) {
-			value, err := a.format.Encode(s)
+			value, err := a.Format.Encode(s)
 			storetest.NoError(t, err)
 			server.CLI(t, "SET", defaultRedisKeyPrefix+"session:{"+s.Key.String()+"}", string(value))
 		}, true},
@@ -118,7 +119,7 @@ func TestWatchReports(t *testing.T) {
 			a.wantLive(t, c, change.live)
 		})
 	}
-	if got := a.open().cache.Epoch() - epoch; got != 2 {
+	if got := a.open().Cache.Epoch() - epoch; got != 2 {
 		t.Errorf("all was dropped %d times, want 2: FLUSHDB and FLUSHALL", got)
 	}
 
@@ -129,7 +130,7 @@ func TestWatchReports(t *testing.T) {
 		server.CLI(t, "DEL", name)
 		storetest.WaitFor(t, "the unknown key in the cache", func() bool {
 			a.wantLive(t, c, false)
-			return a.open().cache.Get(s.Key, time.Now()) != nil
+			return a.open().Cache.Get(s.Key, time.Now()) != nil
 		})
 		server.CLI(t, "SET", name, value)
 		a.waitForget(t, c)
@@ -146,14 +147,14 @@ func TestWatchReports(t *testing.T) {
 		c, s := b.signIn(t, "alice", "")
 		barrier() // the sign-in itself is a change
 		a.warm(t, c)
-		epoch := a.open().cache.Epoch()
+		epoch := a.open().Cache.Epoch()
 		for _, name := range []string{"used:{" + s.Key.String() + "}", "session:" + s.Key.String(), "session:{x}", "revoked:{" + s.Key.ID() + "}"} {
 			server.CLI(t, "SET", defaultRedisKeyPrefix+name, "1")
 		}
 		server.CLI(t, "SET", "other:session:{"+s.Key.String()+"}", "1")
 		barrier()
 		// A busy machine may have lost the listener for a moment: then all is dropped.
-		if a.open().cache.Get(s.Key, time.Now()) == nil && a.open().cache.IsArmed() && a.open().cache.Epoch() == epoch {
+		if a.open().Cache.Get(s.Key, time.Now()) == nil && a.open().Cache.IsArmed() && a.open().Cache.Epoch() == epoch {
 			t.Error("a session was dropped that nobody changed")
 		}
 	})
@@ -168,13 +169,13 @@ func TestWatchLost(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		c, _ := a.signIn(t, "alice", "")
 		a.warm(t, c)
-		epoch := a.open().cache.Epoch()
+		epoch := a.open().Cache.Epoch()
 		if id := server.TrackingClient(t); server.CLI(t, "CLIENT", "KILL", "ID", id) != "1" {
 			t.Fatal("no connection was killed")
 		}
-		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().Cache.Epoch() > epoch })
 		a.waitArmed(t, true)
-		if a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil {
+		if a.open().Cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil {
 			t.Error("an entry of before is still there")
 		}
 		a.warm(t, c)
@@ -188,7 +189,7 @@ func TestWatchLost(t *testing.T) {
 		if took := time.Since(frozen); took > 2*time.Second { // one, on an idle machine
 			t.Errorf("served for %v after the server hung, want at most 1 s", took)
 		}
-		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
+		if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("%v, want ErrUnavailable", err)
 		}
 		server.Resume(t)
@@ -200,7 +201,7 @@ func TestWatchLost(t *testing.T) {
 		a.warm(t, c)
 		server.Stop(t)
 		a.waitArmed(t, false)
-		if _, err := a.lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
+		if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 			t.Errorf("%v, want ErrUnavailable", err)
 		}
 	})
@@ -227,7 +228,7 @@ func TestWatchNeverStale(t *testing.T) {
 					case <-stop:
 						return
 					case <-time.After(time.Millisecond):
-						_, _ = b.lookup(t.Context(), c)
+						_, _ = b.Lookup(t.Context(), c)
 					}
 				}
 			})
@@ -236,13 +237,13 @@ func TestWatchNeverStale(t *testing.T) {
 		if i%10 == 5 {
 			server.CLI(t, "CLIENT", "KILL", "ID", server.TrackingClient(t))
 		}
-		_, err := a.revoke(t.Context(), s)
+		_, err := a.Revoke(t.Context(), s)
 		storetest.NoError(t, err)
 		a.wantLive(t, c, false)
 		storetest.WaitFor(t, "the logout", func() bool {
-			found, err := b.lookup(t.Context(), c)
+			found, err := b.Lookup(t.Context(), c)
 			storetest.NoError(t, err)
-			return found.session == nil
+			return found.Session == nil
 		})
 		for range 100 {
 			b.wantLive(t, c, false)
@@ -265,18 +266,18 @@ func TestWatchRefused(t *testing.T) {
 			stale.waitArmed(t, true)
 			c, s := strict.signIn(t, "alice", "")
 			stale.warm(t, c)
-			_, err := strict.revoke(t.Context(), s)
+			_, err := strict.Revoke(t.Context(), s)
 			storetest.NoError(t, err)
 			began := time.Now()
 			storetest.WaitFor(t, "the logout", func() bool {
-				found, err := stale.lookup(t.Context(), c)
+				found, err := stale.Lookup(t.Context(), c)
 				storetest.NoError(t, err)
-				return found.session == nil
+				return found.Session == nil
 			})
 			if took := time.Since(began); took > 2*time.Second {
 				t.Errorf("max_stale of 1 s took %v", took)
 			}
-			if strict.open().cache.Stats().Armed {
+			if strict.open().Cache.Stats().Armed {
 				t.Error("armed, though the server reports nothing")
 			}
 		})
@@ -319,10 +320,10 @@ func TestWatchEnds(t *testing.T) {
 // the old one is cleaned up.
 func TestCacheLivesThroughReload(t *testing.T) {
 	server := redistest.Start(t)
-	open := func(t *testing.T, config string, near NearCache) *opened {
+	open := func(t *testing.T, config string, near NearCache) *manager.Opened {
 		t.Helper()
 		a := newTestApp(t, func(a *App) { a.StoreRaw, a.NearCache = json.RawMessage(config), near })
-		open, err := a.takeStore()
+		open, err := a.TakeStore()
 		storetest.NoError(t, err)
 		t.Cleanup(func() {
 			storetest.NoError(t, a.Cleanup())
@@ -332,13 +333,13 @@ func TestCacheLivesThroughReload(t *testing.T) {
 	}
 	onRedis := `{"module":"redis","address":"` + server.Addr() + `"}`
 	old, same := open(t, onRedis, NearCache{}), open(t, onRedis, NearCache{})
-	if old.cache == nil || old.cache != same.cache {
+	if old.Cache == nil || old.Cache != same.Cache {
 		t.Error("a reload does not hand the cache on")
 	}
-	if other := open(t, onRedis, NearCache{Entries: 10}); other.cache == nil || other.cache == old.cache {
+	if other := open(t, onRedis, NearCache{Entries: 10}); other.Cache == nil || other.Cache == old.Cache {
 		t.Error("other settings need a cache of their own")
 	}
-	if off := open(t, onRedis, NearCache{Off: true}); off.cache != nil {
+	if off := open(t, onRedis, NearCache{Off: true}); off.Cache != nil {
 		t.Error("off, and there is a cache")
 	}
 }

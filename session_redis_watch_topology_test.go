@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -18,8 +19,8 @@ import (
 func (a *watchedApp) waitWarm(t *testing.T, c session.Credential) {
 	t.Helper()
 	storetest.WaitFor(t, "a hit", func() bool {
-		found, err := a.lookup(t.Context(), c)
-		return err == nil && found.session != nil && a.open().cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil
+		found, err := a.Lookup(t.Context(), c)
+		return err == nil && found.Session != nil && a.open().Cache.Get(session.KeyOf(c.Secret()), time.Now()) != nil
 	})
 }
 
@@ -28,7 +29,7 @@ func (a *watchedApp) waitSignIn(t *testing.T) (c session.Credential, s *session.
 	t.Helper()
 	storetest.WaitFor(t, "a sign-in", func() bool {
 		var err error
-		c, s, err = a.issue(t.Context(), newSession{identity: "alice"})
+		c, s, err = a.Issue(t.Context(), manager.NewSession{Identity: "alice"})
 		return err == nil
 	})
 	return c, s
@@ -50,12 +51,12 @@ func TestWatchSentinel(t *testing.T) {
 	a.waitForget(t, c)
 
 	// The old master stays, as a replica, and would go on answering PING.
-	epoch := a.open().cache.Epoch()
+	epoch := a.open().Cache.Epoch()
 	watched.Sentinels[0].CLI(t, "SENTINEL", "FAILOVER", redistest.MasterName)
 	storetest.WaitFor(t, "the failover", func() bool {
 		return watched.Replica.IsMaster(t)
 	})
-	storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
+	storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().Cache.Epoch() > epoch })
 	a.waitArmed(t, true)
 	c, s = a.waitSignIn(t)
 	a.waitWarm(t, c)
@@ -95,9 +96,9 @@ func TestWatchCluster(t *testing.T) {
 		slot, err := strconv.Atoi(byHand.CLI(t, "CLUSTER", "KEYSLOT", name(s)))
 		storetest.NoError(t, err)
 		from := slot * 3 / 16384
-		epoch := a.open().cache.Epoch()
+		epoch := a.open().Cache.Epoch()
 		cluster.MoveSlot(t, slot, from, (from+1)%3, func() { a.waitWarm(t, c) })
-		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().Cache.Epoch() > epoch })
 		a.waitWarm(t, c)
 		storetest.WaitFor(t, "DEL", func() bool { return byHand.CLI(t, "-c", "DEL", name(s)) == "1" })
 		a.waitForget(t, c)
@@ -109,9 +110,9 @@ func TestWatchCluster(t *testing.T) {
 		forgets(t)
 	})
 	t.Run("a master becomes a replica", func(t *testing.T) {
-		epoch := a.open().cache.Epoch()
+		epoch := a.open().Cache.Epoch()
 		cluster.Nodes[4].CLI(t, "CLUSTER", "FAILOVER")
-		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().cache.Epoch() > epoch })
+		storetest.WaitFor(t, "the cache to be cleared", func() bool { return a.open().Cache.Epoch() > epoch })
 		a.waitArmed(t, true)
 		forgets(t)
 	})

@@ -89,7 +89,7 @@ func (l *Logout) listSessions(w http.ResponseWriter, r *http.Request) error {
 		return a.failJSON(w, r, err)
 	}
 	all := r.URL.Query().Get("all") == "true"
-	sessions, err := a.sessionsOf(r.Context(), res.session.Identity)
+	sessions, err := a.SessionsOf(r.Context(), res.session.Identity)
 	if err != nil {
 		return a.failJSON(w, r, err)
 	}
@@ -138,7 +138,7 @@ func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, 
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(own)
-	count, err := a.revokeKeys(r.Context(), own.Identity, func(key session.Key) bool {
+	count, err := a.RevokeKeys(r.Context(), own.Identity, func(key session.Key) bool {
 		picked := pick(key)
 		if picked {
 			e = e.And(key)
@@ -147,7 +147,7 @@ func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, 
 	})
 	if err == nil && ownToo {
 		var ended bool
-		if ended, err = a.revoke(r.Context(), own); ended {
+		if ended, err = a.Revoke(r.Context(), own); ended {
 			count++
 			e = e.And(own.Key)
 		}
@@ -183,7 +183,7 @@ func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) erro
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySessions, Outcome: telemetry.OutcomeRevoked, Session: id[:8], Identity: res.session.Identity}
-	count, err := a.revokeKeys(r.Context(), res.session.Identity, func(key session.Key) bool { return key.ID() == id })
+	count, err := a.RevokeKeys(r.Context(), res.session.Identity, func(key session.Key) bool { return key.ID() == id })
 	if err != nil {
 		e.Event = telemetry.EventLogoutRefused
 		a.audit(r, e.Failed(err))

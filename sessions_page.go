@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -114,7 +115,7 @@ func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *authResu
 // showSessions shows the page.
 func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authResult) error {
 	a := l.app
-	sessions, err := a.sessionsOf(r.Context(), res.session.Identity)
+	sessions, err := a.SessionsOf(r.Context(), res.session.Identity)
 	if err != nil {
 		return a.unavailable(w, r, err)
 	}
@@ -125,7 +126,7 @@ func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authR
 		Others:    len(sessions) > 1,
 		More:      max(0, len(sessions)-maxSessionsOnPage),
 	}
-	own := a.row(listedSession{res.session, a.now()}, res.session)
+	own := a.row(manager.Listed{Session: res.session, LastUsed: a.now()}, res.session)
 	data.Sessions = append(data.Sessions, own) // first, and also when it is an old one
 	for _, s := range sessions {
 		if s.Key != res.session.Key && len(data.Sessions) < maxSessionsOnPage {
@@ -137,7 +138,7 @@ func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authR
 }
 
 // row says in words what the page shows of a session.
-func (a *App) row(s listedSession, own *session.Session) pages.SessionRow {
+func (a *App) row(s manager.Listed, own *session.Session) pages.SessionRow {
 	browser, kind := browserName(a.pages, s.Device.UserAgent)
 	row := pages.SessionRow{
 		ID:        s.ID,
@@ -149,7 +150,7 @@ func (a *App) row(s listedSession, own *session.Session) pages.SessionRow {
 		Timestamp: s.IssuedAt.UTC().Format(time.RFC3339),
 	}
 	if a.IdleTimeout > 0 && !row.Current {
-		row.LastUsed = agoInWords(a.pages, a.now().Sub(s.lastUsed))
+		row.LastUsed = agoInWords(a.pages, a.now().Sub(s.LastUsed))
 	}
 	return row
 }

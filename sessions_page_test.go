@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -45,13 +46,13 @@ func pageForm(c session.Credential, end string) url.Values {
 
 func TestSessionsPageLists(t *testing.T) {
 	a := newTestApp(t, idleAfter(2*time.Hour))
-	device := func(ip, agent string) newSession {
-		return newSession{identity: "alice", method: "password", device: session.Device{IPAddress: ip, UserAgent: agent}}
+	device := func(ip, agent string) manager.NewSession {
+		return manager.NewSession{Identity: "alice", Method: "password", Device: session.Device{IPAddress: ip, UserAgent: agent}}
 	}
-	phone, _, err := a.issue(t.Context(), device("203.0.113.7", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"))
+	phone, _, err := a.Issue(t.Context(), device("203.0.113.7", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"))
 	storetest.NoError(t, err)
 	a.advance(50 * time.Minute)
-	own, _, err := a.issue(t.Context(), device("198.51.100.9", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"))
+	own, _, err := a.Issue(t.Context(), device("198.51.100.9", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"))
 	storetest.NoError(t, err)
 	a.signIn(t, "bob", "")
 	a.advance(10 * time.Minute)
@@ -219,21 +220,21 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 	a := newTestApp(t, nil)
 	store := openRedis(t, RedisStore{Address: redistest.Start(t).Addr()}, a.time)
 	defer store.Close()
-	a.reopen(func(o *opened) { o.Store = store })
+	a.reopen(func(o *manager.Opened) { o.Store = store })
 	ended := -1
 	store.AddHook(redistest.BeforeSet(func() {
 		var err error
-		ended, err = a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
+		ended, err = a.RevokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 		storetest.NoError(t, err)
 	}))
-	_, _, err := a.issueOnce(t.Context(), &newSession{identity: "alice", method: "password", lifespan: time.Hour})
+	_, _, err := a.IssueOnce(t.Context(), &manager.NewSession{Identity: "alice", Method: "password", Lifespan: time.Hour})
 	if !errors.Is(err, session.ErrExists) {
 		t.Errorf("the sign-in got %v, want ErrExists", err)
 	}
 	if ended != 0 {
 		t.Errorf("%d sessions ended, want 0: none was there yet", ended)
 	}
-	if sessions, err := a.sessionsOf(t.Context(), "alice"); err != nil || len(sessions) != 0 {
+	if sessions, err := a.SessionsOf(t.Context(), "alice"); err != nil || len(sessions) != 0 {
 		t.Errorf("%d sessions are live (%v)", len(sessions), err)
 	}
 }
@@ -257,13 +258,13 @@ func (m *meanwhileStore) RevokeAll(ctx context.Context, identity string, keys []
 func TestEverywhereEndsWhatWasCreatedMeanwhile(t *testing.T) {
 	a := newTestApp(t, nil)
 	own, _ := a.signIn(t, "alice", "")
-	inner, err := a.openStore()
+	inner, err := a.OpenStore()
 	storetest.NoError(t, err)
 	var late session.Credential
 	store := &meanwhileStore{Store: inner}
 	store.run = func() { late, _ = a.signIn(t, "alice", "") }
-	a.reopen(func(o *opened) { o.Store = store })
-	count, err := a.revokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
+	a.reopen(func(o *manager.Opened) { o.Store = store })
+	count, err := a.RevokeKeys(t.Context(), "alice", func(session.Key) bool { return true })
 	if err != nil || count != 2 {
 		t.Errorf("count %d, %v; want 2", count, err)
 	}
@@ -319,7 +320,7 @@ func TestSessionsPageIsBounded(t *testing.T) {
 		t.Errorf("%d rows", len(rows))
 	}
 	serve(t, pageHandler(a), pageRequest(t, own, pageForm(own, endOthers)), nil)
-	if left, err := a.sessionsOf(t.Context(), "alice"); err != nil || len(left) != 1 {
+	if left, err := a.SessionsOf(t.Context(), "alice"); err != nil || len(left) != 1 {
 		t.Errorf("%d left (%v)", len(left), err)
 	}
 }

@@ -33,11 +33,11 @@ func (a *App) serveDone(w http.ResponseWriter, r *http.Request) error {
 	if res.missed {
 		return a.failPage(w, r, errTooManyCookies())
 	}
-	for _, c := range a.format.Locate(r, nil) {
-		switch found, err := a.lookup(r.Context(), c); {
+	for _, c := range a.Format.Locate(r, nil) {
+		switch found, err := a.Lookup(r.Context(), c); {
 		case err != nil:
 			return a.unavailable(w, r, err)
-		case found.pending:
+		case found.Pending:
 			return a.answerPending(w, r, false)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -127,7 +128,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 			t.Errorf("there is no %s in\n%s", want, w.Body)
 		}
 	}
-	c, _, err := a.issue(t.Context(), newSession{identity: "alice", device: session.Device{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}})
+	c, _, err := a.Issue(t.Context(), manager.NewSession{Identity: "alice", Device: session.Device{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}})
 	storetest.NoError(t, err)
 	w = serve(t, pageHandler(a), pageRequest(t, c, nil), nil)
 	for _, want := range []string{"Firefox su Linux", ">entrato adesso<"} {

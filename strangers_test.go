@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -83,7 +84,7 @@ func strangers(a *testApp, n int) []stranger {
 	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	secret := strings.Repeat(fmt.Sprintf("%08x", n), 8)
 	cookie := "Cookie: " + defaultCookieName + "=" + c.Secret() + "; " + a.browserCookieName(false) + "=" + secret
-	token, key := session.LogoutToken(c), a.format.Key(c)
+	token, key := session.LogoutToken(c), a.Format.Key(c)
 	flow := newLoginFlow(n%2 == 0, a.time())
 	form := "Content-Type: application/x-www-form-urlencoded"
 	const typed = "Sec-Fetch-Site: none"
@@ -183,7 +184,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 			t.Errorf("an error a second later: %d", w.Code)
 		}
 		// What a session of their own leaves is counted, so more would have been.
-		_, err = a.revoke(t.Context(), mustLookUp(t, a, c))
+		_, err = a.Revoke(t.Context(), mustLookUp(t, a, c))
 		storetest.NoError(t, err)
 		if _, after := count(t); after == before {
 			t.Error("a tombstone is not counted")
@@ -198,16 +199,16 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		server := redistest.Start(t)
 		store := openRedis(t, RedisStore{Address: server.Addr(), Timeout: unhurried}, a.time)
 		t.Cleanup(func() { _ = store.Close() })
-		a.reopen(func(o *opened) { o.Store = store })
+		a.reopen(func(o *manager.Opened) { o.Store = store })
 		run(t, a, countRedis(server))
 	})
 }
 
 func mustLookUp(t *testing.T, a *testApp, c session.Credential) *session.Session {
 	t.Helper()
-	found, err := a.lookup(t.Context(), c)
-	if err != nil || found.session == nil {
+	found, err := a.Lookup(t.Context(), c)
+	if err != nil || found.Session == nil {
 		t.Fatalf("the session is not live: %v", err)
 	}
-	return found.session
+	return found.Session
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
+	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -17,7 +17,7 @@ func isCut(t *testing.T, ended <-chan error) bool {
 	t.Helper()
 	select {
 	case err := <-ended:
-		return errors.Is(err, errSessionEnded)
+		return errors.Is(err, streams.ErrSessionEnded)
 	default:
 		return false
 	}
@@ -46,19 +46,19 @@ func TestAttackIdleStreams(t *testing.T) {
 			storetest.NoError(t, a.open().Touch(t.Context(), s.Key, a.time(), s.ExpiresAt))
 		}},
 		{name: "uses cannot be noted", live: true, use: func(_ *testing.T, a *testApp, _ session.Credential, _ *session.Session) {
-			a.open().streams.toAsk()[0].uses.fail(errAway)
+			a.open().Uses.Fail(errAway)
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newTestApp(t, idleAfter(timeout))
 			open := a.open()
-			u := newUses(open.Store, a.time)
-			u.check(t.Context())
-			s := newPlaceStreams(a.time)
-			s.add(open.Store, u, sessionPlace{}).use()
+			u := manager.NewUses(open.Store, a.time)
+			u.Check(t.Context())
+			s := streams.New(a.time)
+			s.Add(&manager.UsedStore{Store: open.Store, Uses: u}, streams.Place{}).Use()
 			t.Cleanup(s.Close)
-			a.reopen(func(o *opened) { o.streams, o.uses = s, u })
-			s.armed()
+			a.reopen(func(o *manager.Opened) { o.Streams, o.Uses = s, u })
+			arm(s)
 
 			c, session := a.signIn(t, "alice", "")
 			gate, release := newGate(t, a, new(SessionAuth)), make(chan struct{})
@@ -70,9 +70,9 @@ func TestAttackIdleStreams(t *testing.T) {
 			// A past of notes that worked, so that no interruption is known.
 			for range 36 {
 				a.advance(15 * time.Second)
-				u.check(t.Context())
+				u.Check(t.Context())
 			}
-			s.check(true)
+			s.Check(true)
 			for _, ended := range streams {
 				if isCut(t, ended) {
 					t.Fatal("cut before it was idle")
@@ -82,10 +82,10 @@ func TestAttackIdleStreams(t *testing.T) {
 			for range 8 {
 				a.advance(15 * time.Second)
 				if tc.name != "uses cannot be noted" {
-					u.check(t.Context())
+					u.Check(t.Context())
 				}
 			}
-			s.check(true)
+			s.Check(true)
 			for _, ended := range streams {
 				cut := false
 				if tc.live {
@@ -118,20 +118,20 @@ func TestIdleStreamsOfTwoConfigurations(t *testing.T) {
 			t.Parallel()
 			a := newTestApp(t, idleAfter(10*time.Minute))
 			s := a.withStreams(t)
-			s.armed()
+			arm(s)
 			c, _ := a.signIn(t, "alice", "")
 			release := make(chan struct{})
 			defer close(release)
 			ended := a.serveStream(t, newGate(t, a, new(SessionAuth)), c, release)
 
 			next := newTestApp(t, nil)
-			next.IdleTimeout = caddy.Duration(test.next)
-			next.App.clock = a.time
+			next.Manager.IdleTimeout = test.next
+			next.useClock(a.time)
 			next.use(a.open())
-			next.format = a.format
+			next.Manager.Format = a.Format
 			serve(t, newGate(t, next, new(SessionAuth)), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), nil)
 			a.advance(11 * time.Minute)
-			s.check(true)
+			s.Check(true)
 			if test.cut {
 				storetest.WaitFor(t, "the stream is cut", func() bool { return isCut(t, ended) })
 			} else if isCut(t, ended) {

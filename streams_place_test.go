@@ -13,7 +13,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -39,7 +41,7 @@ func openStores(t *testing.T) func() int {
 	deferred.Closes.Flush()
 	count := func() int {
 		n := 0
-		stores.Range(func(_, _ any) bool { n++; return true })
+		manager.Stores.Range(func(_, _ any) bool { n++; return true })
 		return n
 	}
 	before := count()
@@ -88,7 +90,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 		revokeElsewhere(t, RedisStore{Address: server.Addr()}, s)
 		select {
 		case err := <-ended:
-			if !errors.Is(err, errSessionEnded) {
+			if !errors.Is(err, streams.ErrSessionEnded) {
 				t.Errorf("%s: ended by %v", when, err)
 			}
 			t.Logf("%s: cut after %v", when, time.Since(began).Round(time.Millisecond))
@@ -131,14 +133,14 @@ func TestPlaceThatChanges(t *testing.T) {
 	other := configured(t, config("b.db"))
 	storetest.NoError(t, again.Cleanup())
 	deferred.Closes.Expire()
-	if _, err := a.revoke(t.Context(), s); err != nil { // a request of the old configuration
+	if _, err := a.Revoke(t.Context(), s); err != nil { // a request of the old configuration
 		t.Fatal(err)
 	}
-	wantEnded(t, ended, errSessionEnded)
-	storetest.WaitFor(t, "the old store is given back", func() bool { return openStores() == 1 && places.count() == 1 })
+	wantEnded(t, ended, streams.ErrSessionEnded)
+	storetest.WaitFor(t, "the old store is given back", func() bool { return openStores() == 1 && streams.Places.Count() == 1 })
 	storetest.NoError(t, other.Cleanup())
 	deferred.Closes.Flush()
-	if stores, places := openStores(), places.count(); stores != 0 || places != 0 {
+	if stores, places := openStores(), streams.Places.Count(); stores != 0 || places != 0 {
 		t.Errorf("%d stores and %d places are left", stores, places)
 	}
 }
@@ -174,7 +176,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 				deferred.Closes.Expire()
 				running = next
 			}
-			if stores, places := openStores(), places.count(); stores != 1 || places != 1 {
+			if stores, places := openStores(), streams.Places.Count(); stores != 1 || places != 1 {
 				t.Errorf("%d stores and %d places are open after 20 reloads, want one of each", stores, places)
 			}
 			if n := deferred.Closes.Waiting(); n > 1 {
@@ -182,11 +184,11 @@ func TestReloadsLeaveNothing(t *testing.T) {
 			}
 			if test.long {
 				revokeElsewhere(t, RedisStore{Address: server.Addr()}, s)
-				wantEnded(t, ended, errSessionEnded)
+				wantEnded(t, ended, streams.ErrSessionEnded)
 			}
 			storetest.NoError(t, running.Cleanup())
 			deferred.Closes.Flush()
-			if stores, places := openStores(), places.count(); stores != 0 || places != 0 {
+			if stores, places := openStores(), streams.Places.Count(); stores != 0 || places != 0 {
 				t.Errorf("%d stores and %d places are left", stores, places)
 			}
 		})
@@ -212,7 +214,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 			closeStore := func() {
 				storetest.NoError(t, a.Cleanup())
 				deferred.Closes.Expire()
-				if _, open := stores.References(a.storeModule.PoolKey()); open {
+				if _, open := manager.Stores.References(a.storeModule.PoolKey()); open {
 					t.Fatal("the store is still open")
 				}
 			}
@@ -234,7 +236,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 			if w = serve(t, gate, late, nil); w.Code != http.StatusServiceUnavailable {
 				t.Errorf("a request that nobody would cut: %d", w.Code)
 			}
-			if _, err := a.revoke(t.Context(), s); !errors.Is(err, session.ErrUnavailable) {
+			if _, err := a.Revoke(t.Context(), s); !errors.Is(err, session.ErrUnavailable) {
 				t.Errorf("a logout: %v, want ErrUnavailable", err)
 			}
 		})

@@ -11,29 +11,31 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newStreams starts to look after the requests for the sessions of one store.
-func newStreams(store session.Store, now func() time.Time) *streams {
-	s := newPlaceStreams(now)
-	s.add(store, nil, sessionPlace{}).use()
+func newStreams(store session.Store, now func() time.Time) *streams.Streams {
+	s := streams.New(now)
+	s.Add(&manager.UsedStore{Store: store}, streams.Place{}).Use()
 	return s
 }
 
 // armed makes the store say that it reports changes.
-func (s *streams) armed() { s.toAsk()[0].Armed(time.Now().Add(time.Hour)) }
+func arm(s *streams.Streams) { s.ToAsk()[0].Armed(time.Now().Add(time.Hour)) }
 
 // withStreams gives the app what looks after its streams.
-func (a *testApp) withStreams(t *testing.T) *streams {
+func (a *testApp) withStreams(t *testing.T) *streams.Streams {
 	t.Helper()
-	store, err := a.openStore()
+	store, err := a.OpenStore()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.reopen(func(o *opened) { o.streams = newStreams(store, a.time) })
-	t.Cleanup(a.open().streams.Close)
-	return a.open().streams
+	a.reopen(func(o *manager.Opened) { o.Streams = newStreams(store, a.time) })
+	t.Cleanup(a.open().Streams.Close)
+	return a.open().Streams
 }
 
 // serveStream passes a gate and stays with the app until its context is done or
@@ -75,21 +77,21 @@ func wantEnded(t *testing.T, ended <-chan error, want error) {
 
 func TestStreamsEndWithTheSession(t *testing.T) {
 	end := map[string]func(a *testApp, s *session.Session) error{
-		"logout on this server": func(a *testApp, s *session.Session) error { _, err := a.revoke(t.Context(), s); return err },
+		"logout on this server": func(a *testApp, s *session.Session) error { _, err := a.Revoke(t.Context(), s); return err },
 		"logout everywhere": func(a *testApp, s *session.Session) error {
-			_, err := a.revokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
+			_, err := a.RevokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
 			return err
 		},
 		// As another server does it: only the store knows, and then reports.
 		"elsewhere, reported": func(a *testApp, s *session.Session) error {
-			a.open().streams.armed()
-			store, _ := a.openStore()
+			arm(a.open().Streams)
+			store, _ := a.OpenStore()
 			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
-			a.open().streams.Changed(s.Key)
+			a.open().Streams.Changed(s.Key)
 			return err
 		},
 		"elsewhere, unreported": func(a *testApp, s *session.Session) error {
-			store, _ := a.openStore()
+			store, _ := a.OpenStore()
 			_, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt)
 			return err
 		},
@@ -110,8 +112,8 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 			if err := end(a, s); err != nil {
 				t.Fatal(err)
 			}
-			wantEnded(t, one, errSessionEnded)
-			wantEnded(t, two, errSessionEnded)
+			wantEnded(t, one, streams.ErrSessionEnded)
+			wantEnded(t, two, streams.ErrSessionEnded)
 			close(release)
 			if bobs != nil {
 				wantEnded(t, bobs, nil)
@@ -127,10 +129,10 @@ func TestStreamsKeep(t *testing.T) {
 	release := make(chan struct{})
 	kept := a.serveStream(t, newGate(t, a, &SessionAuth{KeepStreams: true}), c, release)
 	cut := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
-	if _, err := a.revoke(t.Context(), s); err != nil {
+	if _, err := a.Revoke(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	wantEnded(t, cut, errSessionEnded)
+	wantEnded(t, cut, streams.ErrSessionEnded)
 	close(release)
 	wantEnded(t, kept, nil)
 }
@@ -142,7 +144,7 @@ func TestStreamsSpareTheLogoutItself(t *testing.T) {
 	c, s := a.signIn(t, "alice", "")
 	served := false
 	next := func(_ http.ResponseWriter, r *http.Request) error {
-		if _, err := a.revoke(r.Context(), s); err != nil {
+		if _, err := a.Revoke(r.Context(), s); err != nil {
 			return err
 		}
 		served = r.Context().Err() == nil
@@ -157,10 +159,10 @@ func TestStreamsSpareTheLogoutItself(t *testing.T) {
 // An outage is not a logout: streams go on, and end when the store says so.
 func TestStreamsDuringAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
-	store, _ := a.openStore()
+	store, _ := a.OpenStore()
 	flaky := &flakyStore{Store: store}
-	a.reopen(func(o *opened) { o.streams = newStreams(flaky, a.time) })
-	t.Cleanup(a.open().streams.Close)
+	a.reopen(func(o *manager.Opened) { o.Streams = newStreams(flaky, a.time) })
+	t.Cleanup(a.open().Streams.Close)
 	c, s := a.signIn(t, "alice", "")
 	release := make(chan struct{})
 	defer close(release)
@@ -169,14 +171,14 @@ func TestStreamsDuringAnOutage(t *testing.T) {
 	if _, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt); err != nil {
 		t.Fatal(err)
 	}
-	a.open().streams.check(true)
+	a.open().Streams.Check(true)
 	select {
 	case err := <-ended:
 		t.Fatalf("ended during the outage: %v", err)
 	default:
 	}
 	flaky.setAway(false)
-	wantEnded(t, ended, errSessionEnded)
+	wantEnded(t, ended, streams.ErrSessionEnded)
 }
 
 // flakyStore can be away for those who read.
@@ -206,19 +208,19 @@ func (f *flakyStore) Get(ctx context.Context, key session.Key) (session.Record, 
 func TestStreamsRegisterTooLate(t *testing.T) {
 	a := newTestApp(t, nil)
 	s := a.withStreams(t)
-	s.armed() // so that no tick looks it up
+	arm(s) // so that no tick looks it up
 	c, session := a.signIn(t, "alice", "")
-	found, err := a.lookup(t.Context(), c)
-	if err != nil || found.session == nil {
+	found, err := a.Lookup(t.Context(), c)
+	if err != nil || found.Session == nil {
 		t.Fatalf("%+v, %v", found, err)
 	}
-	store, _ := a.openStore()
+	store, _ := a.OpenStore()
 	if _, err := store.Revoke(t.Context(), session.Key, "alice", a.time(), session.ExpiresAt); err != nil {
 		t.Fatal(err)
 	}
 	s.Changed(session.Key)
-	r, st := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: found.session, changes: found.changes})
-	defer s.close(st)
+	r, st := s.Open(nil, newRequest(t, http.MethodGet, "/"), streams.Admission{Session: found.Session, Changes: found.Changes})
+	defer s.Done(st)
 	select {
 	case <-r.Context().Done():
 	case <-time.After(20 * time.Second):
@@ -231,19 +233,19 @@ func TestStreamsForget(t *testing.T) {
 	a := newTestApp(t, nil)
 	s := a.withStreams(t)
 	_, session := a.signIn(t, "alice", "")
-	var open []*stream
+	var open []*streams.Stream
 	for range 3 {
-		_, st := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: session, changes: s.changesOf(session.Key)})
+		_, st := s.Open(nil, newRequest(t, http.MethodGet, "/"), streams.Admission{Session: session, Changes: s.ChangesOf(session.Key)})
 		open = append(open, st)
 	}
 	for _, i := range []int{1, 0, 2} {
-		s.close(open[i])
+		s.Done(open[i])
 	}
-	if n := len(s.stripes[session.Key[0]].sessions); n != 0 {
+	if n := len(s.Stripes[session.Key[0]].Sessions); n != 0 {
 		t.Errorf("%d sessions left", n)
 	}
-	s.close(open[1]) // again
-	if cut := s.cut(session.Key, time.Time{}); cut != 0 {
+	s.Done(open[1]) // again
+	if cut := s.Cut(session.Key, time.Time{}); cut != 0 {
 		t.Errorf("%d cut", cut)
 	}
 }
@@ -253,16 +255,16 @@ func TestManyStreams(t *testing.T) {
 	const many = 10_000
 	a := newTestApp(t, nil)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	store, _ := a.openStore()
+	store, _ := a.OpenStore()
 	s := newStreams(store, a.time)
 	defer s.Close()
 	_, session := a.signIn(t, "alice", "")
 	contexts := make([]context.Context, 0, many)
 	for range many {
-		r, _ := s.open(newRequest(t, http.MethodGet, "/"), &authResult{session: session, changes: s.changesOf(session.Key)})
+		r, _ := s.Open(nil, newRequest(t, http.MethodGet, "/"), streams.Admission{Session: session, Changes: s.ChangesOf(session.Key)})
 		contexts = append(contexts, r.Context())
 	}
-	if cut := s.cut(session.Key, time.Time{}); cut != many {
+	if cut := s.Cut(session.Key, time.Time{}); cut != many {
 		t.Errorf("%d cut, want %d", cut, many)
 	}
 	for _, ctx := range contexts {

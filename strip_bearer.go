@@ -80,11 +80,6 @@ func (c *bearerCheck) token(ctx context.Context, token string) (bool, error) {
 		return true, nil
 	}
 	c.asked++
-	found, err := c.app.peek(ctx, c.app.format.Key(session.NewCredential(token, session.FromBearer)))
-	return found.ofSession(), err
-}
-
-// OfSession reports whether the key is, or was, that of a session.
-func (f *lookupResult) ofSession() bool {
-	return f.session != nil || f.pending || !f.revokedAt.IsZero()
+	found, err := c.app.Peek(ctx, c.app.Format.Key(session.NewCredential(token, session.FromBearer)))
+	return found.OfSession(), err
 }

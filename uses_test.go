@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
@@ -44,16 +44,16 @@ func (s *refusingStore) Touch(ctx context.Context, key session.Key, at, until ti
 // usesNode is one server of several that share a store and a clock.
 type usesNode struct {
 	*testApp
-	uses *uses
+	uses *manager.Uses
 }
 
 func newUsesNode(t *testing.T, clock *storetest.Clock, store session.Store) *usesNode {
 	t.Helper()
-	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), newUses(store, clock.Now)}
-	n.App.clock = clock.Now
-	n.App.use(&opened{Store: store, uses: n.uses})
-	n.uses.logger = zap.NewNop
-	n.uses.every.Store(int64(usesEveryOfTest))
+	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), manager.NewUses(store, clock.Now)}
+	n.useClock(clock.Now)
+	n.App.use(&manager.Opened{Store: store, Uses: n.uses})
+	n.uses.Logger = zap.NewNop
+	n.uses.Every.Store(int64(usesEveryOfTest))
 	n.background(t)
 	return n
 }
@@ -61,8 +61,8 @@ func newUsesNode(t *testing.T, clock *storetest.Clock, store session.Store) *use
 // background does what the goroutine does once.
 func (n *usesNode) background(t *testing.T) {
 	t.Helper()
-	if n.uses.check(t.Context()) {
-		n.uses.writeMissed(t.Context())
+	if n.uses.Check(t.Context()) {
+		n.uses.WriteMissed(t.Context())
 	}
 }
 
@@ -70,11 +70,11 @@ func (n *usesNode) background(t *testing.T) {
 // asked.
 func (n *usesNode) finds(t *testing.T, c session.Credential) (live, asked bool) {
 	t.Helper()
-	found, err := n.lookup(t.Context(), c)
+	found, err := n.Lookup(t.Context(), c)
 	if err != nil && !errors.Is(err, session.ErrUnavailable) {
 		t.Fatal(err)
 	}
-	return found.session != nil, err == nil
+	return found.Session != nil, err == nil
 }
 
 // usesPass lets time pass, at the pace of the checks.
@@ -274,7 +274,7 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	partly := &refusingKey{Store: file, key: &key}
 	one, two := newUsesNode(t, clock, partly), newUsesNode(t, clock, file)
 	c, _ := one.signIn(t, "alice", "")
-	key = one.format.Key(c)
+	key = one.Format.Key(c)
 	usesPass(t, clock, 2*time.Minute, one, two)
 	partly.refuses.Store(true)
 	for range 12 {
@@ -293,7 +293,7 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	if clock.Now().Sub(record.LastUsed) > 2*time.Minute {
 		t.Errorf("the missed use was not written: %v, now %v", record.LastUsed, clock.Now())
 	}
-	if n := one.uses.missing.Load(); n != 0 {
+	if n := one.uses.Missing.Load(); n != 0 {
 		t.Errorf("%d uses wait after they were written", n)
 	}
 }
@@ -323,23 +323,23 @@ func TestUsesMissedAreBounded(t *testing.T) {
 	store := &refusingStore{Store: file}
 	n := newUsesNode(t, clock, store)
 	core, logs := observer.New(zap.DebugLevel)
-	n.uses.logger = func() *zap.Logger { return zap.New(core) }
+	n.uses.Logger = func() *zap.Logger { return zap.New(core) }
 	c, _ := n.signIn(t, "alice", "")
 
 	clock.Advance(2 * time.Minute)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	found, err := n.lookup(gone, c)
-	if found.session != nil && n.uses.missing.Load() != 0 {
+	found, err := n.Lookup(gone, c)
+	if found.Session != nil && n.uses.Missing.Load() != 0 {
 		t.Errorf("a client that is gone makes a use be missed: %v", err)
 	}
 
 	store.refuses.Store(true)
-	for i := range maxMissedUses + 1000 {
-		n.uses.miss(session.KeyOf(fmt.Sprint("ory_st_", i)), clock.Now(), clock.Now().Add(time.Hour), session.ErrUnavailable)
+	for i := range manager.MaxMissedUses + 1000 {
+		n.uses.Miss(session.KeyOf(fmt.Sprint("ory_st_", i)), clock.Now(), clock.Now().Add(time.Hour), session.ErrUnavailable)
 	}
-	if got := n.uses.missing.Load(); got != maxMissedUses {
-		t.Errorf("%d missed uses are kept, want %d", got, maxMissedUses)
+	if got := n.uses.Missing.Load(); got != manager.MaxMissedUses {
+		t.Errorf("%d missed uses are kept, want %d", got, manager.MaxMissedUses)
 	}
 	usesPass(t, clock, 20*time.Minute, n)
 	if live, _ := n.finds(t, c); !live {
@@ -347,8 +347,8 @@ func TestUsesMissedAreBounded(t *testing.T) {
 	}
 	store.refuses.Store(false)
 	usesPass(t, clock, time.Minute, n)
-	if n.uses.missing.Load() != 0 || logs.Len() != 2 {
-		t.Errorf("%d uses wait, %d lines were logged: %v", n.uses.missing.Load(), logs.Len(), logs.All())
+	if n.uses.Missing.Load() != 0 || logs.Len() != 2 {
+		t.Errorf("%d uses wait, %d lines were logged: %v", n.uses.Missing.Load(), logs.Len(), logs.All())
 	}
 }
 
@@ -361,7 +361,7 @@ func TestLongerIdleTimeoutFindsUses(t *testing.T) {
 		a.advance(9 * time.Minute)
 		a.wantLive(t, c, true)
 	}
-	a.IdleTimeout = caddy.Duration(time.Hour)
+	a.Manager.IdleTimeout = time.Hour
 	a.advance(30 * time.Minute) // the note would have been forgotten long ago
 	a.wantLive(t, c, true)
 	a.advance(time.Hour)
@@ -377,8 +377,8 @@ func TestIdleTimeoutTurnedOn(t *testing.T) {
 	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
 	before := newTestApp(t, nil)
-	before.App.clock = clock.Now
-	before.use(&opened{Store: store})
+	before.useClock(clock.Now)
+	before.use(&manager.Opened{Store: store})
 	here, _ := before.signIn(t, "alice", "")
 	gone, _ := before.signIn(t, "alice", "")
 	clock.Advance(time.Hour)
@@ -400,32 +400,32 @@ func TestUsesAreWatchedWhileTheyAreAsked(t *testing.T) {
 	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
 	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	storetest.NoError(t, store.Touch(t.Context(), usesCheckedKey, clock.Now().Add(-time.Second), clock.Now().Add(time.Hour)))
-	u := newUses(store, clock.Now)
-	defer u.close()
-	u.watch(0)()
-	long, short := u.watch(time.Hour), u.watch(time.Minute)
-	if u.interval() != 3*time.Second {
-		t.Errorf("checked every %v, want 3s", u.interval())
+	storetest.NoError(t, store.Touch(t.Context(), manager.UsesCheckedKey, clock.Now().Add(-time.Second), clock.Now().Add(time.Hour)))
+	u := manager.NewUses(store, clock.Now)
+	defer u.Close()
+	u.Watch(0)()
+	long, short := u.Watch(time.Hour), u.Watch(time.Minute)
+	if u.Interval() != 3*time.Second {
+		t.Errorf("checked every %v, want 3s", u.Interval())
 	}
 	storetest.WaitFor(t, "the first check", func() bool {
-		record, err := store.GetWithUse(t.Context(), usesCheckedKey)
+		record, err := store.GetWithUse(t.Context(), manager.UsesCheckedKey)
 		return err == nil && record.LastUsed.Equal(clock.Now())
 	})
 	short()
 	short()
-	if u.interval() != maxUsesEvery {
-		t.Errorf("checked every %v, want %v", u.interval(), maxUsesEvery)
+	if u.Interval() != manager.MaxUsesEvery {
+		t.Errorf("checked every %v, want %v", u.Interval(), manager.MaxUsesEvery)
 	}
 	long()
 	began := clock.Now()
 	clock.Advance(time.Hour)
-	u.check(t.Context())
+	u.Check(t.Context())
 	now := clock.Now()
-	if !u.excuses(began.Add(time.Millisecond), now, time.Minute) || u.excuses(began, now, time.Minute) {
+	if !u.Excuses(began.Add(time.Millisecond), now, time.Minute) || u.Excuses(began, now, time.Minute) {
 		t.Error("the time without a check is not an interruption from its beginning")
 	}
-	if u.excuses(now, now.Add(time.Minute), time.Minute) {
+	if u.Excuses(now, now.Add(time.Minute), time.Minute) {
 		t.Error("it excuses for longer than one timeout")
 	}
 }

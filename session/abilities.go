@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,4 +59,14 @@ type Setting struct {
 	Option, Value string
 	// Ways says that the value lists ways to one place, of which any will do.
 	Ways bool
+}
+
+// Same reports whether two settings lead to one place. Of values that are ways to it,
+// one that both have is enough.
+func (s Setting) Same(other Setting) bool {
+	if !s.Ways || s.Value == "" || other.Value == "" {
+		return s.Value == other.Value
+	}
+	ways := strings.Fields(other.Value)
+	return slices.ContainsFunc(strings.Fields(s.Value), func(way string) bool { return slices.Contains(ways, way) })
 }

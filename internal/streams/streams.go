@@ -1,7 +1,7 @@
 // This file holds the requests that are being served by session, so that those
 // which last (WebSockets, server-sent events, long downloads) end with it.
 
-package caddylogout
+package streams
 
 import (
 	"context"
@@ -20,9 +20,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// streamsTick is how often expired sessions are looked for, and how often all
+// StreamsTick is how often expired sessions are looked for, and how often all
 // are looked up while the store does not report changes.
-const streamsTick = 500 * time.Millisecond
+const StreamsTick = 500 * time.Millisecond
 
 // streamsTimeout bounds a look-up.
 const streamsTimeout = 2 * time.Second
@@ -30,19 +30,19 @@ const streamsTimeout = 2 * time.Second
 // streamsAtOnce is how many sessions are looked up together.
 const streamsAtOnce = 128
 
-// errSessionEnded is why the context of a request that is cut is done. To a proxy
+// ErrSessionEnded is why the context of a request that is cut is done. To a proxy
 // it is as if the client had gone: the app has not failed, is not asked again, and
 // is not taken for ill.
-var errSessionEnded = fmt.Errorf("the session of this request has ended: %w", context.Canceled)
+var ErrSessionEnded = fmt.Errorf("the session of this request has ended: %w", context.Canceled)
 
-// streams holds every request that is being served for a session. It has one
+// Streams holds every request that is being served for a session. It has one
 // goroutine, whatever the number of requests, and a few more for as long as it
 // takes to look sessions up. It lives as long as any store of the place where the
 // sessions are, so that what a former configuration still serves is cut as well.
-type streams struct {
+type Streams struct {
 	sources streamSources
 	now     func() time.Time
-	stripes [256]streamStripe
+	Stripes [256]streamStripe
 	cuts    unfinished
 
 	mu    sync.Mutex
@@ -56,7 +56,7 @@ type streams struct {
 // streamStripe holds the sessions whose key begins with one byte.
 type streamStripe struct {
 	mu       sync.Mutex
-	sessions map[session.Key]*openSession // nil: closed
+	Sessions map[session.Key]*openSession // nil: closed
 	// changes counts the reports of these keys. A request that was let in before
 	// a report and registers after it would be missed otherwise.
 	changes atomic.Uint64
@@ -65,37 +65,49 @@ type streamStripe struct {
 // openSession is a session with requests that are being served, a list.
 type openSession struct {
 	expiresAt time.Time
-	first     *stream
-	// app is the configuration that let the last request in, and known what it
+	first     *Stream
+	// by is the configuration that let the last request in, and known what it
 	// knows of the last use; nil without idle_timeout. See streams_idle.go.
-	app       *App
+	by        Judge
 	known     *nearcache.Entry
 	idleAgain time.Time
 }
 
-// stream is one such request.
-type stream struct {
+// Stream is one such request.
+type Stream struct {
 	key        session.Key
 	session    *openSession
-	prev, next *stream
+	prev, next *Stream
 	ctx        context.Context // of the request
 	cancel     context.CancelCauseFunc
 	cut        *telemetry.StreamCut // set when it is cut
 	over       bool                 // it has been served; for the goroutine that serves it
 
-	sent   atomic.Bool         // its response has begun: the two below are set
+	Sent   atomic.Bool         // its response has begun: the two below are set
 	writer http.ResponseWriter // of the server, while it is being served
 	major  int                 // of the HTTP version
 }
 
-// newPlaceStreams starts to look after the requests for the sessions of a place.
-func newPlaceStreams(now func() time.Time) *streams {
-	s := &streams{
+// streamVar is the request variable that holds the stream that a request is.
+const streamVar = "sessions.stream"
+
+// Admission is what a gate knows of a request that it lets in.
+type Admission struct {
+	Session *session.Session
+	// Changes is [streams.changesOf] of the time of the look-up.
+	Changes uint64
+	By      Judge
+	Known   *nearcache.Entry
+}
+
+// New starts to look after the requests for the sessions of a place.
+func New(now func() time.Time) *Streams {
+	s := &Streams{
 		now: now, dirty: make(map[session.Key]struct{}),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	for i := range s.stripes {
-		s.stripes[i].sessions = make(map[session.Key]*openSession)
+	for i := range s.Stripes {
+		s.Stripes[i].Sessions = make(map[session.Key]*openSession)
 	}
 	go s.lookAfter()
 	return s
@@ -103,60 +115,62 @@ func newPlaceStreams(now func() time.Time) *streams {
 
 // Close ends the goroutine and waits for it. Requests go on, and no more are let
 // in: nobody would cut them.
-func (s *streams) Close() {
+func (s *Streams) Close() {
 	close(s.stop)
 	<-s.done
 	s.cuts.work.Wait()
-	for i := range s.stripes {
-		stripe := &s.stripes[i]
+	for i := range s.Stripes {
+		stripe := &s.Stripes[i]
 		stripe.mu.Lock()
-		stripe.sessions = nil
+		stripe.Sessions = nil
 		stripe.mu.Unlock()
 	}
 }
 
-// changesOf returns the count of reports that open wants, to be read before the
+// ChangesOf returns the count of reports that open wants, to be read before the
 // session is looked up.
-func (s *streams) changesOf(key session.Key) uint64 {
+func (s *Streams) ChangesOf(key session.Key) uint64 {
 	if s == nil {
 		return 0
 	}
-	return s.stripes[key[0]].changes.Load()
+	return s.Stripes[key[0]].changes.Load()
 }
 
-// open registers a request of a session, and returns it with a context that is
+// Open registers a request of a session, and returns it with a context that is
 // done when the session ends: a proxy then closes both of its connections, and
 // the writer of the gate takes nothing more. What a handler does not end then is
 // ended by abort. close has to be called when the request has been served. It returns
 // nil when nobody would cut the request any more.
-func (s *streams) open(r *http.Request, res *authResult) (*http.Request, *stream) {
+func (s *Streams) Open(w http.ResponseWriter, r *http.Request, found Admission) (*http.Request, *Stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	session, changes := res.session, res.changes
-	st := &stream{key: session.Key, ctx: ctx, cancel: cancel}
-	stripe := &s.stripes[session.Key[0]]
+	session := found.Session
+	st := &Stream{key: session.Key, ctx: ctx, cancel: cancel, writer: w, major: r.ProtoMajor}
+	stripe := &s.Stripes[session.Key[0]]
 	stripe.mu.Lock()
-	if stripe.sessions == nil {
+	if stripe.Sessions == nil {
 		stripe.mu.Unlock()
 		cancel(nil)
 		return r, nil
 	}
-	open := stripe.sessions[session.Key]
+	open := stripe.Sessions[session.Key]
 	if open == nil {
 		open = &openSession{expiresAt: session.ExpiresAt}
-		stripe.sessions[session.Key] = open
+		stripe.Sessions[session.Key] = open
 	}
 	open.add(st)
-	open.used(res.app, res.known)
+	open.used(found.By, found.Known)
 	stripe.mu.Unlock()
-	res.stream = st
-	if stripe.changes.Load() != changes {
+	if _, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		caddyhttp.SetVar(ctx, streamVar, st)
+	}
+	if stripe.changes.Load() != found.Changes {
 		s.lookUp(session.Key)
 	}
 	return r.WithContext(ctx), st
 }
 
-// close takes a request that has been served out.
-func (s *streams) close(st *stream) {
+// Done takes a request that has been served out.
+func (s *Streams) Done(st *Stream) {
 	s.unregister(st)
 	if st.cut != nil {
 		s.cuts.remove(st)
@@ -166,18 +180,18 @@ func (s *streams) close(st *stream) {
 	st.cut.Ended(s.now)
 }
 
-// wasCut reports whether the session of the request has ended. What was not
+// WasCut reports whether the session of the request has ended. What was not
 // answered until then is answered as a request that comes now.
-func (st *stream) wasCut() bool {
-	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), errSessionEnded)
+func (st *Stream) WasCut() bool {
+	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), ErrSessionEnded)
 }
 
-// isOver reports whether the request was registered and has been served: nobody
+// IsOver reports whether the request was registered and has been served: nobody
 // cuts it any more.
-func (st *stream) isOver() bool { return st != nil && st.over }
+func (st *Stream) IsOver() bool { return st != nil && st.over }
 
-func (s *streams) unregister(st *stream) {
-	stripe := &s.stripes[st.key[0]]
+func (s *Streams) unregister(st *Stream) {
+	stripe := &s.Stripes[st.key[0]]
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
 	open := st.session
@@ -185,23 +199,23 @@ func (s *streams) unregister(st *stream) {
 		return
 	}
 	open.remove(st)
-	if open.first == nil && stripe.sessions[st.key] == open {
-		delete(stripe.sessions, st.key)
+	if open.first == nil && stripe.Sessions[st.key] == open {
+		delete(stripe.Sessions, st.key)
 	}
 }
 
-// spare keeps a request that ends its own session from being cut by that: its
+// Spare keeps a request that ends its own session from being cut by that: its
 // answer is still to be sent.
-func (s *streams) spare(ctx context.Context, key session.Key) {
+func (s *Streams) Spare(ctx context.Context, key session.Key) {
 	if s == nil {
 		return
 	}
-	if res, ok := caddyhttp.GetVar(ctx, authVar).(*authResult); ok && res.stream != nil && res.stream.key == key {
-		s.unregister(res.stream)
+	if st, ok := caddyhttp.GetVar(ctx, streamVar).(*Stream); ok && st.key == key {
+		s.unregister(st)
 	}
 }
 
-func (o *openSession) add(st *stream) {
+func (o *openSession) add(st *Stream) {
 	st.session, st.next = o, o.first
 	if o.first != nil {
 		o.first.prev = st
@@ -209,7 +223,7 @@ func (o *openSession) add(st *stream) {
 	o.first = st
 }
 
-func (o *openSession) remove(st *stream) {
+func (o *openSession) remove(st *Stream) {
 	if st.prev == nil {
 		o.first = st.next
 	} else {
@@ -221,42 +235,42 @@ func (o *openSession) remove(st *stream) {
 	st.session, st.prev, st.next = nil, nil, nil
 }
 
-// cut ends all requests of a session that was revoked at the given time, zero if
+// Cut ends all requests of a session that was revoked at the given time, zero if
 // it was not, and reports how many.
-func (s *streams) cut(key session.Key, revokedAt time.Time) int {
+func (s *Streams) Cut(key session.Key, revokedAt time.Time) int {
 	if s == nil {
 		return 0
 	}
-	stripe := &s.stripes[key[0]]
+	stripe := &s.Stripes[key[0]]
 	stripe.changes.Add(1)
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
-	open := stripe.sessions[key]
+	open := stripe.Sessions[key]
 	if open == nil {
 		return 0
 	}
-	delete(stripe.sessions, key)
+	delete(stripe.Sessions, key)
 	count, all := 0, &telemetry.StreamCut{RevokedAt: revokedAt}
 	for open.first != nil {
 		st := open.first
 		open.remove(st)
 		st.cut = all.Add()
 		s.cuts.add(st)
-		st.cancel(errSessionEnded)
+		st.cancel(ErrSessionEnded)
 		count++
 	}
 	return count
 }
 
 // Changed has the session of a key looked up, if it is open.
-func (s *streams) Changed(key session.Key) {
+func (s *Streams) Changed(key session.Key) {
 	if s == nil {
 		return
 	}
-	stripe := &s.stripes[key[0]]
+	stripe := &s.Stripes[key[0]]
 	stripe.changes.Add(1)
 	stripe.mu.Lock()
-	_, open := stripe.sessions[key]
+	_, open := stripe.Sessions[key]
 	stripe.mu.Unlock()
 	if open {
 		s.lookUp(key)
@@ -264,9 +278,9 @@ func (s *streams) Changed(key session.Key) {
 }
 
 // ChangedAll has all sessions that are open looked up.
-func (s *streams) ChangedAll() {
-	for i := range s.stripes {
-		s.stripes[i].changes.Add(1)
+func (s *Streams) ChangedAll() {
+	for i := range s.Stripes {
+		s.Stripes[i].changes.Add(1)
 	}
 	s.mu.Lock()
 	s.all = true
@@ -274,14 +288,14 @@ func (s *streams) ChangedAll() {
 	s.wakeUp()
 }
 
-func (s *streams) lookUp(key session.Key) {
+func (s *Streams) lookUp(key session.Key) {
 	s.mu.Lock()
 	s.dirty[key] = struct{}{}
 	s.mu.Unlock()
 	s.wakeUp()
 }
 
-func (s *streams) wakeUp() {
+func (s *Streams) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -289,27 +303,27 @@ func (s *streams) wakeUp() {
 }
 
 // lookAfter is the goroutine, until Close.
-func (s *streams) lookAfter() {
+func (s *Streams) lookAfter() {
 	defer close(s.done)
-	ticker := time.NewTicker(streamsTick)
+	ticker := time.NewTicker(StreamsTick)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
 		case <-s.wake:
-			s.check(false)
+			s.Check(false)
 		case <-ticker.C:
-			s.check(true)
+			s.Check(true)
 			s.cuts.abort()
 			s.giveBackKept()
 		}
 	}
 }
 
-// check cuts the sessions that have ended: on a tick those that have expired or
+// Check cuts the sessions that have ended: on a tick those that have expired or
 // are idle, and always those that are to be looked up.
-func (s *streams) check(tick bool) {
+func (s *Streams) Check(tick bool) {
 	s.mu.Lock()
 	dirty, all := s.dirty, s.all || (tick && !s.reported())
 	s.dirty, s.all = make(map[session.Key]struct{}), false
@@ -317,23 +331,23 @@ func (s *streams) check(tick bool) {
 	if tick || all {
 		now := s.now()
 		var idle []idleSession
-		for i := range s.stripes {
-			stripe := &s.stripes[i]
+		for i := range s.Stripes {
+			stripe := &s.Stripes[i]
 			stripe.mu.Lock()
 			var expired []session.Key
-			for key, open := range stripe.sessions {
+			for key, open := range stripe.Sessions {
 				switch {
 				case !now.Before(open.expiresAt):
 					expired = append(expired, key)
 				case open.seemsIdle():
-					idle = append(idle, idleSession{key, open.app})
+					idle = append(idle, idleSession{key, open.by})
 				case all:
 					dirty[key] = struct{}{}
 				}
 			}
 			stripe.mu.Unlock()
 			for _, key := range expired {
-				s.cut(key, time.Time{})
+				s.Cut(key, time.Time{})
 			}
 		}
 		s.cutIdle(idle)
@@ -349,7 +363,7 @@ func (s *streams) check(tick bool) {
 // trips, cuts those that have ended, and takes out of dirty what it knows of now.
 // It reports whether the store has answered for all of them: an outage is not a
 // logout, so what is left goes on, and is looked up again.
-func (s *streams) lookUpSome(dirty map[session.Key]struct{}) bool {
+func (s *Streams) lookUpSome(dirty map[session.Key]struct{}) bool {
 	var (
 		wg       sync.WaitGroup
 		mu       sync.Mutex
@@ -366,7 +380,7 @@ func (s *streams) lookUpSome(dirty map[session.Key]struct{}) bool {
 				return
 			}
 			if ended {
-				s.cut(key, revokedAt)
+				s.Cut(key, revokedAt)
 			}
 			mu.Lock()
 			answered = append(answered, key)
@@ -381,10 +395,29 @@ func (s *streams) lookUpSome(dirty map[session.Key]struct{}) bool {
 }
 
 // ended asks the store whether a session is over, and since when if it was revoked.
-func (s *streams) ended(key session.Key) (over bool, revokedAt time.Time, err error) {
+func (s *Streams) ended(key session.Key) (over bool, revokedAt time.Time, err error) {
 	record, err := s.get(key)
 	if err != nil {
 		return false, time.Time{}, err
 	}
 	return record.Value == nil || !record.RevokedAt.IsZero(), record.RevokedAt, nil
+}
+
+// Count returns how many requests are being served for a session.
+func (s *Streams) Count() int {
+	if s == nil {
+		return 0
+	}
+	count := 0
+	for i := range s.Stripes {
+		stripe := &s.Stripes[i]
+		stripe.mu.Lock()
+		for _, open := range stripe.Sessions {
+			for st := open.first; st != nil; st = st.next {
+				count++
+			}
+		}
+		stripe.mu.Unlock()
+	}
+	return count
 }

@@ -1,6 +1,6 @@
 // This file judges who is idle by the times in which uses could not be noted.
 
-package caddylogout
+package manager
 
 import (
 	"context"
@@ -15,9 +15,9 @@ type interruption struct{ from, until time.Time }
 
 // remember adds an interruption to the past. What touches the one before is one
 // with it. The lock is held.
-func (u *uses) remember(i interruption) {
+func (u *Uses) remember(i interruption) {
 	for n, have := range u.past {
-		if !i.from.After(have.until.Add(u.interval())) && !have.from.After(i.until.Add(u.interval())) {
+		if !i.from.After(have.until.Add(u.Interval())) && !have.from.After(i.until.Add(u.Interval())) {
 			if have.from.Before(i.from) {
 				i.from = have.from
 			}
@@ -36,25 +36,25 @@ func (u *uses) remember(i interruption) {
 // mayHaveMissed reports whether a session that seems to be idle since idleAt may
 // have been used all the same. Whoever says that it was not has proven that notes
 // work now, and knows of no interruption that the session could have been used in.
-func (u *uses) mayHaveMissed(ctx context.Context, idleAt, now time.Time, idleTimeout time.Duration) bool {
+func (u *Uses) mayHaveMissed(ctx context.Context, idleAt, now time.Time, idleTimeout time.Duration) bool {
 	if u == nil {
 		return false
 	}
 	u.mu.Lock()
 	// A session that was idle when notes last worked is idle, whatever came then:
 	// a credential that was found long after its use costs the store nothing.
-	sure := !idleAt.After(u.worked) && !idleAt.After(now.Add(-3*u.interval()))
+	sure := !idleAt.After(u.worked) && !idleAt.After(now.Add(-3*u.Interval()))
 	u.mu.Unlock()
 	if !sure {
-		u.check(ctx)
+		u.Check(ctx)
 	}
-	return u.excuses(idleAt, now, idleTimeout)
+	return u.Excuses(idleAt, now, idleTimeout)
 }
 
-// excuses reports the same by what is known without asking. An interruption
+// Excuses reports the same by what is known without asking. An interruption
 // excuses who was not idle when it began, until one idle_timeout after its end;
 // interruptions that follow each other within that time are one.
-func (u *uses) excuses(idleAt, now time.Time, idleTimeout time.Duration) bool {
+func (u *Uses) Excuses(idleAt, now time.Time, idleTimeout time.Duration) bool {
 	if u == nil {
 		return false
 	}

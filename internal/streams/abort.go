@@ -2,7 +2,7 @@
 // handler goes on: one that waits for an app and does not look at the context of
 // the request, as Caddy's FastCGI transport does.
 
-package caddylogout
+package streams
 
 import (
 	"context"
@@ -22,23 +22,23 @@ const abortAfter = 100 * time.Millisecond
 // unfinished holds the requests that were cut and are still being served.
 type unfinished struct {
 	mu   sync.Mutex
-	all  map[*stream]time.Time // since when
+	all  map[*Stream]time.Time // since when
 	work sync.WaitGroup        // what closes connections
 }
 
 // add notes a request that is cut now.
-func (u *unfinished) add(st *stream) {
+func (u *unfinished) add(st *Stream) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.all == nil {
-		u.all = make(map[*stream]time.Time)
+		u.all = make(map[*Stream]time.Time)
 	}
 	u.all[st] = time.Now()
 }
 
 // remove takes a request out that has been served. When it returns, its writer is
 // left alone.
-func (u *unfinished) remove(st *stream) {
+func (u *unfinished) remove(st *Stream) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.all, st)
@@ -50,7 +50,7 @@ func (u *unfinished) abort() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for st, since := range u.all {
-		if time.Since(since) < abortAfter || !st.sent.Load() {
+		if time.Since(since) < abortAfter || !st.Sent.Load() {
 			continue
 		}
 		delete(u.all, st)
@@ -59,7 +59,7 @@ func (u *unfinished) abort() {
 }
 
 // abortOne closes the client's side. The lock is held, so the writer is in use.
-func (u *unfinished) abortOne(st *stream) {
+func (u *unfinished) abortOne(st *Stream) {
 	if st.major == 1 {
 		if conn, ok := st.ctx.Value(caddyhttp.ConnCtxKey).(net.Conn); ok {
 			// With TLS it sends an alert, for which a client that does not read
@@ -85,8 +85,8 @@ func (u *unfinished) abortOne(st *stream) {
 	}
 }
 
-// keepConnection has a server keep the connection of each request at hand.
-func keepConnection(ctx caddy.Context) {
+// KeepConnection has a server keep the connection of each request at hand.
+func KeepConnection(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return // checked by itself, without a server

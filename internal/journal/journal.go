@@ -1,7 +1,7 @@
 // This file holds the journal of pending logouts: what was asked for while the
 // store was unavailable, synced to disk before anybody is told.
 
-package caddylogout
+package journal
 
 import (
 	"encoding/binary"
@@ -27,11 +27,11 @@ import (
 // Bounds of the journal: during an outage nobody can say which credentials are
 // real, and whoever makes them up must neither fill the disk nor take all the room.
 const (
-	// MaxPending is how many logouts wait at most, and as many are kept.
-	MaxPending = 100_000
-	// maxPendingFrom is how many of them may be of one client address, waiting and
+	// maxPending is how many logouts wait at most, and as many are kept.
+	maxPending = 100_000
+	// MaxPendingFrom is how many of them may be of one client address, waiting and
 	// kept: more than people behind one address sign out during an outage.
-	maxPendingFrom = 1_000
+	MaxPendingFrom = 1_000
 )
 
 // journalLockWait is how long the opening waits for another process to close the file.
@@ -55,11 +55,11 @@ var (
 	keptBucket = []byte("kept")
 )
 
-// journal keeps the keys whose sessions are to be revoked as soon as the store
+// Journal keeps the keys whose sessions are to be revoked as soon as the store
 // is back. A key waits in it until the store has acknowledged the revocation. One
 // that the store does not know stays refused for as long as its session could have
 // lived.
-type journal struct {
+type Journal struct {
 	db      *bbolt.DB
 	pending sync.Map // Key → note
 	kept    sync.Map // Key → note
@@ -72,11 +72,11 @@ type journal struct {
 	// replayers are of the configurations that use the journal; the last one
 	// replays. When a reload fails, the one before is the last again.
 	mu        sync.Mutex
-	replayers []*replayer
+	replayers []*Replayer
 
-	// refused bounds how often it is told that a logout was not noted: made-up ones
+	// Refused bounds how often it is told that a logout was not noted: made-up ones
 	// must not fill the log either.
-	refused *telemetry.BoundedLog
+	Refused *telemetry.BoundedLog
 
 	now     func() time.Time
 	logger  func() *zap.Logger
@@ -92,21 +92,21 @@ type note struct {
 	from string    // the client address
 }
 
-// use makes r the one that replays.
-func (j *journal) use(r *replayer) {
+// Use makes r the one that replays.
+func (j *Journal) Use(r *Replayer) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.replayers = append(j.replayers, r)
 }
 
-// drop takes r out.
-func (j *journal) drop(r *replayer) {
+// Drop takes r out.
+func (j *Journal) Drop(r *Replayer) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.replayers = slices.DeleteFunc(j.replayers, func(have *replayer) bool { return have == r })
+	j.replayers = slices.DeleteFunc(j.replayers, func(have *Replayer) bool { return have == r })
 }
 
-func (j *journal) replayer() *replayer {
+func (j *Journal) replayer() *Replayer {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.replayers) == 0 {
@@ -115,9 +115,9 @@ func (j *journal) replayer() *replayer {
 	return j.replayers[len(j.replayers)-1]
 }
 
-// openJournal opens the journal in file, or makes it, reads what is pending
+// Open opens the journal in file, or makes it, reads what is pending
 // since the process last ran, and starts to replay.
-func openJournal(file string) (*journal, error) {
+func Open(file string) (*Journal, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, fmt.Errorf("journal of pending logouts: %w", err)
 	}
@@ -129,7 +129,7 @@ func openJournal(file string) (*journal, error) {
 		return nil, fmt.Errorf("journal of pending logouts: %s: %w", file, err)
 	}
 	db.MaxBatchDelay = journalBatchDelay
-	j := &journal{db: db, from: make(map[string]int), refused: telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1), now: time.Now, logger: func() *zap.Logger { return caddy.Log().Named("sessions.journal") }, stop: make(chan struct{}), done: make(chan struct{})}
+	j := &Journal{db: db, from: make(map[string]int), Refused: telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1), now: time.Now, logger: func() *zap.Logger { return caddy.Log().Named("sessions.journal") }, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := j.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal of pending logouts: %s: %w", file, err), db.Close())
 	}
@@ -137,7 +137,7 @@ func openJournal(file string) (*journal, error) {
 	return j, nil
 }
 
-func (j *journal) load() error {
+func (j *Journal) load() error {
 	return j.db.Update(func(tx *bbolt.Tx) error {
 		for _, of := range []struct {
 			bucket []byte
@@ -165,7 +165,7 @@ func (j *journal) load() error {
 }
 
 // write changes the file; what is changed at once shares a sync.
-func (j *journal) write(change func(tx *bbolt.Tx) error) error {
+func (j *Journal) write(change func(tx *bbolt.Tx) error) error {
 	if err := j.db.Batch(change); err != nil {
 		return fmt.Errorf("journal of pending logouts: %w", err)
 	}
@@ -177,13 +177,13 @@ func putNote(tx *bbolt.Tx, bucket []byte, key session.Key, at time.Time) error {
 }
 
 // take takes a place for a logout that is asked for from an address.
-func (j *journal) take(from string) error {
+func (j *Journal) take(from string) error {
 	j.places.Lock()
 	defer j.places.Unlock()
 	switch {
-	case j.count.Load() >= MaxPending:
+	case j.count.Load() >= maxPending:
 		return errJournalFull
-	case from != "" && j.from[from] >= maxPendingFrom:
+	case from != "" && j.from[from] >= MaxPendingFrom:
 		return errTooManyFrom
 	}
 	j.count.Add(1)
@@ -194,7 +194,7 @@ func (j *journal) take(from string) error {
 }
 
 // leave gives a place of an address back.
-func (j *journal) leave(from string) {
+func (j *Journal) leave(from string) {
 	if from == "" {
 		return
 	}
@@ -205,10 +205,10 @@ func (j *journal) leave(from string) {
 	}
 }
 
-// add notes that a key is to be revoked, as a client at an address has asked for;
+// Add notes that a key is to be revoked, as a client at an address has asked for;
 // an empty address is bound by none. When it returns nil, the note is on disk, and
 // this node refuses the key.
-func (j *journal) add(key session.Key, at time.Time, from string) error {
+func (j *Journal) Add(key session.Key, at time.Time, from string) error {
 	if _, known := j.pending.Load(key); known {
 		return nil
 	}
@@ -226,9 +226,9 @@ func (j *journal) add(key session.Key, at time.Time, from string) error {
 	return err
 }
 
-// has reports whether the logout of a key is pending. While none is, which is
+// Has reports whether the logout of a key is pending. While none is, which is
 // nearly always, it costs one atomic load.
-func (j *journal) has(key session.Key) bool {
+func (j *Journal) Has(key session.Key) bool {
 	if j.count.Load() == 0 {
 		return false
 	}
@@ -236,8 +236,14 @@ func (j *journal) has(key session.Key) bool {
 	return pending
 }
 
-// keeps reports whether a key is kept, at the same cost.
-func (j *journal) keeps(key session.Key) bool {
+// Pending returns how many logouts wait.
+func (j *Journal) Pending() int64 { return j.count.Load() }
+
+// Kept returns how many keys are kept.
+func (j *Journal) Kept() int64 { return j.keeping.Load() }
+
+// Keeps reports whether a key is kept, at the same cost.
+func (j *Journal) Keeps(key session.Key) bool {
 	if j.keeping.Load() == 0 {
 		return false
 	}
@@ -246,7 +252,7 @@ func (j *journal) keeps(key session.Key) bool {
 }
 
 // remove forgets a key whose revocation the store has acknowledged.
-func (j *journal) remove(key session.Key) error {
+func (j *Journal) remove(key session.Key) error {
 	if err := j.write(func(tx *bbolt.Tx) error { return tx.Bucket(pendingBucket).Delete(key[:]) }); err != nil {
 		return err
 	}
@@ -259,8 +265,8 @@ func (j *journal) remove(key session.Key) error {
 
 // keep goes on refusing a key that the store does not know. When as many are kept
 // as may be, it is forgotten like one that is revoked.
-func (j *journal) keep(key session.Key, until time.Time) error {
-	if j.keeping.Add(1) > MaxPending {
+func (j *Journal) keep(key session.Key, until time.Time) error {
+	if j.keeping.Add(1) > maxPending {
 		j.keeping.Add(-1)
 		return j.remove(key)
 	}
@@ -289,7 +295,7 @@ func (j *journal) keep(key session.Key, until time.Time) error {
 }
 
 // forget takes out a key that was kept.
-func (j *journal) forget(key session.Key) error {
+func (j *Journal) forget(key session.Key) error {
 	if err := j.write(func(tx *bbolt.Tx) error { return tx.Bucket(keptBucket).Delete(key[:]) }); err != nil {
 		return err
 	}
@@ -300,20 +306,20 @@ func (j *journal) forget(key session.Key) error {
 	return nil
 }
 
-// cameBack has a key that was kept revoked after all: its session is in the store.
-func (j *journal) cameBack(key session.Key) error {
-	if err := j.add(key, j.now(), ""); err != nil {
+// CameBack has a key that was kept revoked after all: its session is in the store.
+func (j *Journal) CameBack(key session.Key) error {
+	if err := j.Add(key, j.now(), ""); err != nil {
 		return err
 	}
 	return j.forget(key)
 }
 
 // Close ends the replayer, waits for it, and closes the file.
-func (j *journal) Close() error {
+func (j *Journal) Close() error {
 	close(j.stop)
 	<-j.done
 	return j.db.Close()
 }
 
 // Destruct implements caddy.Destructor.
-func (j *journal) Destruct() error { return j.Close() }
+func (j *Journal) Destruct() error { return j.Close() }

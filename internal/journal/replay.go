@@ -1,7 +1,7 @@
 // This file does pending logouts when the store is back, and watches for sessions
 // that a backup brings back.
 
-package caddylogout
+package journal
 
 import (
 	"math/rand/v2"
@@ -31,19 +31,19 @@ const (
 	keptAtOnce = 256
 )
 
-// replayer does the logouts of a journal in the store of a configuration.
-type replayer struct {
-	// revoke ends the session of a key; found is false if the store knows neither
+// Replayer does the logouts of a journal in the store of a configuration.
+type Replayer struct {
+	// Revoke ends the session of a key; found is false if the store knows neither
 	// it nor its tombstone.
-	revoke func(session.Key) (found bool, err error)
-	// live says which of the keys have a session in the store.
-	live func([]session.Key) ([]bool, error)
-	// lifespan is how long a session may live that was there when it was asked for.
-	lifespan time.Duration
+	Revoke func(session.Key) (found bool, err error)
+	// Live says which of the keys have a session in the store.
+	Live func([]session.Key) ([]bool, error)
+	// Lifespan is how long a session may live that was there when it was asked for.
+	Lifespan time.Duration
 }
 
 // replayAll does what is pending.
-func (j *journal) replayAll() {
+func (j *Journal) replayAll() {
 	replay := j.replayer()
 	if replay == nil || j.count.Load() == 0 {
 		return
@@ -90,7 +90,7 @@ func (j *journal) replayAll() {
 
 // waiting lists what is pending in an order of its own each time: those that fail
 // must not be the first ones for ever.
-func (j *journal) waiting() []session.Key {
+func (j *Journal) waiting() []session.Key {
 	var keys []session.Key
 	j.pending.Range(func(key, _ any) bool {
 		keys = append(keys, key.(session.Key))
@@ -101,8 +101,8 @@ func (j *journal) waiting() []session.Key {
 }
 
 // replayOne does one logout.
-func (j *journal) replayOne(replay *replayer, key session.Key) error {
-	found, err := replay.revoke(key)
+func (j *Journal) replayOne(replay *Replayer, key session.Key) error {
+	found, err := replay.Revoke(key)
 	switch {
 	case err != nil:
 		return err
@@ -113,11 +113,11 @@ func (j *journal) replayOne(replay *replayer, key session.Key) error {
 	if !ok {
 		return nil
 	}
-	return j.keep(key, asked.(note).at.Add(replay.lifespan+session.ClockTolerance))
+	return j.keep(key, asked.(note).at.Add(replay.Lifespan+session.ClockTolerance))
 }
 
 // tell says once that logouts cannot be done, and once that they can again.
-func (j *journal) tell(cause error) {
+func (j *Journal) tell(cause error) {
 	logger := j.logger()
 	switch {
 	case cause != nil && !j.failing:
@@ -130,7 +130,7 @@ func (j *journal) tell(cause error) {
 
 // sweep forgets the keys that are kept no longer, and finds those whose sessions
 // are in the store again.
-func (j *journal) sweep() {
+func (j *Journal) sweep() {
 	replay := j.replayer()
 	if replay == nil || j.keeping.Load() == 0 {
 		return
@@ -153,7 +153,7 @@ func (j *journal) sweep() {
 			return
 		default:
 		}
-		live, err := replay.live(some)
+		live, err := replay.Live(some)
 		if err != nil {
 			return // the next time
 		}
@@ -161,7 +161,7 @@ func (j *journal) sweep() {
 			if !live[i] {
 				continue
 			}
-			if err := j.cameBack(key); err != nil {
+			if err := j.CameBack(key); err != nil {
 				j.tell(err)
 			}
 		}
@@ -169,7 +169,7 @@ func (j *journal) sweep() {
 }
 
 // replayOnAndOn is the replayer, until Close.
-func (j *journal) replayOnAndOn() {
+func (j *Journal) replayOnAndOn() {
 	defer close(j.done)
 	ticker := time.NewTicker(journalRetry)
 	defer ticker.Stop()

@@ -1,7 +1,7 @@
 // This file shares what a store reports of changes among all who want to know:
 // one listener for each open store, whoever asks for it and however often.
 
-package caddylogout
+package manager
 
 import (
 	"slices"
@@ -11,10 +11,10 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// reports passes what a store reports on to any number of sinks. It begins to
+// notifications passes what a store reports on to any number of sinks. It begins to
 // listen with the first one, and ends with the store.
-type reports struct {
-	watcher session.Watcher // nil: the store reports nothing
+type notifications struct {
+	Watcher session.Watcher // nil: the store reports nothing
 
 	mu       sync.RWMutex // written by all but Changed and ChangedAll
 	sinks    []session.WatchSink
@@ -24,16 +24,16 @@ type reports struct {
 	starting sync.Once
 }
 
-// newReports shares what store reports, if it does.
-func newReports(store session.Store) *reports {
+// NewReports shares what store reports, if it does.
+func NewReports(store session.Store) *notifications {
 	watcher, _ := store.(session.Watcher)
-	return &reports{watcher: watcher}
+	return &notifications{Watcher: watcher}
 }
 
-// subscribe tells sink how things stand and then what happens, until the
+// Subscribe tells sink how things stand and then what happens, until the
 // function that it returns is called. It returns nil if the store reports nothing.
-func (r *reports) subscribe(sink session.WatchSink) (unsubscribe func()) {
-	if r.watcher == nil {
+func (r *notifications) Subscribe(sink session.WatchSink) (unsubscribe func()) {
+	if r.Watcher == nil {
 		return nil
 	}
 	r.mu.Lock()
@@ -46,7 +46,7 @@ func (r *reports) subscribe(sink session.WatchSink) (unsubscribe func()) {
 	}
 	r.mu.Unlock()
 	r.starting.Do(func() {
-		stop := r.watcher.Watch(r)
+		stop := r.Watcher.Watch(r)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.stop = stop
@@ -59,8 +59,8 @@ func (r *reports) subscribe(sink session.WatchSink) (unsubscribe func()) {
 	}
 }
 
-// close ends the listening. It comes before the store is closed.
-func (r *reports) close() {
+// Close ends the listening. It comes before the store is closed.
+func (r *notifications) Close() {
 	r.mu.RLock()
 	stop := r.stop
 	r.mu.RUnlock()
@@ -70,7 +70,7 @@ func (r *reports) close() {
 }
 
 // pass notes how things stand and tells all sinks.
-func (r *reports) pass(until time.Time, refused bool, tell func(session.WatchSink)) {
+func (r *notifications) pass(until time.Time, refused bool, tell func(session.WatchSink)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.until, r.refused = until, refused
@@ -80,23 +80,23 @@ func (r *reports) pass(until time.Time, refused bool, tell func(session.WatchSin
 }
 
 // Armed implements [WatchSink].
-func (r *reports) Armed(until time.Time) {
+func (r *notifications) Armed(until time.Time) {
 	r.pass(until, false, func(sink session.WatchSink) { sink.Armed(until) })
 }
 
 // Alive implements [WatchSink].
-func (r *reports) Alive(until time.Time) {
+func (r *notifications) Alive(until time.Time) {
 	r.pass(until, false, func(sink session.WatchSink) { sink.Alive(until) })
 }
 
 // Disarmed implements [WatchSink].
-func (r *reports) Disarmed() { r.pass(time.Time{}, false, session.WatchSink.Disarmed) }
+func (r *notifications) Disarmed() { r.pass(time.Time{}, false, session.WatchSink.Disarmed) }
 
 // Refused implements [WatchSink].
-func (r *reports) Refused() { r.pass(time.Time{}, true, session.WatchSink.Refused) }
+func (r *notifications) Refused() { r.pass(time.Time{}, true, session.WatchSink.Refused) }
 
 // Changed implements [WatchSink].
-func (r *reports) Changed(key session.Key) {
+func (r *notifications) Changed(key session.Key) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, sink := range r.sinks {
@@ -105,7 +105,7 @@ func (r *reports) Changed(key session.Key) {
 }
 
 // ChangedAll implements [WatchSink].
-func (r *reports) ChangedAll() {
+func (r *notifications) ChangedAll() {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, sink := range r.sinks {
@@ -114,4 +114,4 @@ func (r *reports) ChangedAll() {
 }
 
 // Interface guard.
-var _ session.WatchSink = (*reports)(nil)
+var _ session.WatchSink = (*notifications)(nil)

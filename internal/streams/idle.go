@@ -2,7 +2,7 @@
 // idle_timeout. A request that lasts is a use when it begins, and none while it is
 // open: what a server pushes, and a ping, say nothing of the person.
 
-package caddylogout
+package streams
 
 import (
 	"context"
@@ -13,35 +13,52 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
+// A session that seems to be idle and is not is looked up again after this part of
+// its idle timeout, and at least so often.
+const (
+	idleChecks   = 20
+	maxIdlePause = 15 * time.Second
+)
+
 // idleSession is a session that seems to be idle, by the configuration that let in
 // its last request.
 type idleSession struct {
 	key session.Key
-	app *App
+	by  Judge
+}
+
+// Judge is the configuration that let a request in.
+type Judge interface {
+	// IdleAfter is how long a session lives without a use; 0: for ever.
+	IdleAfter() time.Duration
+	// SeemsIdle reports whether a session is idle by what is known here.
+	SeemsIdle(known *nearcache.Entry, now time.Time) bool
+	// Now is the time by its clock.
+	Now() time.Time
 }
 
 // used notes the request that a session was last used for, as far as this server
 // knows. The lock of its stripe is held.
-func (o *openSession) used(a *App, known *nearcache.Entry) {
-	if a == nil || a.IdleTimeout <= 0 || known == nil {
-		o.app, o.known = nil, nil
+func (o *openSession) used(by Judge, known *nearcache.Entry) {
+	if by == nil || by.IdleAfter() <= 0 || known == nil {
+		o.by, o.known = nil, nil
 		return
 	}
-	o.app, o.known, o.idleAgain = a, known, time.Time{}
+	o.by, o.known, o.idleAgain = by, known, time.Time{}
 }
 
 // seemsIdle reports whether the session is to be looked up for that.
 func (o *openSession) seemsIdle() bool {
-	if o.app == nil {
+	if o.by == nil {
 		return false
 	}
-	now := o.app.now()
-	return !now.Before(o.idleAgain) && o.app.seemsIdle(o.known, now)
+	now := o.by.Now()
+	return !now.Before(o.idleAgain) && o.by.SeemsIdle(o.known, now)
 }
 
 // cutIdle looks up what seems to be idle, since another server may know of a later
 // use, and cuts what is. The judgement is the gate's own.
-func (s *streams) cutIdle(seem []idleSession) {
+func (s *Streams) cutIdle(seem []idleSession) {
 	for from := 0; from < len(seem); from += streamsAtOnce {
 		var wg sync.WaitGroup
 		for _, session := range seem[from:min(from+streamsAtOnce, len(seem))] {
@@ -51,36 +68,32 @@ func (s *streams) cutIdle(seem []idleSession) {
 	}
 }
 
-func (s *streams) judgeIdle(session idleSession) {
-	a := session.app
+func (s *Streams) judgeIdle(session idleSession) {
 	known, idle, err := s.askIdle(session)
 	if err == nil && (known.Session == nil || idle) {
-		s.cut(session.key, known.RevokedAt)
+		s.Cut(session.key, known.RevokedAt)
 		return
 	}
-	stripe := &s.stripes[session.key[0]]
+	stripe := &s.Stripes[session.key[0]]
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
-	open := stripe.sessions[session.key]
-	if open == nil || open.app != a {
+	open := stripe.Sessions[session.key]
+	if open == nil || open.by != session.by {
 		return
 	}
 	// The store cannot be asked, or uses may have been missed: not at each tick.
-	open.idleAgain = a.now().Add(min(time.Duration(a.IdleTimeout)/usesShare, maxUsesEvery))
+	open.idleAgain = session.by.Now().Add(min(session.by.IdleAfter()/idleChecks, maxIdlePause))
 	if err == nil && known.LastUsed.Load() > open.known.LastUsed.Load() {
 		open.known = known
 	}
 }
 
 // askIdle asks the newest store that answers.
-func (s *streams) askIdle(sess idleSession) (known *nearcache.Entry, idle bool, err error) {
+func (s *Streams) askIdle(sess idleSession) (known *nearcache.Entry, idle bool, err error) {
 	err = session.ErrUnavailable
-	for _, source := range s.toAsk() {
+	for _, source := range s.ToAsk() {
 		ctx, cancel := context.WithTimeout(context.Background(), streamsTimeout)
-		store := &opened{Store: source.store, uses: source.uses}
-		if known, err = sess.app.read(ctx, store, sess.key); err == nil {
-			idle = sess.app.idle(ctx, store, known, sess.app.now())
-		}
+		known, idle, err = source.sessions.Idle(ctx, sess.key, sess.by)
 		cancel()
 		if err == nil {
 			break

@@ -1,7 +1,7 @@
 // This file notes when sessions were last used, and knows when that could not be
 // done: nobody is idle whose uses may have been missed.
 
-package caddylogout
+package manager
 
 import (
 	"context"
@@ -22,7 +22,7 @@ const (
 	// whether uses can be noted, within these bounds.
 	usesShare    = 20
 	minUsesEvery = 100 * time.Millisecond
-	maxUsesEvery = 15 * time.Second
+	MaxUsesEvery = 15 * time.Second
 	// minUsesGap is the least time without a check that is an interruption, as
 	// is that of three checks: no proxy was running, or this one was suspended.
 	minUsesGap = 2 * time.Second
@@ -30,9 +30,9 @@ const (
 	usesTimeout = 2 * time.Second
 	// usesKept is how long the store keeps what is known of interruptions.
 	usesKept = 90 * 24 * time.Hour
-	// maxMissedUses bounds the uses that wait to be written. Those beyond it are
+	// MaxMissedUses bounds the uses that wait to be written. Those beyond it are
 	// forgotten, and nobody loses by it: an interruption excuses everybody.
-	maxMissedUses = 100_000
+	MaxMissedUses = 100_000
 	// maxInterruptions bounds the interruptions that are remembered.
 	maxInterruptions = 16
 	// usesAtOnce is how many missed uses are written together.
@@ -43,20 +43,20 @@ const (
 // next start: as the last uses of three keys that no session has. To write it is
 // to prove that uses can be noted.
 var (
-	usesCheckedKey = session.KeyOf("uses of sessions: last check")
+	UsesCheckedKey = session.KeyOf("uses of sessions: last check")
 	usesFromKey    = session.KeyOf("uses of sessions: last interruption, beginning")
 	usesUntilKey   = session.KeyOf("uses of sessions: last interruption, end")
 )
 
-// uses knows since when the uses of sessions are noted, and keeps those that
+// Uses knows since when the uses of sessions are noted, and keeps those that
 // could not be. It lives as long as its store. A nil *uses has missed nothing.
-type uses struct {
+type Uses struct {
 	store  session.Store
 	now    func() time.Time
-	logger func() *zap.Logger
+	Logger func() *zap.Logger
 
-	every    atomic.Int64 // a time.Duration; 0: no configuration has an idle_timeout
-	missing  atomic.Int64 // how many are in missed
+	Every    atomic.Int64 // a time.Duration; 0: no configuration has an idle_timeout
+	Missing  atomic.Int64 // how many are in missed
 	wake     chan struct{}
 	stop     chan struct{}
 	done     sync.WaitGroup
@@ -79,34 +79,34 @@ type uses struct {
 // missedUse is a use that could not be noted.
 type missedUse struct{ at, until time.Time }
 
-func newUses(store session.Store, now func() time.Time) *uses {
-	return &uses{
+func NewUses(store session.Store, now func() time.Time) *Uses {
+	return &Uses{
 		store: store, now: now, missed: make(map[session.Key]missedUse),
-		logger: func() *zap.Logger { return caddy.Log().Named("sessions") },
+		Logger: func() *zap.Logger { return caddy.Log().Named("sessions") },
 		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 }
 
-// interval returns the time between two checks.
-func (u *uses) interval() time.Duration {
-	if every := time.Duration(u.every.Load()); every > 0 {
+// Interval returns the time between two checks.
+func (u *Uses) Interval() time.Duration {
+	if every := time.Duration(u.Every.Load()); every > 0 {
 		return every
 	}
-	return maxUsesEvery
+	return MaxUsesEvery
 }
 
-// watch has it checked as often as an idle_timeout asks for, until the function
+// Watch has it checked as often as an idle_timeout asks for, until the function
 // that it returns is called. Of several, the shortest counts. What passes without
 // any is an interruption: nobody notes uses then.
-func (u *uses) watch(idleTimeout time.Duration) (unwatch func()) {
+func (u *Uses) Watch(idleTimeout time.Duration) (unwatch func()) {
 	if idleTimeout <= 0 {
 		return func() {}
 	}
-	every := min(max(idleTimeout/usesShare, minUsesEvery), maxUsesEvery)
+	every := min(max(idleTimeout/usesShare, minUsesEvery), MaxUsesEvery)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.watching = append(u.watching, every)
-	u.every.Store(int64(slices.Min(u.watching)))
+	u.Every.Store(int64(slices.Min(u.watching)))
 	u.starting.Do(func() { u.done.Go(u.checkOnAndOn) })
 	u.wakeUp()
 	return sync.OnceFunc(func() {
@@ -114,33 +114,33 @@ func (u *uses) watch(idleTimeout time.Duration) (unwatch func()) {
 		defer u.mu.Unlock()
 		i := slices.Index(u.watching, every)
 		u.watching = slices.Delete(u.watching, i, i+1)
-		u.every.Store(0)
+		u.Every.Store(0)
 		if len(u.watching) > 0 {
-			u.every.Store(int64(slices.Min(u.watching)))
+			u.Every.Store(int64(slices.Min(u.watching)))
 		}
 	})
 }
 
-func (u *uses) wakeUp() {
+func (u *Uses) wakeUp() {
 	select {
 	case u.wake <- struct{}{}:
 	default:
 	}
 }
 
-// close ends the checks and waits for them.
-func (u *uses) close() {
+// Close ends the checks and waits for them.
+func (u *Uses) Close() {
 	close(u.stop)
 	u.done.Wait()
 }
 
-func (u *uses) checkOnAndOn() {
+func (u *Uses) checkOnAndOn() {
 	for {
-		next := time.After(u.interval())
-		if u.every.Load() == 0 {
+		next := time.After(u.Interval())
+		if u.Every.Load() == 0 {
 			next = nil
-		} else if u.check(context.Background()) {
-			u.writeMissed(context.Background())
+		} else if u.Check(context.Background()) {
+			u.WriteMissed(context.Background())
 		}
 		select {
 		case <-u.stop:
@@ -151,14 +151,14 @@ func (u *uses) checkOnAndOn() {
 	}
 }
 
-// check finds out whether uses can be noted, by a note: that Redis can be read
+// Check finds out whether uses can be noted, by a note: that Redis can be read
 // says nothing of that (NOREPLICAS, OOM, READONLY, MISCONF). Several who want to
 // know share a check.
-func (u *uses) check(ctx context.Context) (works bool) {
+func (u *Uses) Check(ctx context.Context) (works bool) {
 	u.checking.Lock()
 	defer u.checking.Unlock()
 	now := u.now()
-	if age := now.Sub(u.checked); age >= 0 && age < u.interval()/10 {
+	if age := now.Sub(u.checked); age >= 0 && age < u.Interval()/10 {
 		return u.works
 	}
 	u.checked, u.works = now, false
@@ -166,7 +166,7 @@ func (u *uses) check(ctx context.Context) (works bool) {
 	defer cancel()
 	last, known, err := u.readInterruption(ctx)
 	if err == nil {
-		err = u.store.Touch(ctx, usesCheckedKey, now, now.Add(usesKept))
+		err = u.store.Touch(ctx, UsesCheckedKey, now, now.Add(usesKept))
 	}
 	found := u.conclude(now, last, known, err)
 	if err != nil {
@@ -183,7 +183,7 @@ func (u *uses) check(ctx context.Context) (works bool) {
 	}
 	for key, at := range map[session.Key]time.Time{usesFromKey: found.from, usesUntilKey: session.Later(found.until, known.until)} {
 		if err := u.store.Touch(ctx, key, at, now.Add(usesKept)); err != nil {
-			u.fail(err)
+			u.Fail(err)
 			u.works = false
 		}
 	}
@@ -192,8 +192,8 @@ func (u *uses) check(ctx context.Context) (works bool) {
 
 // readInterruption reads when any server checked last, and the last interruption
 // that one has told of.
-func (u *uses) readInterruption(ctx context.Context) (last time.Time, known interruption, err error) {
-	records, err := u.store.GetMany(ctx, []session.Key{usesCheckedKey, usesFromKey, usesUntilKey})
+func (u *Uses) readInterruption(ctx context.Context) (last time.Time, known interruption, err error) {
+	records, err := u.store.GetMany(ctx, []session.Key{UsesCheckedKey, usesFromKey, usesUntilKey})
 	if err != nil {
 		return time.Time{}, interruption{}, err
 	}
@@ -202,7 +202,7 @@ func (u *uses) readInterruption(ctx context.Context) (last time.Time, known inte
 
 // conclude takes in what a check at the given time came to, and returns the
 // interruption that others are to be told of.
-func (u *uses) conclude(now, last time.Time, known interruption, err error) (tell interruption) {
+func (u *Uses) conclude(now, last time.Time, known interruption, err error) (tell interruption) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.worked.IsZero() {
@@ -221,7 +221,7 @@ func (u *uses) conclude(now, last time.Time, known interruption, err error) (tel
 		// The first check of all: no use was noted before it.
 		u.worked = time.UnixMilli(1)
 	}
-	gap := max(3*u.interval(), minUsesGap)
+	gap := max(3*u.Interval(), minUsesGap)
 	if u.failing || now.Sub(u.worked) > gap {
 		tell = interruption{u.worked, now}
 		u.remember(tell)
@@ -231,31 +231,31 @@ func (u *uses) conclude(now, last time.Time, known interruption, err error) (tel
 	}
 	if u.failing {
 		u.failing = false
-		u.logger().Info("uses of sessions are noted again", zap.Duration("failed_for", now.Sub(u.failedAt)))
+		u.Logger().Info("uses of sessions are noted again", zap.Duration("failed_for", now.Sub(u.failedAt)))
 	}
 	u.worked = now
 	return tell
 }
 
-// fail notes that a use could not be noted.
-func (u *uses) fail(err error) {
+// Fail notes that a use could not be noted.
+func (u *Uses) Fail(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.startFailing(err)
 }
 
 // startFailing says so once. The lock is held.
-func (u *uses) startFailing(err error) {
+func (u *Uses) startFailing(err error) {
 	if u.failing {
 		return
 	}
 	u.failing, u.failedAt = true, u.now()
-	u.logger().Warn("uses of sessions cannot be noted; until they can, nobody becomes idle", zap.Error(err))
+	u.Logger().Warn("uses of sessions cannot be noted; until they can, nobody becomes idle", zap.Error(err))
 }
 
 // note notes a use. While notes are known to fail, it is kept without asking the
 // store, which may take its time to refuse, and a request waits for the note.
-func (u *uses) note(ctx context.Context, store session.Store, key session.Key, at, until time.Time) {
+func (u *Uses) note(ctx context.Context, store session.Store, key session.Key, at, until time.Time) {
 	err := session.ErrNotQueried
 	if !u.knownToFail() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), usesTimeout)
@@ -263,11 +263,11 @@ func (u *uses) note(ctx context.Context, store session.Store, key session.Key, a
 		err = store.Touch(ctx, key, at, until)
 	}
 	if err != nil && u != nil {
-		u.miss(key, at, until, err)
+		u.Miss(key, at, until, err)
 	}
 }
 
-func (u *uses) knownToFail() bool {
+func (u *Uses) knownToFail() bool {
 	if u == nil {
 		return false
 	}
@@ -276,12 +276,12 @@ func (u *uses) knownToFail() bool {
 	return u.failing
 }
 
-// miss keeps a use that could not be noted, and has it written later.
-func (u *uses) miss(key session.Key, at, until time.Time, err error) {
+// Miss keeps a use that could not be noted, and has it written later.
+func (u *Uses) Miss(key session.Key, at, until time.Time, err error) {
 	u.mu.Lock()
-	if _, have := u.missed[key]; have || len(u.missed) < maxMissedUses {
+	if _, have := u.missed[key]; have || len(u.missed) < MaxMissedUses {
 		u.missed[key] = missedUse{at, until}
-		u.missing.Store(int64(len(u.missed)))
+		u.Missing.Store(int64(len(u.missed)))
 	}
 	first := !u.failing
 	u.startFailing(err)
@@ -292,8 +292,8 @@ func (u *uses) miss(key session.Key, at, until time.Time, err error) {
 }
 
 // missedUse returns the last use of a session that could not be noted.
-func (u *uses) missedUse(key session.Key) time.Time {
-	if u == nil || u.missing.Load() == 0 {
+func (u *Uses) missedUse(key session.Key) time.Time {
+	if u == nil || u.Missing.Load() == 0 {
 		return time.Time{}
 	}
 	u.mu.Lock()
@@ -301,9 +301,9 @@ func (u *uses) missedUse(key session.Key) time.Time {
 	return u.missed[key].at
 }
 
-// writeMissed writes the uses that could not be noted, until many fail together:
+// WriteMissed writes the uses that could not be noted, until many fail together:
 // of a Cluster, one master may refuse.
-func (u *uses) writeMissed(ctx context.Context) {
+func (u *Uses) WriteMissed(ctx context.Context) {
 	u.mu.Lock()
 	missed := maps.Clone(u.missed)
 	u.mu.Unlock()
@@ -321,7 +321,7 @@ func (u *uses) writeMissed(ctx context.Context) {
 			wg.Go(func() {
 				if err := u.writeOne(ctx, key, missed[key]); err != nil {
 					failed.Add(1)
-					u.fail(err)
+					u.Fail(err)
 					return
 				}
 				u.written(key, missed[key])
@@ -335,18 +335,18 @@ func (u *uses) writeMissed(ctx context.Context) {
 }
 
 // written takes out a use that is written, unless there is a later one.
-func (u *uses) written(key session.Key, use missedUse) {
+func (u *Uses) written(key session.Key, use missedUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.missed[key] == use {
 		delete(u.missed, key)
-		u.missing.Store(int64(len(u.missed)))
+		u.Missing.Store(int64(len(u.missed)))
 	}
 }
 
 // writeOne writes a missed use, unless the session is over, or another server
 // has noted a later one.
-func (u *uses) writeOne(ctx context.Context, key session.Key, use missedUse) error {
+func (u *Uses) writeOne(ctx context.Context, key session.Key, use missedUse) error {
 	ctx, cancel := context.WithTimeout(ctx, usesTimeout)
 	defer cancel()
 	record, err := u.store.GetWithUse(ctx, key)

@@ -1,6 +1,6 @@
 // This file looks many sessions up together, so that they share round trips.
 
-package caddylogout
+package manager
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // readAll asks the store about many keys.
-func (a *App) readAll(ctx context.Context, open *opened, keys []session.IndexedKey) ([]*nearcache.Entry, error) {
+func (m *Manager) readAll(ctx context.Context, open *Opened, keys []session.IndexedKey) ([]*nearcache.Entry, error) {
 	names := make([]session.Key, len(keys))
 	for i, key := range keys {
 		names[i] = key.Key
@@ -23,32 +23,32 @@ func (a *App) readAll(ctx context.Context, open *opened, keys []session.IndexedK
 	}
 	found := make([]*nearcache.Entry, len(keys))
 	for i, record := range records {
-		if found[i], err = a.decode(open, names[i], record); err != nil {
+		if found[i], err = m.decode(open, names[i], record); err != nil {
 			return nil, fmt.Errorf("reading the sessions of a person: %w", err)
 		}
 	}
 	return found, nil
 }
 
-// peekAll is peek for many keys, and asks the store itself. It returns those that
+// PeekAll is peek for many keys, and asks the store itself. It returns those that
 // are live sessions, in the order of the keys: an entry of something gone is
 // expected.
-func (a *App) peekAll(ctx context.Context, keys []session.IndexedKey) ([]lookupResult, error) {
-	open, err := a.openStore()
+func (m *Manager) PeekAll(ctx context.Context, keys []session.IndexedKey) ([]Found, error) {
+	open, err := m.OpenStore()
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.readAll(ctx, open, keys)
+	found, err := m.readAll(ctx, open, keys)
 	if err != nil {
 		return nil, err
 	}
-	now, live := a.now(), make([]lookupResult, 0, len(found))
+	now, live := m.Now(), make([]Found, 0, len(found))
 	for i, known := range found {
-		if a.isPending(keys[i].Key) || a.isKept(keys[i].Key) {
+		if m.IsPending(keys[i].Key) || m.isKept(keys[i].Key) {
 			continue
 		}
-		notNoted := func(context.Context, *opened, *nearcache.Entry, time.Time) {}
-		if f := a.judge(ctx, open, known, now, 0, notNoted); f.session != nil {
+		notNoted := func(context.Context, *Opened, *nearcache.Entry, time.Time) {}
+		if f := m.judge(ctx, open, known, now, 0, notNoted); f.Session != nil {
 			live = append(live, f)
 		}
 	}
