@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -86,7 +87,7 @@ var adminRoutes = []struct {
 // serve returns what serves a path: its methods, and 405 for all others.
 func (m adminMethods) serve(s *AdminSessions) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		prepare(w.Header())
+		web.Prepare(w.Header())
 		method := r.Method
 		if method == http.MethodHead {
 			method = http.MethodGet
@@ -106,7 +107,7 @@ func (m adminMethods) serve(s *AdminSessions) func(http.ResponseWriter, *http.Re
 }
 
 func (*AdminSessions) unknown(w http.ResponseWriter, _ *http.Request) error {
-	prepare(w.Header())
+	web.Prepare(w.Header())
 	return adminError(http.StatusNotFound, "there is no such path")
 }
 
@@ -129,7 +130,7 @@ func (s *AdminSessions) fail(w http.ResponseWriter, err error) error {
 	if !errors.Is(err, session.ErrUnavailable) {
 		return err
 	}
-	w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
+	w.Header().Set("Retry-After", fmt.Sprint(web.RetryAfter))
 	return adminError(http.StatusServiceUnavailable, "the session store cannot be asked: "+err.Error())
 }
 
@@ -141,7 +142,7 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var q issueRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyLength)).Decode(&q); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, web.MaxBodyLength)).Decode(&q); err != nil {
 		// Whoever may ask here may read what the decoder says.
 		return adminError(http.StatusBadRequest, `body: want JSON like {"identity":"alice","traits":{},"lifespan":"1h"}: `+err.Error())
 	}
@@ -151,21 +152,21 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 	}
 	credential, sess, err := app.Issue(r.Context(), n)
 	if err != nil {
-		app.audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByAdmin, Identity: n.Identity}.Failed(err))
+		app.Audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByAdmin, Identity: n.Identity}.Failed(err))
 		if errors.Is(err, session.ErrUnavailable) {
-			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
+			w.Header().Set("Retry-After", fmt.Sprint(web.RetryAfter))
 			return adminError(http.StatusServiceUnavailable, "the session store cannot be asked")
 		}
 		if errors.Is(err, session.ErrExists) {
-			w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
+			w.Header().Set("Retry-After", fmt.Sprint(web.RetryAfter))
 			return adminError(http.StatusServiceUnavailable, "the sessions of this person are being ended at this moment")
 		}
 		return err
 	}
-	app.audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeIssued}.OfSession(sess))
-	return writeJSON(w, http.StatusCreated, map[string]any{
+	app.Audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeIssued}.OfSession(sess))
+	return web.WriteJSON(w, http.StatusCreated, map[string]any{
 		"session_token": credential.Secret(),
-		"session":       sessionJSON(sess, app.BaseURL),
+		"session":       web.SessionJSON(sess, app.BaseURL),
 	})
 }
 

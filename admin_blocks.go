@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // maxAccountLength bounds the name of an account in bytes.
@@ -36,5 +38,5 @@ func (s *AdminSessions) lift(w http.ResponseWriter, r *http.Request) error {
 		return true
 	})
 	s.logger.Info("blocks lifted", zap.String("account", account), zap.String("address", address), zap.Int("count", lifted))
-	return writeJSON(w, http.StatusOK, map[string]int{"lifted": lifted})
+	return web.WriteJSON(w, http.StatusOK, map[string]int{"lifted": lifted})
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // readyWithin bounds the question, for stores that have no bound of their own.
@@ -28,14 +30,14 @@ func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error 
 		// Not an error of this request, and asked every few seconds: no error in
 		// the log for each.
 		s.logger.Debug("not ready", zap.Error(err))
-		w.Header().Set("Retry-After", fmt.Sprint(retryAfter))
-		return writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "store unavailable"})
+		w.Header().Set("Retry-After", fmt.Sprint(web.RetryAfter))
+		return web.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "store unavailable"})
 	}
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
 // liveness answers 200 as long as Caddy answers: to start it anew would not bring
 // a store back.
 func (s *AdminSessions) liveness(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }

@@ -22,12 +22,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // adminSession is a session as the admin endpoint shows it.
 type adminSession struct {
-	wireSession
+	web.Session
 	// LastUsedAt is the last use that is known of, with idle_timeout only.
 	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
 }
@@ -63,7 +64,7 @@ func (s *AdminSessions) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.fail(w, err)
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	return web.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) (adminPage, error) {
@@ -109,11 +110,11 @@ func (s *AdminSessions) show(w http.ResponseWriter, r *http.Request) error {
 	if found.Session == nil {
 		return s.fail(w, errNoSuchSession)
 	}
-	return writeJSON(w, http.StatusOK, app.adminJSON(found))
+	return web.WriteJSON(w, http.StatusOK, app.adminJSON(found))
 }
 
 func (a *App) adminJSON(found manager.Found) adminSession {
-	out := adminSession{wireSession: sessionJSON(found.Session, a.BaseURL)}
+	out := adminSession{Session: web.SessionJSON(found.Session, a.BaseURL)}
 	if a.IdleTimeout > 0 {
 		used := found.LastUsed.UTC()
 		out.LastUsedAt = &used
@@ -182,7 +183,7 @@ func adminQuery(r *http.Request, known ...string) (url.Values, error) {
 	}
 	for name, values := range query {
 		if !slices.Contains(known, name) {
-			return nil, adminError(http.StatusBadRequest, fmt.Sprintf("unknown parameter %q: want %s", clip(name, 50), strings.Join(known, ", ")))
+			return nil, adminError(http.StatusBadRequest, fmt.Sprintf("unknown parameter %q: want %s", web.Clip(name, 50), strings.Join(known, ", ")))
 		}
 		if len(values) > 1 {
 			return nil, adminError(http.StatusBadRequest, name+" is given twice")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -39,14 +40,14 @@ func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error 
 	count, err := app.RevokeKeys(r.Context(), identity, func(other session.Key) bool { return other == key })
 	if err != nil {
 		e.Event = telemetry.EventLogoutRefused
-		app.audit(r, e.Failed(err))
+		app.Audit(r, e.Failed(err))
 		return s.fail(w, err)
 	}
 	if count == 0 {
 		return s.fail(w, errNoSuchSession)
 	}
-	app.audit(r, e)
-	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+	app.Audit(r, e)
+	return web.WriteJSON(w, http.StatusOK, adminCount{Count: count})
 }
 
 // revokeMany ends all sessions of a person, or, with all=true, of everybody. An
@@ -83,7 +84,7 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return s.fail(w, err)
 	}
-	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+	return web.WriteJSON(w, http.StatusOK, adminCount{Count: count})
 }
 
 // auditMany tells of the end of many sessions, also if some were not ended.
@@ -92,7 +93,7 @@ func auditMany(app *App, r *http.Request, e telemetry.Entry, count int, err erro
 		e = e.Failed(err)
 	}
 	e.Count = count
-	app.audit(r, e)
+	app.Audit(r, e)
 }
 
 // progressEvery is how often progress is told.
@@ -136,5 +137,5 @@ func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *A
 		tell(adminCount{Count: count, Done: true})
 		return nil
 	}
-	return writeJSON(w, http.StatusOK, adminCount{Count: count})
+	return web.WriteJSON(w, http.StatusOK, adminCount{Count: count})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/internal/storehealth"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -54,7 +55,7 @@ func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
-	return writeJSON(w, http.StatusOK, app.adminStatistics(ctx))
+	return web.WriteJSON(w, http.StatusOK, app.adminStatistics(ctx))
 }
 
 func (a *App) adminStatistics(ctx context.Context) adminStatistics {

@@ -13,21 +13,19 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
-	"github.com/caddy-logout/caddy-logout/pages"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // Defaults of the sessions app.
 const (
-	defaultLifespan   = 24 * time.Hour
-	defaultCookieName = "ory_kratos_session"
-	defaultReturnURL  = "/"
+	defaultLifespan  = 24 * time.Hour
+	defaultReturnURL = "/"
 )
 
 // App is the sessions app: where sessions are kept, how their cookie looks, how
@@ -39,7 +37,7 @@ type App struct {
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sessions.stores inline_key=module"`
 
 	// Cookie is how the session cookie looks.
-	Cookie Cookie `json:"cookie,omitzero"`
+	Cookie web.Cookie `json:"cookie,omitzero"`
 
 	// Lifespan is how long a session lives from sign-in. Default: 24h.
 	Lifespan caddy.Duration `json:"lifespan,omitempty"`
@@ -85,17 +83,12 @@ type App struct {
 	// Redis does. Default: on.
 	NearCache NearCache `json:"near_cache,omitzero"`
 
-	storeModule      session.StoreModule
-	*manager.Manager `json:"-"`
-	auditLog         *telemetry.Audit
-	accounts         []string // of all login handlers; see lasting
-	gateHeaders      gateHeaders
-	pages            *pages.Set
-	returnURLs       *returnurl.Policy
-	keptErrors       *rate.Limiter
-	outages          *telemetry.BoundedLog
-	clock            func() time.Time
-	logger           *zap.Logger
+	storeModule session.StoreModule
+	*web.Site   `json:"-"`
+	auditLog    *telemetry.Audit
+	accounts    []string // of all login handlers; see lasting
+	clock       func() time.Time
+	logger      *zap.Logger
 }
 
 // CaddyModule implements caddy.Module.
@@ -114,17 +107,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.MaxSessions == nil {
 		a.MaxSessions = new(defaultMaxSessions)
 	}
-	a.keptErrors = rate.NewLimiter(keptErrorsPerSecond, keptErrorsAtOnce)
-	a.outages = telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1)
-	a.Cookie.setDefaults()
+	a.Cookie.SetDefaults()
 	if err := a.expandPlaceholders(); err != nil {
 		return err
 	}
-	var err error
-	if a.pages, err = a.Pages.load(); err != nil {
+	set, err := a.Pages.load()
+	if err != nil {
 		return err
 	}
-	if a.returnURLs, err = returnurl.New(a.DefaultReturnURL, a.AllowedReturnURLs); err != nil {
+	returnURLs, err := returnurl.New(a.DefaultReturnURL, a.AllowedReturnURLs)
+	if err != nil {
 		return err
 	}
 	if len(a.StoreRaw) == 0 {
@@ -147,12 +139,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Manager = manager.New(manager.Config{
+	sessions := manager.New(manager.Config{
 		Store: a.storeModule, Format: native.New(a.Cookie.Name),
 		Lifespan: time.Duration(a.Lifespan), IdleTimeout: time.Duration(a.IdleTimeout), MaxSessions: *a.MaxSessions,
 		Cache: a.NearCache.config(), JournalFile: journal,
 		Logger: a.logger, Audit: a.auditLog, Clock: a.now,
 	})
+	a.Site = web.New(web.Config{
+		Cookie: a.Cookie, BaseURL: a.BaseURL, Prefix: a.Prefix, ErrorUI: a.ErrorUI, ReturnURLs: returnURLs, Pages: set,
+	}, sessions)
 	if err := a.registerMetrics(ctx); err != nil {
 		return fmt.Errorf("sessions: metrics: %w", err)
 	}
@@ -216,7 +211,7 @@ func (a *App) Validate() error {
 	if err := validateMaxSessions(a.MaxSessions); err != nil {
 		return fmt.Errorf("sessions: max_sessions: %w", err)
 	}
-	if err := a.Cookie.validate(); err != nil {
+	if err := a.Cookie.Validate(); err != nil {
 		return fmt.Errorf("sessions: cookie: %w", err)
 	}
 	if err := a.NearCache.validate(); err != nil {
@@ -286,7 +281,7 @@ func (*App) Stop() error { return nil }
 // Provision, and while requests of this configuration are still being served.
 func (a *App) Cleanup() error {
 	running.drop(a)
-	if a.Manager != nil {
+	if a.Site != nil {
 		a.Manager.Close()
 	}
 	return nil
@@ -307,3 +302,12 @@ var (
 	_ caddy.Validator    = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 )
+
+// appOf returns the sessions app of a context.
+func appOf(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("sessions")
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}

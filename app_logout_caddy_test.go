@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // legacyApp is a server whose sessions are its own: it knows nothing of us but
@@ -85,7 +87,7 @@ func (app *legacyApp) serve(w http.ResponseWriter, r *http.Request) {
 		app.mu.Lock()
 	case "/hints":
 		w.Header().Set("Link", "</a.css>; rel=preload")
-		w.Header().Set("Set-Cookie", defaultCookieName+"=evil")
+		w.Header().Set("Set-Cookie", web.DefaultCookieName+"=evil")
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusOK)
 	case "/socket":
@@ -94,7 +96,7 @@ func (app *legacyApp) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer conn.Close()
-		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSet-Cookie: " + defaultCookieName + "=evil\r\n\r\n")
+		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSet-Cookie: " + web.DefaultCookieName + "=evil\r\n\r\n")
 		_ = buffered.Flush()
 		_, _ = io.CopyN(conn, buffered, 4)
 	default:
@@ -217,7 +219,7 @@ func (s *legacySite) signIn() map[string]string {
 		s.t.Fatalf("sign-in: status %d", res.StatusCode)
 	}
 	kept := s.cookies()
-	if _, body := s.get("/"); body != "app session: true" || kept[defaultCookieName] == "" || kept["sid"] == "" {
+	if _, body := s.get("/"); body != "app session: true" || kept[web.DefaultCookieName] == "" || kept["sid"] == "" {
 		s.t.Fatalf("not signed in: %q, cookies %q", body, kept)
 	}
 	return kept
@@ -260,7 +262,7 @@ func TestCaddyAppLogout(t *testing.T) {
 			if held := s.cookies(); len(held) != 0 {
 				t.Errorf("the browser holds %q", held)
 			}
-			if strings.Contains(seen, defaultCookieName) {
+			if strings.Contains(seen, web.DefaultCookieName) {
 				t.Errorf("the app got our cookie: %s", seen)
 			}
 			// The second click finds nothing to end, and says so quietly.
@@ -300,7 +302,7 @@ func TestCaddyResponseInFlight(t *testing.T) {
 		t.Run("streams "+streams, func(t *testing.T) {
 			s := startLegacySite(t, "logout /logout {\n\tstrip_cookies sid sid_0\n}", "streams "+streams)
 			kept := s.signIn()
-			again := defaultCookieName + "=" + kept[defaultCookieName] + "; Path=/"
+			again := web.DefaultCookieName + "=" + kept[web.DefaultCookieName] + "; Path=/"
 			late := make(chan *http.Response, 1)
 			go func() {
 				defer close(late)
@@ -378,7 +380,7 @@ func TestCaddyWatchedResponses(t *testing.T) {
 		defer conn.Close()
 		deadline, _ := ctx.Deadline()
 		_ = conn.SetDeadline(deadline)
-		fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: %s=%s\r\n\r\n", strings.TrimPrefix(s.base, "http://"), defaultCookieName, kept[defaultCookieName])
+		fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: %s=%s\r\n\r\n", strings.TrimPrefix(s.base, "http://"), web.DefaultCookieName, kept[web.DefaultCookieName])
 		reader := bufio.NewReader(conn)
 		res, err := http.ReadResponse(reader, nil)
 		if err != nil || res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Set-Cookie") != "" {

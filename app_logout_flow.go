@@ -8,38 +8,38 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // appLogout serves a request for the app's own logout.
 func (l *Logout) appLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
-	a := l.app
+	site := l.site
 	switch {
 	case r.Method == http.MethodHead:
 		// It must change nothing (RFC 9110, section 9.2.1), and apps answer it
 		// as GET: so it does not get there.
-		prepare(w.Header())
+		web.Prepare(w.Header())
 		w.WriteHeader(http.StatusOK)
 		return nil
 	case httpx.Speculative(r):
-		return a.failJSON(w, r, errSpeculative())
+		return site.FailJSON(w, r, web.ErrSpeculative())
 	case !forPerson(r):
-		refusal := errCSRF("This address signs people out, so it does not answer an image, a frame or any other part of a page.")
-		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(refusal))
-		return a.failJSON(w, r, refusal)
+		refusal := web.ErrCSRF("This address signs people out, so it does not answer an image, a frame or any other part of a page.")
+		site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(refusal))
+		return site.FailJSON(w, r, refusal)
 	case httpx.EarlyData(r):
-		return a.failJSON(w, r, errTooEarly())
+		return site.FailJSON(w, r, web.ErrTooEarly())
 	}
 	confirmed := readConfirmation(r)
-	credentials := a.Format.Locate(r, nil)
+	credentials := site.Format.Locate(r, nil)
 	if !l.fromApp(r) && !confirmed.by(credentials) {
 		return l.askFirst(w, r)
 	}
@@ -62,49 +62,39 @@ func (l *Logout) fromApp(r *http.Request) bool {
 	if r.Method == http.MethodGet && len(r.Header["Sec-Fetch-Site"])+len(r.Header["Origin"])+len(r.Header["Referer"]) == 0 {
 		return false
 	}
-	return !httpx.CrossSite(r, l.app.siteOrigin(r))
-}
-
-// siteOrigin returns the origin of the site that the request came to. It is not
-// base_url if that is another host, which other apps may share.
-func (a *App) siteOrigin(r *http.Request) string {
-	origin := httpx.RequestOrigin(r)
-	if _, host, ok := strings.Cut(a.BaseURL, "://"); ok && strings.HasSuffix(origin, "://"+host) {
-		return a.BaseURL
-	}
-	return origin
+	return !httpx.CrossSite(r, l.site.SiteOrigin(r))
 }
 
 // askFirst answers somebody who may not want to be logged out at all: a page
 // with one button, or, for JSON clients, the URL that does it.
 func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
-	res, err := a.authenticate(r)
+	site := l.site
+	res, err := site.Authenticate(r)
 	if err != nil {
-		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(err))
-		return a.unavailable(w, r, err)
+		site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(err))
+		return site.Unavailable(w, r, err)
 	}
 	token := ""
-	if res.session != nil {
-		token = res.logoutToken()
+	if res.Session != nil {
+		token = res.LogoutToken()
 	}
 	if httpx.WantsJSON(r) {
-		refusal := errCSRF("This request would sign somebody out, and it did not come from a page of this site.")
+		refusal := web.ErrCSRF("This request would sign somebody out, and it did not come from a page of this site.")
 		refused := telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}
-		if res.session != nil {
-			refused = refused.OfSession(res.session)
+		if res.Session != nil {
+			refused = refused.OfSession(res.Session)
 		}
-		a.audit(r, refused.Failed(refusal))
+		site.Audit(r, refused.Failed(refusal))
 		if token != "" {
-			refusal.Details = map[string]any{"logout_url": a.logoutURL(r, token, "")}
+			refusal.Details = map[string]any{"logout_url": site.LogoutURL(r, token, "")}
 		}
-		return a.failJSON(w, r, refusal)
+		return site.FailJSON(w, r, refusal)
 	}
 	// The address is the cleaned one: a browser takes //logout for a host.
 	target := url.URL{Path: httpx.OriginalPath(r), RawQuery: httpx.OriginalURL(r).RawQuery}
-	prepare(w.Header())
-	return a.pages.Confirm(w, r, pages.ConfirmData{
-		Action: target.String(), Token: token, Method: r.Method, Home: a.homeURL(r),
+	web.Prepare(w.Header())
+	return site.Pages.Confirm(w, r, pages.ConfirmData{
+		Action: target.String(), Token: token, Method: r.Method, Home: site.HomeURL(r),
 	})
 }
 
@@ -122,19 +112,19 @@ func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credent
 	}
 	l.clearCookies(w, r, credentials)
 	if httpx.WantsJSON(r) {
-		return writeNoContent(w)
+		return web.WriteNoContent(w)
 	}
-	return redirect(w, r, l.returnLocation(r))
+	return web.Redirect(w, r, l.returnLocation(r))
 }
 
 // clearCookies takes out of the response what the app sets of the cookies that a
 // logout ends, and ends them.
 func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credentials []session.Credential) {
-	dropSetCookies(w.Header(), func(line string) bool {
-		return l.app.isOwnCookie(setCookieName(line)) || l.setsStripped(line)
+	web.DropSetCookies(w.Header(), func(line string) bool {
+		return l.site.IsOwnCookie(web.SetCookieName(line)) || l.setsStripped(line)
 	})
-	if hasCookie(credentials) {
-		l.app.clearSessionCookie(w, r)
+	if web.HasCookie(credentials) {
+		l.site.ClearSessionCookie(w, r)
 	}
 	l.cleanBrowser(w.Header(), r)
 }
@@ -142,24 +132,24 @@ func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credential
 // returnLocation is where the browser goes.
 func (l *Logout) returnLocation(r *http.Request) string {
 	if l.returnURL != nil {
-		location, _ := l.returnURL.Check("", l.app.siteOrigin(r)) // the default is never refused
+		location, _ := l.returnURL.Check("", l.site.SiteOrigin(r)) // the default is never refused
 		return location
 	}
-	location, err := l.app.checkReturnURL(r, httpx.OriginalURL(r).Query().Get("return_to"))
+	location, err := l.site.CheckReturnURL(r, httpx.OriginalURL(r).Query().Get("return_to"))
 	if err == nil {
 		return location
 	}
 	telemetry.Meters.RefuseReturnURL(err)
-	return l.app.defaultLocation(r)
+	return l.site.DefaultLocation(r)
 }
 
 // endAll ends every live session of the credentials. All of them came from one
 // client, that wants to be out; to end one only would leave the others to whoever
 // has tossed in a cookie. The error is that of the first which could not be
-// ended, ErrPending if they were all noted, and errTooManyCookies if there
+// ended, ErrPending if they were all noted, and ErrTooManyCookies if there
 // are more than were looked at.
 func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigger string) error {
-	a := l.app
+	site := l.site
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	ctx, cancel := manager.Detach(r.Context())
@@ -167,12 +157,12 @@ func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigg
 	var failure error
 	pending := false
 	for _, c := range credentials {
-		found, err := a.Lookup(ctx, c)
+		found, err := site.Lookup(ctx, c)
 		if err == nil && found.Session != nil {
-			_, err = a.Revoke(ctx, found.Session)
+			_, err = site.Revoke(ctx, found.Session)
 		}
 		if err != nil {
-			err = a.Postpone(r.Context(), c, manager.TriggerOf(r, trigger), err)
+			err = site.Postpone(r.Context(), c, manager.TriggerOf(r, trigger), err)
 		}
 		switch {
 		case found.Pending || errors.Is(err, manager.ErrPending):
@@ -180,9 +170,9 @@ func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigg
 		case err != nil:
 			failure = errors.Join(failure, err)
 		case found.Session != nil:
-			a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
-		case a.JustRevoked(found):
-			a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: trigger, Outcome: telemetry.OutcomeRepeated, Session: a.Format.Key(c).Short()})
+			site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
+		case site.JustRevoked(found):
+			site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: trigger, Outcome: telemetry.OutcomeRepeated, Session: site.Format.Key(c).Short()})
 		}
 	}
 	switch {
@@ -190,8 +180,8 @@ func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigg
 		return failure
 	case pending:
 		return manager.ErrPending
-	case a.missedCookies(r, credentials):
-		return errTooManyCookies() // one that was not looked at may be live
+	case site.MissedCookies(r, credentials):
+		return web.ErrTooManyCookies() // one that was not looked at may be live
 	}
 	return nil
 }
@@ -207,7 +197,7 @@ func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nex
 		}) {
 			return false
 		}
-		credentials := l.app.Format.Locate(seen, nil)
+		credentials := l.site.Format.Locate(seen, nil)
 		if len(credentials) == 0 && !l.hasStripped(seen) {
 			return false // nobody was logged in
 		}
@@ -223,7 +213,7 @@ func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentia
 	if err := l.endAll(r, credentials, trigger); err != nil {
 		clear(h)
 		if err := l.failLogout(w, r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: trigger}, err, true); err != nil {
-			l.app.logger.Error("answering for a failed logout failed", zap.Error(err))
+			l.site.Logger.Error("answering for a failed logout failed", zap.Error(err))
 		}
 		return true
 	}

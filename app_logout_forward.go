@@ -20,20 +20,11 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 type nextHandler = caddyhttp.Handler
-
-// appLogoutVar is the request variable that opens our gate for the app's own
-// logout: who has no session of ours any more may have one of the app's.
-const appLogoutVar = "sessions.app_logout"
-
-// gateOpened reports whether the gate lets this request through without a session.
-func gateOpened(r *http.Request) bool {
-	open, _ := caddyhttp.GetVar(r.Context(), appLogoutVar).(bool)
-	return open
-}
 
 // errAppTimeout ends a request that the app takes too long over.
 var errAppTimeout = errors.New("the app took longer over its logout than app_timeout")
@@ -46,7 +37,7 @@ func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandl
 	timer := time.AfterFunc(l.appTimeout(), func() { cancel(errAppTimeout) })
 	defer timer.Stop()
 	forward := l.forward(r.WithContext(ctx), confirmed)
-	defer caddyhttp.SetVar(r.Context(), appLogoutVar, false) // a gate in handle_errors is shut
+	defer web.OpenGate(r, false) // a gate in handle_errors is shut
 	if !l.KeepResponse {
 		d := httpx.NewDiscarder()
 		if err := callApp(d, forward, next); err != nil {
@@ -93,27 +84,16 @@ func callApp(w http.ResponseWriter, r *http.Request, next nextHandler) (err erro
 	return next.ServeHTTP(w, r)
 }
 
-// gateAnswerVar is the request variable that says that our gate has answered, and
-// not the app behind it.
-const gateAnswerVar = "sessions.gate_answer"
-
-func noteGateAnswer(r *http.Request) {
-	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
-		caddyhttp.SetVar(r.Context(), gateAnswerVar, true)
-	}
-}
-
 func (l *Logout) logAppFailure(r *http.Request, err, cause error) {
-	l.app.logger.Warn("app's own logout failed; ours goes on",
+	l.site.Logger.Warn("app's own logout failed; ours goes on",
 		zap.String("path", r.URL.Path), zap.NamedError("cause", cause), zap.Error(err))
 }
 
 func (l *Logout) logAppStatus(r *http.Request, status int) {
 	// A refusal of our own gate says nothing of the app: the store is not there, or
 	// there is no session that the app could end.
-	gate, _ := caddyhttp.GetVar(r.Context(), gateAnswerVar).(bool)
-	if status >= 400 && !gate {
-		l.app.logger.Warn("app's own logout failed; ours goes on", zap.String("path", r.URL.Path), zap.Int("status", status))
+	if status >= 400 && !web.GateAnswered(r) {
+		l.site.Logger.Warn("app's own logout failed; ours goes on", zap.String("path", r.URL.Path), zap.Int("status", status))
 	}
 }
 
@@ -129,11 +109,11 @@ func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request 
 	// Who has no live session passes the gate here, but only to a path that is
 	// a logout in every reading: spelled as configured, and with no header by
 	// which some apps take another path or method for the real one.
-	res, err := l.app.authenticate(r)
-	if err != nil || res.session != nil || !slices.Contains(l.Paths, httpx.OriginalURL(r).EscapedPath()) {
+	res, err := l.site.Authenticate(r)
+	if err != nil || res.Session != nil || !slices.Contains(l.Paths, httpx.OriginalURL(r).EscapedPath()) {
 		return r
 	}
-	caddyhttp.SetVar(r.Context(), appLogoutVar, true)
+	web.OpenGate(r, true)
 	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return !harmless(name) })
 	r.Trailer = nil // some read them as headers
 	return r

@@ -20,13 +20,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newLogout makes the handler as Provision would.
 func newLogout(t *testing.T, a *testApp, options AppLogout) *Logout {
 	t.Helper()
-	l := &Logout{app: a.App, AppLogout: options}
+	l := &Logout{site: a.Site, AppLogout: options}
 	if err := l.provision(); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func (l *legacy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Add("Set-Cookie", "sid=; Path=/legacy; Max-Age=0")
 	h.Add("Set-Cookie", "sid=anonymous; Path=/")
-	h.Add("Set-Cookie", defaultCookieName+"=evil; Path=/")
+	h.Add("Set-Cookie", web.DefaultCookieName+"=evil; Path=/")
 	h.Add("Set-Cookie", "theme=dark")
 	h.Set("X-App", "yes")
 	h.Set("Location", "/app/bye")
@@ -368,7 +369,7 @@ func TestAppLogoutTossedCookie(t *testing.T) {
 	mine, _ := a.signIn(t, "alice", "")
 	tossed, _ := a.signIn(t, "mallory", "")
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: none",
-		"Cookie: "+defaultCookieName+"="+tossed.Secret()+"; "+defaultCookieName+"="+mine.Secret()+"; "+defaultCookieName+"=garbage")
+		"Cookie: "+web.DefaultCookieName+"="+tossed.Secret()+"; "+web.DefaultCookieName+"="+mine.Secret()+"; "+web.DefaultCookieName+"=garbage")
 	w := serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}}), r, new(legacy).ServeHTTP)
 	if a.alive(t, mine) || a.alive(t, tossed) || !clears(w) {
 		t.Errorf("mine lives %v, the tossed one %v", a.alive(t, mine), a.alive(t, tossed))
@@ -404,7 +405,7 @@ func TestAppLogoutWithoutSession(t *testing.T) {
 				Paths: []string{"/logout", "/signout*"}, Query: []LogoutQuery{{Path: "/index.php", Values: map[string]string{"action": "logout"}}},
 				StripCookies: []StripCookies{{Names: []string{"sid"}}},
 			})
-			r := newRequest(t, http.MethodGet, "http://app.example"+test.target, "Accept: text/html", "Sec-Fetch-Site: none", test.header, "Cookie: sid=1; "+defaultCookieName+"=dead")
+			r := newRequest(t, http.MethodGet, "http://app.example"+test.target, "Accept: text/html", "Sec-Fetch-Site: none", test.header, "Cookie: sid=1; "+web.DefaultCookieName+"=dead")
 			w := serve(t, l, r, next)
 			if w.Code != http.StatusSeeOther || !clears(w) || !strings.Contains(strings.Join(w.Header()["Set-Cookie"], "\n"), "sid=;") {
 				t.Errorf("got %d, cookies %q", w.Code, w.Header()["Set-Cookie"])

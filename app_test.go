@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
@@ -94,10 +95,9 @@ func (a *App) useClock(now func() time.Time) {
 // appForBench is an app without a configuration; its store comes by use.
 func appForBench() *App {
 	return &App{
-		clock: time.Now, logger: zap.NewNop(), Cookie: Cookie{Name: defaultCookieName},
-		Manager: manager.New(manager.Config{
-			Format: native.New(defaultCookieName), Lifespan: time.Hour, Clock: time.Now, Logger: zap.NewNop(),
-		}),
+		Site: web.New(web.Config{Cookie: web.Cookie{Name: web.DefaultCookieName}}, manager.New(manager.Config{
+			Format: native.New(web.DefaultCookieName), Lifespan: time.Hour, Clock: time.Now, Logger: zap.NewNop(),
+		})),
 	}
 }
 
@@ -155,7 +155,7 @@ func trust(r *http.Request, trusted bool) {
 
 // sessionCookieLine is a Cookie header with the session cookie.
 func sessionCookieLine(c session.Credential) string {
-	return "Cookie: " + defaultCookieName + "=" + c.Secret()
+	return "Cookie: " + web.DefaultCookieName + "=" + c.Secret()
 }
 
 // serve sends a request through a handler and to next behind it, if it gets there.
@@ -231,7 +231,7 @@ func TestAppValidate(t *testing.T) {
 		"prefix with slash after": {&App{Lifespan: 1, Prefix: "/ory/"}, "prefix"},
 		"prefix encoded":          {&App{Lifespan: 1, Prefix: "/o%72y"}, "prefix"},
 		"error UI of a script":    {&App{Lifespan: 1, ErrorUI: "javascript:alert(1)"}, "error_ui"},
-		"cookie name":             {&App{Lifespan: 1, Cookie: Cookie{Name: "a b"}}, "cookie: name"},
+		"cookie name":             {&App{Lifespan: 1, Cookie: web.Cookie{Name: "a b"}}, "cookie: name"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestAppValidate(t *testing.T) {
 
 func TestCleanupGivesBackOnlyWhatWasTaken(t *testing.T) {
 	store := &EmbeddedStore{File: filepath.Join(t.TempDir(), "sessions.db")}
-	a := &App{storeModule: store, Manager: manager.New(manager.Config{Store: store})}
+	a := &App{storeModule: store, Site: web.New(web.Config{}, manager.New(manager.Config{Store: store}))}
 	if _, _, err := manager.Stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}

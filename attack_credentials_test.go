@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -55,16 +56,16 @@ func TestAttackBearerOfASession(t *testing.T) {
 	j := a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 	defer closeJournal(t, j)
 	storetest.NoError(t, j.Add(a.Format.Key(pending), a.now(), ""))
-	tossed := "Cookie: " + defaultCookieName + "=x0"
+	tossed := "Cookie: " + web.DefaultCookieName + "=x0"
 	for i := range session.MaxCredentials {
-		tossed += fmt.Sprintf("; %s=x%d", defaultCookieName, i+1)
+		tossed += fmt.Sprintf("; %s=x%d", web.DefaultCookieName, i+1)
 	}
 	beside := map[string][]string{
 		"cookie":           {sessionCookieLine(mine)},
 		"odd cookie":       {sessionCookieLine(odd)},
 		"token":            {"X-Session-Token: " + mine.Secret()},
 		"odd token":        {"X-Session-Token: " + odd.Secret()},
-		"tossed cookies":   {tossed + "; " + defaultCookieName + "=" + odd.Secret()},
+		"tossed cookies":   {tossed + "; " + web.DefaultCookieName + "=" + odd.Secret()},
 		"many tokens":      append(slices.Repeat([]string{"X-Session-Token: a"}, 20), sessionCookieLine(mine)),
 		"nothing":          nil,
 		"cookies, no live": {tossed},
@@ -155,17 +156,17 @@ func TestBearerLookUps(t *testing.T) {
 		}
 	}
 
-	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(mine)))
+	res, err := a.Authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(mine)))
 	storetest.NoError(t, err)
 	defer a.takeStoreAway()()
 	r := newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer eyJ")
-	remember(r, res) // as the near cache would have it
+	web.Remember(r, res) // as the near cache would have it
 	var p passed
 	w := serve(t, newGate(t, a, &SessionAuth{}), r, p.next)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || p.header != nil || len(w.Header()["Set-Cookie"]) > 0 {
 		t.Errorf("during an outage: %d %v, the app got %v", w.Code, w.Header(), p.header)
 	}
-	if ours, _ := caddyhttp.GetVar(r.Context(), gateAnswerVar).(bool); !ours {
+	if !web.GateAnswered(r) {
 		t.Error("an outage of the store is taken for an answer of the app")
 	}
 }
@@ -177,7 +178,7 @@ func TestAttackTossedCookies(t *testing.T) {
 	a := newTestApp(t, nil)
 	mine, _ := a.signIn(t, "alice", "")
 	counter := a.countReads(t)
-	a.keptErrors.SetBurst(0) // shown, not kept
+	a.Site.KeptErrors.SetBurst(0) // shown, not kept
 	logout := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
 	logout.SessionsPage = "/account/sessions"
 	type request struct{ method, path, accept string }
@@ -186,7 +187,7 @@ func TestAttackTossedCookies(t *testing.T) {
 		{"GET", "/page", "application/json"},
 		{"GET", "/self-service/logout/browser", "application/json"},
 		{"GET", "/self-service/logout/browser", "text/html"},
-		{"GET", donePath, "text/html"},
+		{"GET", web.DonePath, "text/html"},
 		{"GET", "/self-service/logout?token=ory_lo_x", "text/html"},
 		{"GET", "/self-service/logout?token=ory_lo_x", "application/json"},
 		{"GET", "/sessions/whoami", "application/json"},
@@ -209,7 +210,7 @@ func TestAttackTossedCookies(t *testing.T) {
 				if i == at {
 					value = mine.Secret()
 				}
-				pairs = append(pairs, defaultCookieName+"="+value)
+				pairs = append(pairs, web.DefaultCookieName+"="+value)
 			}
 			cookies := "Cookie: " + strings.Join(pairs, "; ")
 			for _, q := range requests {
@@ -224,7 +225,7 @@ func TestAttackTossedCookies(t *testing.T) {
 				live := a.alive(t, mine)
 				// To be asked to sign in by the gate is no word about a session.
 				asked := q.path == "/page" && p.header == nil && len(w.Header()["Set-Cookie"]) == 0
-				home := q.path == donePath && w.Header().Get("Location") == "http://app.example/"
+				home := q.path == web.DonePath && w.Header().Get("Location") == "http://app.example/"
 				if live && !asked && !home && saysOut(w.Code, w.Body.String(), w.Header()) {
 					through++
 					t.Errorf("%s %s (%s) with the live one at %d of %d: %d %v", q.method, q.path, q.accept, at, count, w.Code, w.Header())
@@ -237,7 +238,7 @@ func TestAttackTossedCookies(t *testing.T) {
 				}
 				if !live {
 					mine, _ = a.signIn(t, "alice", "")
-					pairs[at] = defaultCookieName + "=" + mine.Secret()
+					pairs[at] = web.DefaultCookieName + "=" + mine.Secret()
 					cookies = "Cookie: " + strings.Join(pairs, "; ")
 				}
 			}
@@ -246,8 +247,8 @@ func TestAttackTossedCookies(t *testing.T) {
 	attacktest.Report(t, "session cookies tossed in beside a live one", tries, through)
 
 	// Where all were looked at and none is live, it is cleared as before.
-	w := serve(t, logout, newRequest(t, "GET", "/self-service/logout/browser", "Cookie: "+defaultCookieName+"=a; "+defaultCookieName+"=b", "Accept: application/json"), nil)
-	if w.Code != http.StatusUnauthorized || !strings.Contains(fmt.Sprint(w.Header()["Set-Cookie"]), defaultCookieName+"=;") {
+	w := serve(t, logout, newRequest(t, "GET", "/self-service/logout/browser", "Cookie: "+web.DefaultCookieName+"=a; "+web.DefaultCookieName+"=b", "Accept: application/json"), nil)
+	if w.Code != http.StatusUnauthorized || !strings.Contains(fmt.Sprint(w.Header()["Set-Cookie"]), web.DefaultCookieName+"=;") {
 		t.Errorf("dead cookies: %d %v", w.Code, w.Header())
 	}
 }
@@ -263,7 +264,7 @@ func TestAttackLogoutOfATossedSession(t *testing.T) {
 			defer closeJournal(t, j)
 			mine, _ := a.signIn(t, "alice", "")
 			tossed, _ := a.signIn(t, "mallory", "")
-			r := newRequest(t, http.MethodGet, fmt.Sprintf("/self-service/logout?token=%s", session.LogoutToken(tossed)), sessionCookieLine(tossed)+"; "+defaultCookieName+"="+mine.Secret(), "Accept: text/html")
+			r := newRequest(t, http.MethodGet, fmt.Sprintf("/self-service/logout?token=%s", session.LogoutToken(tossed)), sessionCookieLine(tossed)+"; "+web.DefaultCookieName+"="+mine.Secret(), "Accept: text/html")
 			if strings.HasSuffix(path, "api") {
 				r = newRequest(t, http.MethodDelete, path, sessionCookieLine(mine), "X-Session-Token: "+tossed.Secret())
 			}
@@ -271,7 +272,7 @@ func TestAttackLogoutOfATossedSession(t *testing.T) {
 			if away {
 				bringBack = a.takeStoreAway()
 			}
-			w := serve(t, &Logout{app: a.App}, r, nil)
+			w := serve(t, &Logout{site: a.Site}, r, nil)
 			bringBack()
 			tries++
 			if len(w.Header()["Set-Cookie"]) > 0 {

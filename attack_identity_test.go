@@ -145,7 +145,7 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 			t.Errorf("%s: the app got %v", traits, p.header)
 		}
 		r := newRequest(t, http.MethodGet, "/", sessionCookieLine(c))
-		user, ok, err := (&SessionProvider{app: a.App}).Authenticate(nil, r)
+		user, ok, err := (&SessionProvider{site: a.Site}).Authenticate(nil, r)
 		if !ok || err != nil || len(user.Metadata) != 1 || user.Metadata["ok"] != "yes" {
 			t.Errorf("%s: the provider says %v, %v", traits, user, err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
@@ -138,7 +139,7 @@ func TestAttackAuditFlood(t *testing.T) {
 
 	// A refusal that names somebody is never left out.
 	for range 2 * telemetry.RefusalsAtOnce {
-		a.audit(nil, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp, Session: "12345678"}.Failed(errCSRF("")))
+		a.Audit(nil, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp, Session: "12345678"}.Failed(web.ErrCSRF("")))
 	}
 	if n := len(read()); n != 2*telemetry.RefusalsAtOnce {
 		t.Errorf("%d of %d refusals that name a session are told", n, 2*telemetry.RefusalsAtOnce)

@@ -43,7 +43,7 @@ var twoGateWays = map[string]func(t *testing.T, g twoGates, w http.ResponseWrite
 	},
 	"a matcher first": func(t *testing.T, g twoGates, w http.ResponseWriter, r *http.Request) error {
 		t.Helper()
-		if match, err := (&MatchSession{app: g.a.App}).MatchWithError(r); err != nil || !match {
+		if match, err := (&MatchSession{site: g.a.Site}).MatchWithError(r); err != nil || !match {
 			t.Errorf("the matcher: %v, %v", match, err)
 		}
 		g.between()

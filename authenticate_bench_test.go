@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // BenchmarkAuthenticate is a check that asks Redis; one that the near cache
@@ -41,9 +42,9 @@ func BenchmarkAuthenticate(b *testing.B) {
 		r.Header.Set("Cookie", "theme=dark; "+cookie)
 		return r
 	}
-	anonymous, signedIn := request("lang=en"), request(defaultCookieName+"="+c.Secret())
+	anonymous, signedIn := request("lang=en"), request(web.DefaultCookieName+"="+c.Secret())
 	check := func(r *http.Request, want bool) error {
-		if res, err := a.authenticate(r); err != nil || (res.session != nil) != want {
+		if res, err := a.Authenticate(r); err != nil || (res.Session != nil) != want {
 			return fmt.Errorf("%v, %w", res, err)
 		}
 		return nil

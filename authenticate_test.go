@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -23,7 +24,7 @@ func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	cookie := func(values ...string) string {
-		return "Cookie: " + defaultCookieName + "=" + strings.Join(values, "; "+defaultCookieName+"=")
+		return "Cookie: " + web.DefaultCookieName + "=" + strings.Join(values, "; "+web.DefaultCookieName+"=")
 	}
 	tests := map[string]struct {
 		headers    []string
@@ -46,24 +47,24 @@ func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 		"dead bearer":                 {[]string{"Authorization: Bearer " + dead.Secret()}, false, 0, false},
 		"basic auth":                  {[]string{"Authorization: Basic " + good.Secret()}, false, 0, false},
 		"bearer with two words":       {[]string{"Authorization: Bearer " + good.Secret() + " x"}, false, 0, false},
-		"cookie of another name":      {[]string{"Cookie: x" + defaultCookieName + "=" + good.Secret()}, false, 0, false},
+		"cookie of another name":      {[]string{"Cookie: x" + web.DefaultCookieName + "=" + good.Secret()}, false, 0, false},
 		"logout token as credential":  {[]string{cookie(session.LogoutToken(good))}, false, 0, true},
 		"key as credential":           {[]string{cookie(session.KeyOf(good.Secret()).String())}, false, 0, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			res, err := a.authenticate(newRequest(t, http.MethodGet, "/", test.headers...))
+			res, err := a.Authenticate(newRequest(t, http.MethodGet, "/", test.headers...))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if live := res.session != nil; live != test.live {
+			if live := res.Session != nil; live != test.live {
 				t.Fatalf("live %v, want %v", live, test.live)
 			}
-			if test.live && (res.session.ID != sess.ID || res.credential.From != test.source) {
-				t.Errorf("found %s by source %d", res, res.credential.From)
+			if test.live && (res.Session.ID != sess.ID || res.Credential.From != test.source) {
+				t.Errorf("found %s by source %d", res, res.Credential.From)
 			}
-			if res.deadCookie != test.deadCookie {
-				t.Errorf("dead cookie %v, want %v", res.deadCookie, test.deadCookie)
+			if res.DeadCookie != test.deadCookie {
+				t.Errorf("dead cookie %v, want %v", res.DeadCookie, test.deadCookie)
 			}
 		})
 	}
@@ -72,8 +73,8 @@ func TestAuthenticateFindsTheGoodCredential(t *testing.T) {
 func TestAuthenticateWithoutCredentialAsksNobody(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.takeStoreAway()
-	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", "Cookie: other=1", "Authorization: Basic eA=="))
-	if err != nil || res.session != nil {
+	res, err := a.Authenticate(newRequest(t, http.MethodGet, "/", "Cookie: other=1", "Authorization: Basic eA=="))
+	if err != nil || res.Session != nil {
 		t.Errorf("got %v, %v", res, err)
 	}
 }
@@ -82,12 +83,12 @@ func TestAuthenticateDuringAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	bringBack := a.takeStoreAway()
-	if _, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want unavailable", err)
 	}
 	bringBack()
-	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
-	if err != nil || res.session == nil {
+	res, err := a.Authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
+	if err != nil || res.Session == nil {
 		t.Errorf("after the outage: %v, %v", res, err)
 	}
 }
@@ -112,15 +113,15 @@ func TestSessionEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, test.configure)
 			c, _ := a.signIn(t, "alice", "")
-			var res *authResult
+			var res *web.Auth
 			for _, pause := range test.use {
 				a.advance(pause)
 				var err error
-				if res, err = a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); err != nil {
+				if res, err = a.Authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if live := res.session != nil; live != test.live {
+			if live := res.Session != nil; live != test.live {
 				t.Errorf("live %v, want %v", live, test.live)
 			}
 		})
@@ -184,7 +185,7 @@ func TestForeignValueIsAnOutage(t *testing.T) {
 func TestNothingPrintsACredential(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	res, err := a.authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
+	res, err := a.Authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -71,7 +72,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "store":
 		return a.unmarshalStore(d)
 	case "cookie":
-		return a.Cookie.UnmarshalCaddyfile(d)
+		return unmarshalCookie(d, &a.Cookie)
 	case "lifespan":
 		return durationArg(d, &a.Lifespan, false)
 	case "idle_timeout":
@@ -158,7 +159,7 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// UnmarshalCaddyfile implements caddyfile.Unmarshaler:
+// unmarshalCookie reads:
 //
 //	cookie [<name>] {
 //		domain     <host>
@@ -167,26 +168,26 @@ func (a *App) unmarshalAllowed(d *caddyfile.Dispenser) error {
 //		secure     [on|off]
 //		persistent [on|off]
 //	}
-func (c *Cookie) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func unmarshalCookie(d *caddyfile.Dispenser, c *web.Cookie) error {
 	if d.NextArg() {
 		c.Name = d.Val()
 	}
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	if err := eachOption(d, c.unmarshalOption); err != nil {
+	if err := eachOption(d, func(d *caddyfile.Dispenser, option string) error { return unmarshalCookieOption(d, option, c) }); err != nil {
 		return err
 	}
 	if c.Name == "" {
-		c.Name = defaultCookieName
+		c.Name = web.DefaultCookieName
 	}
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return d.Errf("cookie: %w", err)
 	}
 	return nil
 }
 
-func (c *Cookie) unmarshalOption(d *caddyfile.Dispenser, option string) error {
+func unmarshalCookieOption(d *caddyfile.Dispenser, option string, c *web.Cookie) error {
 	switch option {
 	case "domain":
 		return stringArg(d, &c.Domain)

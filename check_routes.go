@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // listedRoute is a line of the list.
@@ -203,14 +205,14 @@ func matcherText(name string, raw json.RawMessage) string {
 // logoutPaths returns what a logout handler answers: each of our paths that it
 // really serves, and the app's own.
 func (c *checker) logoutPaths(raw json.RawMessage) []string {
-	l := &Logout{app: c.app}
+	l := &Logout{site: c.app.Site}
 	if json.Unmarshal(raw, l) != nil {
 		return nil
 	}
 	var paths []string
 	for _, path := range []string{
 		"/self-service/logout/browser", "/self-service/logout", "/self-service/logout/api", "/self-service/logout/done",
-		errorsPath, "/sessions/whoami", "/sessions", "/sessions/{id}",
+		web.ErrorsPath, "/sessions/whoami", "/sessions", "/sessions/{id}",
 	} {
 		if l.route(path) != nil {
 			paths = append(paths, c.app.Prefix+path)
@@ -232,7 +234,7 @@ func (c *checker) logoutPaths(raw json.RawMessage) []string {
 
 func (c *checker) loginPaths() []string {
 	var paths []string
-	for _, path := range []string{loginBrowserPath, loginAPIPath, loginFlowsPath, loginPath, errorsPath} {
+	for _, path := range []string{loginBrowserPath, loginAPIPath, loginFlowsPath, loginPath, web.ErrorsPath} {
 		paths = append(paths, c.app.Prefix+path)
 	}
 	return paths

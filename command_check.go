@@ -91,7 +91,7 @@ func (c *checker) answer(requests, header, returnTo []string) (checkAnswer, erro
 	}
 	for _, raw := range returnTo {
 		for _, base := range bases {
-			out.ReturnTo = append(out.ReturnTo, c.app.returnURLs.Explain(raw, base, c.app.BaseURL))
+			out.ReturnTo = append(out.ReturnTo, c.app.ReturnURLs.Explain(raw, base, c.app.BaseURL))
 		}
 	}
 	return out, nil

@@ -18,6 +18,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-logout/caddy-logout/pages"
@@ -137,14 +140,14 @@ func (c *adminClient) get(method, path string, query url.Values, body []byte, in
 
 // shownSession is what the commands read of a session.
 type shownSession struct {
-	ID              string       `json:"id"`
-	IssuedAt        time.Time    `json:"issued_at"`
-	AuthenticatedAt time.Time    `json:"authenticated_at"`
-	ExpiresAt       time.Time    `json:"expires_at"`
-	LastUsedAt      *time.Time   `json:"last_used_at"`
-	Methods         []wireMethod `json:"authentication_methods"`
-	Identity        wireIdentity `json:"identity"`
-	Devices         []wireDevice `json:"devices"`
+	ID              string           `json:"id"`
+	IssuedAt        time.Time        `json:"issued_at"`
+	AuthenticatedAt time.Time        `json:"authenticated_at"`
+	ExpiresAt       time.Time        `json:"expires_at"`
+	LastUsedAt      *time.Time       `json:"last_used_at"`
+	Methods         []web.WireMethod `json:"authentication_methods"`
+	Identity        web.WireIdentity `json:"identity"`
+	Devices         []web.WireDevice `json:"devices"`
 }
 
 // device says in words with what somebody signed in.

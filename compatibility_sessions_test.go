@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 const sendsJSON = "Content-Type: application/json"
@@ -127,7 +129,7 @@ func TestDiffersPages(t *testing.T) {
 		target = ""
 		for link := range strings.SplitSeq(w.Header().Get("Link"), ",") {
 			if address, ok := strings.CutSuffix(link, `>; rel="next"`); ok {
-				target = strings.TrimPrefix(address, "<"+site)
+				target = strings.TrimPrefix(address, "<"+siteURL)
 			}
 		}
 	}
@@ -154,7 +156,7 @@ func TestDiffersCrossSiteDelete(t *testing.T) {
 		"no origin that is one":    {[]string{cookie, "Origin: null"}, http.StatusForbidden},
 		"another site":             {[]string{cookie, "Sec-Fetch-Site: cross-site"}, http.StatusForbidden},
 		"sibling":                  {[]string{cookie, "Sec-Fetch-Site: same-site"}, http.StatusForbidden},
-		"own origin":               {[]string{cookie, "Origin: " + site}, http.StatusNoContent},
+		"own origin":               {[]string{cookie, "Origin: " + siteURL}, http.StatusNoContent},
 		"not a browser":            {[]string{cookie}, http.StatusNoContent},
 		"other origin, and bearer": {[]string{"Authorization: Bearer " + mine.Secret(), "Origin: https://evil.example"}, http.StatusNoContent},
 	}
@@ -179,7 +181,7 @@ func TestDiffersErrorPage(t *testing.T) {
 	}
 	w := a.ask(t, http.MethodGet, "/self-service/logout?token=ory_lo_nope", browserAccept, sessionCookieLine(c))
 	location := w.Header().Get("Location")
-	if w.Code != http.StatusSeeOther || !strings.HasPrefix(location, errorsPath+"?id=") {
+	if w.Code != http.StatusSeeOther || !strings.HasPrefix(location, web.ErrorsPath+"?id=") {
 		t.Fatalf("got %d %q", w.Code, location)
 	}
 	cookie, err := http.ParseSetCookie(w.Header().Get("Set-Cookie"))
@@ -190,7 +192,7 @@ func TestDiffersErrorPage(t *testing.T) {
 
 	read := a.ask(t, http.MethodGet, location, jsonAccept, browser)
 	var kept struct {
-		Error apiError `json:"error"`
+		Error web.Error `json:"error"`
 	}
 	if err := json.Unmarshal(read.Body.Bytes(), &kept); err != nil || kept.Error.ID != "logout_token_mismatch" {
 		t.Errorf("the browser itself: got %d %s", read.Code, read.Body)
@@ -208,7 +210,7 @@ func TestDiffersErrorPage(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
 		}
 	}
-	a.advance(errorLifetime + time.Second)
+	a.advance(web.ErrorLifetime + time.Second)
 	if w := a.ask(t, http.MethodGet, location, jsonAccept, browser); w.Code != http.StatusNotFound {
 		t.Errorf("later: got %d", w.Code)
 	}

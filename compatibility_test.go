@@ -15,27 +15,28 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 const (
 	browserAccept = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
 	jsonAccept    = "Accept: application/json"
-	site          = "http://app.example"
+	siteURL       = "http://app.example"
 )
 
 // ask sends a request through the logout handler.
 func (a *testApp) ask(t *testing.T, method, target string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	return serve(t, &Logout{app: a.App}, newRequest(t, method, site+target, headers...), nil)
+	return serve(t, &Logout{site: a.Site}, newRequest(t, method, siteURL+target, headers...), nil)
 }
 
 // askWithBody is ask with a body.
 func (a *testApp) askWithBody(t *testing.T, method, target, body string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := newRequest(t, method, site+target, headers...)
+	r := newRequest(t, method, siteURL+target, headers...)
 	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-	return serve(t, &Logout{app: a.App}, r, nil)
+	return serve(t, &Logout{site: a.Site}, r, nil)
 }
 
 // alive reports whether a credential is still worth something.
@@ -52,7 +53,7 @@ func (a *testApp) alive(t *testing.T, c session.Credential) bool {
 func errorID(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
 	var body struct {
-		Error apiError `json:"error"`
+		Error web.Error `json:"error"`
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 		t.Fatalf("status %d, and the body is not JSON: %q", w.Code, w.Body)
@@ -70,7 +71,7 @@ func errorID(t *testing.T, w *httptest.ResponseRecorder) string {
 func clears(w *httptest.ResponseRecorder) bool {
 	for _, line := range w.Header()["Set-Cookie"] {
 		cookie, err := http.ParseSetCookie(line)
-		if err == nil && cookie.Name == defaultCookieName {
+		if err == nil && cookie.Name == web.DefaultCookieName {
 			return cookie.Value == "" && cookie.MaxAge < 0
 		}
 	}
@@ -97,7 +98,7 @@ func TestDiffersTheVerifiedSessionEnds(t *testing.T) {
 			return []string{sessionCookieLine(mine), "X-Session-Token: nope"}
 		},
 		"two cookies of one name": func(mine, other session.Credential) []string {
-			return []string{"Cookie: " + defaultCookieName + "=" + other.Secret() + "; " + defaultCookieName + "=" + mine.Secret()}
+			return []string{"Cookie: " + web.DefaultCookieName + "=" + other.Secret() + "; " + web.DefaultCookieName + "=" + mine.Secret()}
 		},
 	}
 	for name, headers := range tests {
@@ -116,7 +117,7 @@ func TestDiffersReturnURLIsCheckedFirst(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	for name, raw := range map[string]string{
-		"forbidden": "https://evil.example/", "malformed": `https:\\evil.example`, "user info": site + "@evil.example",
+		"forbidden": "https://evil.example/", "malformed": `https:\\evil.example`, "user info": siteURL + "@evil.example",
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := a.ask(t, http.MethodGet, submitTarget(c)+"&return_to="+url.QueryEscape(raw), jsonAccept, sessionCookieLine(c))
@@ -135,8 +136,8 @@ func TestDiffersReturnURLIsCheckedFirst(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &made); err != nil {
 		t.Fatal(err)
 	}
-	w = a.ask(t, http.MethodGet, strings.TrimPrefix(made.URL, site), browserAccept, sessionCookieLine(c))
-	if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != site+"/bye" {
+	w = a.ask(t, http.MethodGet, strings.TrimPrefix(made.URL, siteURL), browserAccept, sessionCookieLine(c))
+	if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != siteURL+"/bye" {
 		t.Errorf("the return URL of the logout URL: got %d %q", w.Code, got)
 	}
 }
@@ -146,7 +147,7 @@ func TestDiffersReplay(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	for range 3 {
 		w := a.ask(t, http.MethodGet, submitTarget(c), browserAccept, sessionCookieLine(c))
-		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != site+"/" || !clears(w) {
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != siteURL+"/" || !clears(w) {
 			t.Fatalf("got %d %q, clears %v", w.Code, w.Header().Get("Location"), clears(w))
 		}
 		a.advance(4 * time.Minute)
@@ -198,16 +199,16 @@ func TestDiffersMethods(t *testing.T) {
 		})
 	}
 	t.Run("TLS that is not through", func(t *testing.T) {
-		r := newRequest(t, http.MethodGet, site+submitTarget(c), cookie)
+		r := newRequest(t, http.MethodGet, siteURL+submitTarget(c), cookie)
 		r.TLS = new(tls.ConnectionState)
-		if w := serve(t, &Logout{app: a.App}, r, nil); w.Code != http.StatusTooEarly || !a.alive(t, c) {
+		if w := serve(t, &Logout{site: a.Site}, r, nil); w.Code != http.StatusTooEarly || !a.alive(t, c) {
 			t.Errorf("got %d", w.Code)
 		}
 	})
 	t.Run("POST", func(t *testing.T) {
 		w := a.askWithBody(t, http.MethodPost, "/self-service/logout", "token="+session.LogoutToken(c)+"&return_to=%2Fbye",
 			cookie, browserAccept, "Content-Type: application/x-www-form-urlencoded")
-		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != site+"/bye" || a.alive(t, c) {
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != siteURL+"/bye" || a.alive(t, c) {
 			t.Errorf("got %d %q", w.Code, w.Header().Get("Location"))
 		}
 	})
@@ -243,7 +244,7 @@ func TestDiffersHeadersOfEveryAnswer(t *testing.T) {
 func TestDiffersDeletionCookie(t *testing.T) {
 	off := false
 	a := newTestApp(t, func(app *App) {
-		app.Cookie = Cookie{Domain: "app.example", Path: "/in", SameSite: "strict", Secure: &off}
+		app.Cookie = web.Cookie{Domain: "app.example", Path: "/in", SameSite: "strict", Secure: &off}
 	})
 	c, _ := a.signIn(t, "alice", "")
 	w := a.ask(t, http.MethodGet, submitTarget(c), browserAccept, sessionCookieLine(c))
@@ -267,7 +268,7 @@ func TestDiffersDeadCookieIsCleared(t *testing.T) {
 		"submit": "/self-service/logout?token=ory_lo_nope",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := a.ask(t, http.MethodGet, target, jsonAccept, "Cookie: "+defaultCookieName+"=nope")
+			w := a.ask(t, http.MethodGet, target, jsonAccept, "Cookie: "+web.DefaultCookieName+"=nope")
 			if w.Code != http.StatusUnauthorized || !clears(w) {
 				t.Errorf("got %d, clears %v", w.Code, clears(w))
 			}
@@ -276,7 +277,7 @@ func TestDiffersDeadCookieIsCleared(t *testing.T) {
 	t.Run("not during an outage", func(t *testing.T) {
 		away := newTestApp(t, nil)
 		away.reopen(func(o *manager.Opened) { o.Store = awayStore{} })
-		w := away.ask(t, http.MethodGet, "/sessions/whoami", jsonAccept, "Cookie: "+defaultCookieName+"=nope")
+		w := away.ask(t, http.MethodGet, "/sessions/whoami", jsonAccept, "Cookie: "+web.DefaultCookieName+"=nope")
 		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" || w.Header().Get("Retry-After") == "" {
 			t.Errorf("got %d %v", w.Code, w.Header())
 		}

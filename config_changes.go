@@ -13,13 +13,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // lasting is what of a configuration decides over sessions that were made before
 // it. It holds no secret.
 type lasting struct {
-	cookie Cookie
+	cookie web.Cookie
 	// store is the kind, place where in it the sessions are.
 	store       string
 	place       []session.Setting

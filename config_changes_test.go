@@ -131,7 +131,7 @@ func TestChanges(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			fresh := func(edit func(*lasting)) *lasting {
 				l := &lasting{store: "redis", place: redisAt(nil).Place(), accounts: []string{"alice", "bob"}}
-				l.cookie.setDefaults()
+				l.cookie.SetDefaults()
 				if edit != nil {
 					edit(l)
 				}

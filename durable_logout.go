@@ -7,12 +7,9 @@ package caddylogout
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
-
-	"github.com/caddy-logout/caddy-logout/pages"
 )
 
 // DurableLogout takes a logout while the store is away. Without it such a
@@ -51,19 +48,4 @@ func (d *DurableLogout) provision() (file string, err error) {
 		return "", fmt.Errorf("sessions: durable_logout: journal: %w", err)
 	}
 	return file, nil
-}
-
-// answerPending answers 202: the logout was accepted and is not done. The
-// cookie is cleared, for this browser has no more use of it, unless another
-// session cookie came along that may be live.
-func (a *App) answerPending(w http.ResponseWriter, r *http.Request, asJSON bool) error {
-	a.clearIfOut(w, r)
-	if asJSON {
-		return writeJSON(w, http.StatusAccepted, map[string]string{
-			"status": "pending",
-			"reason": "The session store cannot be reached. The logout was noted and will be done as soon as it is back; until then other servers may still accept the session.",
-		})
-	}
-	prepare(w.Header())
-	return a.pages.Pending(w, r, pages.PendingData{Home: a.homeURL(r)})
 }

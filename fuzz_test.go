@@ -27,7 +27,7 @@ func FuzzLogoutBody(f *testing.F) {
 		r := newRequest(t, http.MethodDelete, "/self-service/logout/api")
 		r.Header.Set("Content-Type", contentType)
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-		w := serve(t, &Logout{app: a.App}, r, nil)
+		w := serve(t, &Logout{site: a.Site}, r, nil)
 		if w.Code != http.StatusBadRequest && w.Code != http.StatusForbidden && w.Code != http.StatusRequestEntityTooLarge {
 			t.Errorf("status %d", w.Code)
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 func TestCleanUngated(t *testing.T) {
@@ -25,14 +27,14 @@ func TestCleanUngated(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	app := new(App)
+	app := web.New(web.Config{}, nil)
 	r := spoofed()
-	if app.cleanUngated(r); len(r.Header) != 3 || len(r.Trailer) != 2 {
+	if app.CleanUngated(r); len(r.Header) != 3 || len(r.Trailer) != 2 {
 		t.Errorf("without a gate, left: %v, %v", r.Header, r.Trailer)
 	}
-	app.gateHeaders.add("X-User-Id", "X-Logout-Url")
-	app.gateHeaders.add("X-User-Id", "X-Role")
-	app.cleanUngated(r)
+	app.GateHeaders.Add("X-User-Id", "X-Logout-Url")
+	app.GateHeaders.Add("X-User-Id", "X-Role")
+	app.CleanUngated(r)
 	if got := names(r.Header); !slices.Equal(got, []string{"X-Other"}) {
 		t.Errorf("left in the header: %q", got)
 	}
@@ -41,13 +43,13 @@ func TestCleanUngated(t *testing.T) {
 	}
 	// Where the operator has the gate before the handler, what it said stays.
 	r = spoofed()
-	caddyhttp.SetVar(r.Context(), authVar, &authResult{gated: true})
-	if app.cleanUngated(r); len(r.Header) != 3 {
+	caddyhttp.SetVar(r.Context(), web.AuthVar, &web.Auth{Gated: true})
+	if app.CleanUngated(r); len(r.Header) != 3 {
 		t.Errorf("behind a gate, left: %v", r.Header)
 	}
 	r = spoofed()
-	caddyhttp.SetVar(r.Context(), authVar, new(authResult)) // a matcher has asked, no gate has
-	if app.cleanUngated(r); len(r.Header) != 1 {
+	caddyhttp.SetVar(r.Context(), web.AuthVar, new(web.Auth)) // a matcher has asked, no gate has
+	if app.CleanUngated(r); len(r.Header) != 1 {
 		t.Errorf("behind a matcher, left: %v", r.Header)
 	}
 }

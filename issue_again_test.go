@@ -91,7 +91,7 @@ func TestSignInWhileAllAreEnded(t *testing.T) {
 				switch {
 				case err == nil && s != nil:
 					made.Add(1)
-				case errors.Is(err, session.ErrExists) && a.asAPIError(newRequest(t, http.MethodGet, "/"), err).Code == http.StatusServiceUnavailable:
+				case errors.Is(err, session.ErrExists) && a.AsAPIError(newRequest(t, http.MethodGet, "/"), err).Code == http.StatusServiceUnavailable:
 					again.Add(1)
 				default:
 					failed.Add(1)

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -71,18 +72,18 @@ func (q *issueRequest) session(method string) (manager.NewSession, error) {
 // watchResponse returns a writer that keeps the app from setting or clearing our
 // cookies, also in a response that was in flight when the person was logged out,
 // and that watches for the header of a sign-in.
-func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *authResult) *httpx.HookedWriter {
+func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *web.Auth) *httpx.HookedWriter {
 	return httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
-		if previous.stream.WasCut() && !httpx.Informational(status) {
+		if previous.Stream.WasCut() && !httpx.Informational(status) {
 			clear(h)
 			if err := g.refuse(w, r); err != nil {
 				g.logger.Error("refusing a session that has ended failed", zap.Error(err))
 			}
 			return true
 		}
-		g.app.dropForeignCookies(h, r)
-		if previous.session != nil && g.NoStore != nil && *g.NoStore {
+		g.site.DropForeignCookies(h, r)
+		if previous.Session != nil && g.NoStore != nil && *g.NoStore {
 			httpx.NoStore(h, status)
 		}
 		if g.IssueOnHeader == "" {
@@ -110,42 +111,42 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 
 // issue makes the session, hands out its cookie, and ends the session that the
 // browser had until now.
-func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *authResult, asked []string) error {
-	a := g.app
+func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *web.Auth, asked []string) error {
+	site := g.site
 	refused := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByApp}
-	failed := newError(http.StatusBadGateway, "sign_in_response_invalid",
+	failed := web.NewError(http.StatusBadGateway, "sign_in_response_invalid",
 		"The application's answer to this sign-in could not be understood.", "The upstream answer was malformed")
 	var q issueRequest
 	if len(asked) != 1 || json.Unmarshal([]byte(asked[0]), &q) != nil {
 		g.logger.Error("sign-in header of the app is not one JSON object", zap.String("header", g.IssueOnHeader))
-		a.audit(r, refused.Failed(failed))
+		site.Audit(r, refused.Failed(failed))
 		return failed
 	}
 	n, err := q.session("app")
 	if err != nil {
 		g.logger.Error("sign-in header of the app is invalid", zap.String("header", g.IssueOnHeader), zap.Error(err))
-		a.audit(r, refused.Failed(failed))
+		site.Audit(r, refused.Failed(failed))
 		return failed
 	}
 	n.Device = httpx.DeviceOf(r)
-	if previous.session != nil {
-		n.Ending = []session.Key{previous.session.Key}
+	if previous.Session != nil {
+		n.Ending = []session.Key{previous.Session.Key}
 	}
 	refused.Identity = n.Identity
-	credential, s, err := a.Issue(r.Context(), n)
+	credential, s, err := site.Issue(r.Context(), n)
 	if err != nil {
-		a.audit(r, refused.Failed(err))
+		site.Audit(r, refused.Failed(err))
 		return err
 	}
-	if old := previous.session; old != nil {
-		if _, err := a.Revoke(r.Context(), old); err != nil {
-			a.Discard(r.Context(), s)
-			a.audit(r, refused.Failed(err))
+	if old := previous.Session; old != nil {
+		if _, err := site.Revoke(r.Context(), old); err != nil {
+			site.Discard(r.Context(), s)
+			site.Audit(r, refused.Failed(err))
 			return err
 		}
-		a.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(old))
+		site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(old))
 	}
-	a.setSessionCookie(w, r, credential, s)
-	a.audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByApp, Outcome: telemetry.OutcomeIssued}.OfSession(s))
+	site.SetSessionCookie(w, r, credential, s)
+	site.Audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByApp, Outcome: telemetry.OutcomeIssued}.OfSession(s))
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -50,7 +51,7 @@ func TestCredentialLimits(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	counter := a.countReads(t)
-	cookie := func(value string) string { return defaultCookieName + "=" + value }
+	cookie := func(value string) string { return web.DefaultCookieName + "=" + value }
 	made := func(n int, format string) []string {
 		var all []string
 		for i := range n {
@@ -58,7 +59,7 @@ func TestCredentialLimits(t *testing.T) {
 		}
 		return all
 	}
-	bad := made(5000, defaultCookieName+"=ory_st_%d")
+	bad := made(5000, web.DefaultCookieName+"=ory_st_%d")
 	tests := map[string]struct {
 		headers []string
 		reads   int64
@@ -68,7 +69,7 @@ func TestCredentialLimits(t *testing.T) {
 		"one byte longer":              {[]string{"Cookie: " + cookie(strings.Repeat("x", session.MaxCredentialLength+1))}, 0, 401},
 		"a megabyte, and a good one":   {[]string{"Cookie: " + cookie(strings.Repeat("x", 1<<20)) + "; " + cookie(c.Secret())}, 1, 200},
 		"5,000 cookies in one line":    {[]string{"Cookie: " + strings.Join(bad, "; ")}, session.MaxCredentials, 400},
-		"5,000 lines of a cookie":      {made(5000, "Cookie: "+defaultCookieName+"=ory_st_%d"), session.MaxCredentials, 400},
+		"5,000 lines of a cookie":      {made(5000, "Cookie: "+web.DefaultCookieName+"=ory_st_%d"), session.MaxCredentials, 400},
 		"5,000 lines of other cookies": {append(made(5000, "Cookie: a%d=b"), "Cookie: "+cookie(c.Secret())), 1, 200},
 		"the same one 5,000 times":     {[]string{"Cookie: " + strings.Repeat(cookie("x")+"; ", 5000) + cookie(c.Secret())}, 2, 200},
 		"5,000 tokens":                 {made(5000, "X-Session-Token: %d"), session.MaxCredentials, 401},
@@ -84,7 +85,7 @@ func TestCredentialLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			counter.reads.Store(0)
 			r := newRequest(t, "GET", "/sessions/whoami", append(test.headers, "Accept: application/json")...)
-			w := serve(t, &Logout{app: a.App}, r, nil)
+			w := serve(t, &Logout{site: a.Site}, r, nil)
 			if reads := counter.reads.Load(); w.Code != test.status || reads != test.reads {
 				t.Errorf("status %d and %d reads, want %d and %d", w.Code, reads, test.status, test.reads)
 			}
@@ -96,8 +97,8 @@ func TestCredentialLimits(t *testing.T) {
 func TestBodyLimits(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	a.keptErrors.SetBurst(0) // shown, not kept
-	logout := &Logout{app: a.App, SessionsPage: "/account/sessions"}
+	a.Site.KeptErrors.SetBurst(0) // shown, not kept
+	logout := &Logout{site: a.Site, SessionsPage: "/account/sessions"}
 	const form, js = "Content-Type: application/x-www-form-urlencoded", "Content-Type: application/json"
 	for name, test := range map[string]struct {
 		method, path, before, after, kind string
@@ -110,7 +111,7 @@ func TestBodyLimits(t *testing.T) {
 		"JSON without an end":  {"DELETE", "/self-service/logout/api", strings.Repeat("[", 500), "", js, 400, true},
 		"form of many details": {"POST", "/self-service/logout", "token=x" + strings.Repeat("&a", 5000) + "=", "", form, 403, false},
 	} {
-		for _, size := range []int{maxBodyLength, maxBodyLength + 1, 10 * maxBodyLength} {
+		for _, size := range []int{web.MaxBodyLength, web.MaxBodyLength + 1, 10 * web.MaxBodyLength} {
 			for _, chunked := range []bool{false, true} {
 				t.Run(fmt.Sprint(name, " ", size, " ", chunked), func(t *testing.T) {
 					body := &readLimit{Reader: strings.NewReader(test.before + strings.Repeat("x", size-len(test.before)-len(test.after)) + test.after)}
@@ -120,13 +121,13 @@ func TestBodyLimits(t *testing.T) {
 						r.ContentLength = -1
 					}
 					want := test.ok
-					if size > maxBodyLength && !test.broken {
+					if size > web.MaxBodyLength && !test.broken {
 						want = http.StatusRequestEntityTooLarge
 					}
 					if w := serve(t, logout, r, nil); w.Code != want {
 						t.Errorf("status %d, want %d: %s", w.Code, want, w.Body)
 					}
-					if body.read > maxBodyLength+1 {
+					if body.read > web.MaxBodyLength+1 {
 						t.Errorf("%d bytes were read", body.read)
 					}
 				})
@@ -175,8 +176,8 @@ func TestQueryLimits(t *testing.T) {
 				if strings.HasSuffix(path, "/browser") {
 					accept = "Accept: application/json"
 				}
-				a.keptErrors.SetBurst(0) // shown, not kept
-				return serve(t, &Logout{app: a.App}, newRequest(t, "GET", host+path+"?"+test.query+"&token="+token, sessionCookieLine(c), accept), nil)
+				a.Site.KeptErrors.SetBurst(0) // shown, not kept
+				return serve(t, &Logout{site: a.Site}, newRequest(t, "GET", host+path+"?"+test.query+"&token="+token, sessionCookieLine(c), accept), nil)
 			}
 			if w := send("/self-service/logout/browser"); w.Code != test.create || w.Body.Len() > 8<<10 {
 				t.Errorf("create: status %d, want %d, and %d bytes", w.Code, test.create, w.Body.Len())
@@ -213,7 +214,7 @@ func TestStripCookiesLimits(t *testing.T) {
 			l.stripCookies(h, r)
 			names, size := make(map[string]bool), 0
 			for _, line := range h["Set-Cookie"] {
-				names[setCookieName(line)] = true
+				names[web.SetCookieName(line)] = true
 				size += len(line)
 			}
 			if len(names) != 1+maxStripped || !names["sid"] {
@@ -229,9 +230,9 @@ func TestStripCookiesLimits(t *testing.T) {
 // What an error repeats of a request is short.
 func TestRequestIDLimit(t *testing.T) {
 	a := newTestApp(t, nil)
-	for size, want := range map[int]bool{1: true, maxRequestID: true, maxRequestID + 1: false, 1 << 20: false} {
+	for size, want := range map[int]bool{1: true, web.MaxRequestID: true, web.MaxRequestID + 1: false, 1 << 20: false} {
 		id := strings.Repeat("r", size)
-		w := serve(t, &Logout{app: a.App}, newRequest(t, "GET", "/sessions/whoami", "Accept: application/json", "X-Request-Id: "+id), nil)
+		w := serve(t, &Logout{site: a.Site}, newRequest(t, "GET", "/sessions/whoami", "Accept: application/json", "X-Request-Id: "+id), nil)
 		if repeated := strings.Contains(w.Body.String(), `"request":"`+id+`"`); repeated != want || w.Body.Len() > 1<<10 {
 			t.Errorf("%d bytes: repeated is %v, and the answer has %d bytes", size, repeated, w.Body.Len())
 		}
@@ -257,15 +258,15 @@ func TestLargeHeadersInLinearTime(t *testing.T) {
 		"cookie separators":       fill("Cookie", ";"),
 		"cookies":                 fill("Cookie", "a=b;"),
 		"cookies without a name":  fill("Cookie", "=;"),
-		"session cookies":         fill("Cookie", defaultCookieName+"=x;"),
-		"our cookies and others":  fill("Cookie", defaultCookieName+"=x; ab;"),
+		"session cookies":         fill("Cookie", web.DefaultCookieName+"=x;"),
+		"our cookies and others":  fill("Cookie", web.DefaultCookieName+"=x; ab;"),
 		"one name for a glob":     {"Cookie: a" + strings.Repeat("b", size) + "=x"},
 		"names for a glob":        fill("Cookie", "abbbbbb=x;"),
 		"chunks":                  fill("Cookie", "sid_1=x;"),
 		"quotes":                  fill("Cookie", `"`),
 		"equals signs":            fill("Cookie", "="),
 		"cookie lines":            lines("Cookie: a=b"),
-		"session cookie lines":    lines("Cookie: " + defaultCookieName + "=x"),
+		"session cookie lines":    lines("Cookie: " + web.DefaultCookieName + "=x"),
 		"connection options":      fill("Connection", "cookie,"),
 		"other options":           fill("Connection", "a,"),
 		"connection lines":        lines("Connection: x-user-id"),

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -54,7 +55,7 @@ type Login struct {
 	// Placeholders are expanded at start.
 	DefaultReturnURL string `json:"default_return_url,omitempty"`
 
-	app         *App
+	site        *web.Site
 	fallback    *returnurl.Policy // of DefaultReturnURL, nil for the app's
 	logger      *zap.Logger
 	accounts    *login.Accounts
@@ -81,10 +82,11 @@ func (*Login) CaddyModule() caddy.ModuleInfo {
 // Provision implements caddy.Provisioner. It reads the accounts file.
 func (l *Login) Provision(ctx caddy.Context) error {
 	l.logger = ctx.Logger()
-	var err error
-	if l.app, err = appOf(ctx); err != nil {
+	app, err := appOf(ctx)
+	if err != nil {
 		return err
 	}
+	l.site = app.Site
 	if l.DefaultReturnURL, err = caddy.NewReplacer().ReplaceOrErr(l.DefaultReturnURL, true, true); err != nil {
 		return fmt.Errorf("login: default_return_url: %w", err)
 	}
@@ -102,7 +104,7 @@ func (l *Login) Provision(ctx caddy.Context) error {
 	if l.accounts, err = readAccounts(l.Accounts); err != nil {
 		return fmt.Errorf("login: accounts: %w", err)
 	}
-	l.app.accounts = append(l.app.accounts, l.accounts.Names()...)
+	app.accounts = append(app.accounts, l.accounts.Names()...)
 	if l.accounts.Len() == 0 {
 		l.logger.Warn("accounts file holds no account: nobody can sign in", zap.String("file", l.Accounts))
 	}
@@ -112,9 +114,9 @@ func (l *Login) Provision(ctx caddy.Context) error {
 // returnURL returns where to send the browser after signing in.
 func (l *Login) returnURL(r *http.Request, raw string) (string, error) {
 	if raw == "" && l.fallback != nil {
-		return l.fallback.Check("", l.app.baseURL(r))
+		return l.fallback.Check("", l.site.Base(r))
 	}
-	return l.app.checkReturnURL(r, raw)
+	return l.site.CheckReturnURL(r, raw)
 }
 
 func readAccounts(name string) (*login.Accounts, error) {
@@ -157,10 +159,10 @@ func (l *Login) Cleanup() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if refusal := admit(r); refusal != nil {
-		return l.app.failAndClose(w, r, refusal)
+	if refusal := web.Admit(r); refusal != nil {
+		return l.site.FailAndClose(w, r, refusal)
 	}
-	path := ownPath(r, l.app.Prefix)
+	path := web.OwnPath(r, l.site.Prefix)
 	switch path {
 	case loginBrowserPath:
 		return l.readOnly(w, r, l.beginBrowser)
@@ -168,8 +170,8 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return l.readOnly(w, r, l.beginAPI)
 	case loginFlowsPath:
 		return l.readOnly(w, r, l.showFlowJSON)
-	case errorsPath:
-		return l.app.serveError(w, r) // also on a site without the logout handler
+	case web.ErrorsPath:
+		return l.site.ServeError(w, r) // also on a site without the logout handler
 	case loginPath:
 		if r.Method == http.MethodPost {
 			return l.submit(w, r)
@@ -177,44 +179,44 @@ func (l *Login) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return l.readOnly(w, r, l.showFlow)
 	}
 	if strings.HasPrefix(path, loginPath+"/") {
-		return l.app.failJSON(w, r, errNotFoundAnswer())
+		return l.site.FailJSON(w, r, web.ErrNotFound())
 	}
-	l.app.cleanUngated(r)
+	l.site.CleanUngated(r)
 	return next.ServeHTTP(w, r)
 }
 
 // readOnly serves GET, and answers HEAD without making anything for it.
-func (l *Login) readOnly(w http.ResponseWriter, r *http.Request, serve serveFunc) error {
+func (l *Login) readOnly(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request) error) error {
 	switch {
 	case r.Method == http.MethodHead:
-		prepare(w.Header())
+		web.Prepare(w.Header())
 		w.WriteHeader(http.StatusOK)
 		return nil
 	case r.Method != http.MethodGet:
 		allow := "GET, HEAD"
-		if ownPath(r, l.app.Prefix) == loginPath {
+		if web.OwnPath(r, l.site.Prefix) == loginPath {
 			allow += ", POST"
 		}
-		return l.app.failMethod(w, r, allow)
+		return l.site.FailMethod(w, r, allow)
 	case httpx.Speculative(r):
 		// Its answer would be kept for the real click, with the cookie of a
 		// request that perhaps never became one.
-		return l.app.failJSON(w, r, errSpeculative())
+		return l.site.FailJSON(w, r, web.ErrSpeculative())
 	}
 	return serve(w, r)
 }
 
 // errAlreadySignedIn is the answer to a client that begins to sign in while it
 // is signed in.
-func errAlreadySignedIn() *apiError {
-	return newError(http.StatusBadRequest, "session_already_available",
-		"A valid session was detected and thus login is not possible. Did you forget to set `?refresh=true`?", msgBadRequest)
+func errAlreadySignedIn() *web.Error {
+	return web.NewError(http.StatusBadRequest, "session_already_available",
+		"A valid session was detected and thus login is not possible. Did you forget to set `?refresh=true`?", web.MsgBadRequest)
 }
 
 // begin makes a flow of what the query asks for. Sign-in keeps nothing on the
 // server: a flow is a dated id, and the rest is in the URL.
 func (l *Login) begin(r *http.Request, api bool) (loginFlow, error) {
-	f := newLoginFlow(api, l.app.now())
+	f := newLoginFlow(api, l.site.Now())
 	return f, l.readQuery(r, &f)
 }
 
@@ -229,7 +231,7 @@ func (l *Login) readQuery(r *http.Request, f *loginFlow) error {
 	}
 	returnTo, err := l.returnURL(r, raw)
 	if err != nil {
-		return errReturnURL(raw, err)
+		return web.ErrReturnURL(raw, err)
 	}
 	f.returnTo = returnTo
 	return nil
@@ -238,10 +240,10 @@ func (l *Login) readQuery(r *http.Request, f *loginFlow) error {
 // beginBrowser begins a sign-in for a browser: it is sent to the form, and a
 // script gets the flow.
 func (l *Login) beginBrowser(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	f, err := l.begin(r, false)
 	if err != nil {
-		return a.fail(w, r, err)
+		return site.Fail(w, r, err)
 	}
 	if done, err := l.signedInAlready(w, r, f); done {
 		return err
@@ -249,8 +251,8 @@ func (l *Login) beginBrowser(w http.ResponseWriter, r *http.Request) error {
 	if httpx.WantsJSON(r) {
 		return l.writeFlow(w, r, http.StatusOK, f, flowState{})
 	}
-	a.browserCookie(w, r)
-	return redirect(w, r, f.url(a.baseURL(r)+a.Prefix))
+	site.BrowserCookie(w, r)
+	return web.Redirect(w, r, f.url(site.Base(r)+site.Prefix))
 }
 
 // signedInAlready answers a browser that has a live session and did not ask to
@@ -259,43 +261,43 @@ func (l *Login) signedInAlready(w http.ResponseWriter, r *http.Request, f loginF
 	if f.refresh {
 		return false, nil
 	}
-	a := l.app
-	res, err := a.authenticate(r)
+	site := l.site
+	res, err := site.Authenticate(r)
 	switch {
 	case err != nil:
-		return true, a.fail(w, r, err)
-	case res.session == nil:
-		a.clearIfDead(w, r, res)
+		return true, site.Fail(w, r, err)
+	case res.Session == nil:
+		site.ClearIfDead(w, r, res)
 		return false, nil
 	case httpx.WantsJSON(r):
-		return true, a.failJSON(w, r, errAlreadySignedIn())
+		return true, site.FailJSON(w, r, errAlreadySignedIn())
 	}
 	location, err := l.returnURL(r, f.returnTo)
 	if err != nil {
-		return true, a.fail(w, r, errReturnURL(f.returnTo, err))
+		return true, site.Fail(w, r, web.ErrReturnURL(f.returnTo, err))
 	}
-	return true, redirect(w, r, location)
+	return true, web.Redirect(w, r, location)
 }
 
 // beginAPI begins a sign-in for a client without cookies. Cookies that come
 // along are not looked at: this flow neither reads nor sets any.
 func (l *Login) beginAPI(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	f, err := l.begin(r, true)
 	if err != nil {
-		return a.failJSON(w, r, err)
+		return site.FailJSON(w, r, err)
 	}
 	if !f.refresh {
-		for _, c := range a.Format.Locate(r, nil) {
+		for _, c := range site.Format.Locate(r, nil) {
 			if c.From == session.FromCookie {
 				continue
 			}
-			found, err := a.Lookup(r.Context(), c)
+			found, err := site.Lookup(r.Context(), c)
 			if err != nil {
-				return a.failJSON(w, r, err)
+				return site.FailJSON(w, r, err)
 			}
 			if found.Session != nil {
-				return a.failJSON(w, r, errAlreadySignedIn())
+				return site.FailJSON(w, r, errAlreadySignedIn())
 			}
 		}
 	}
@@ -308,12 +310,12 @@ func (l *Login) showFlow(w http.ResponseWriter, r *http.Request) error {
 	if httpx.WantsJSON(r) {
 		return l.showFlowJSON(w, r)
 	}
-	f, err := parseLoginFlow(r.URL.Query().Get("flow"), l.app.now())
+	f, err := parseLoginFlow(r.URL.Query().Get("flow"), l.site.Now())
 	if err != nil || f.api {
 		return l.beginAgain(w, r)
 	}
 	if err := l.readQuery(r, &f); err != nil {
-		return l.app.fail(w, r, err)
+		return l.site.Fail(w, r, err)
 	}
 	if done, err := l.signedInAlready(w, r, f); done {
 		return err
@@ -324,7 +326,7 @@ func (l *Login) showFlow(w http.ResponseWriter, r *http.Request) error {
 // beginAgain sends a browser to the beginning. The return URL goes along as it
 // came, and is checked there.
 func (l *Login) beginAgain(w http.ResponseWriter, r *http.Request) error {
-	location := l.app.baseURL(r) + l.app.Prefix + loginBrowserPath
+	location := l.site.Base(r) + l.site.Prefix + loginBrowserPath
 	query := r.URL.Query()
 	kept := make(url.Values)
 	for _, name := range []string{"refresh", "return_to"} {
@@ -335,7 +337,7 @@ func (l *Login) beginAgain(w http.ResponseWriter, r *http.Request) error {
 	if len(kept) > 0 {
 		location += "?" + kept.Encode()
 	}
-	return redirect(w, r, location)
+	return web.Redirect(w, r, location)
 }
 
 // showFlowJSON answers with a flow that was begun before.
@@ -344,12 +346,12 @@ func (l *Login) showFlowJSON(w http.ResponseWriter, r *http.Request) error {
 	if id == "" {
 		id = r.URL.Query().Get("id")
 	}
-	f, err := parseLoginFlow(id, l.app.now())
+	f, err := parseLoginFlow(id, l.site.Now())
 	if err != nil {
-		return l.app.failJSON(w, r, err)
+		return l.site.FailJSON(w, r, err)
 	}
 	if err := l.readQuery(r, &f); err != nil {
-		return l.app.failJSON(w, r, err)
+		return l.site.FailJSON(w, r, err)
 	}
 	return l.writeFlow(w, r, http.StatusOK, f, flowState{})
 }
@@ -358,32 +360,32 @@ func (l *Login) showFlowJSON(w http.ResponseWriter, r *http.Request) error {
 func (l *Login) writeFlow(w http.ResponseWriter, r *http.Request, status int, f loginFlow, state flowState) error {
 	csrf := ""
 	if !f.api {
-		csrf = f.csrfToken(l.app.browserCookie(w, r))
+		csrf = f.csrfToken(l.site.BrowserCookie(w, r))
 	}
-	return writeJSON(w, status, f.json(l.app.baseURL(r)+l.app.Prefix, csrf, state))
+	return web.WriteJSON(w, status, f.json(l.site.Base(r)+l.site.Prefix, csrf, state))
 }
 
 // writePage answers with the sign-in form.
 func (l *Login) writePage(w http.ResponseWriter, r *http.Request, status int, f loginFlow, state flowState) error {
-	base := l.app.baseURL(r)
+	base := l.site.Base(r)
 	_, site, _ := strings.Cut(base, "://")
 	data := pages.LoginData{
-		Action:     f.url(base + l.app.Prefix),
-		CSRFToken:  f.csrfToken(l.app.browserCookie(w, r)),
+		Action:     f.url(base + l.site.Prefix),
+		CSRFToken:  f.csrfToken(l.site.BrowserCookie(w, r)),
 		Site:       site,
 		Identifier: state.identifier,
 	}
 	if state.message != nil {
-		data.Message = l.app.pages.Text(state.message.page, state.message.pageArgs...)
+		data.Message = l.site.Pages.Text(state.message.page, state.message.pageArgs...)
 	}
 	if state.missingIdentifier {
-		data.IdentifierHint = l.app.pages.Text("login.name_missing")
+		data.IdentifierHint = l.site.Pages.Text("login.name_missing")
 	}
 	if state.missingPassword {
-		data.PasswordHint = l.app.pages.Text("login.password_missing")
+		data.PasswordHint = l.site.Pages.Text("login.password_missing")
 	}
-	prepare(w.Header())
-	return l.app.pages.Login(w, r, status, data)
+	web.Prepare(w.Header())
+	return l.site.Pages.Login(w, r, status, data)
 }
 
 // Interface guards.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // loginFlowLifetime is how long a sign-in may take from its first page.
@@ -66,13 +68,13 @@ func parseLoginFlow(id string, now time.Time) (loginFlow, error) {
 	// One flow has one id: the other spellings that uuid.Parse takes are none.
 	if err != nil || u.String() != id || u.Variant() != uuid.RFC4122 ||
 		(u.Version() != browserFlowVersion && u.Version() != apiFlowVersion) {
-		return loginFlow{}, errNotFoundAnswer()
+		return loginFlow{}, web.ErrNotFound()
 	}
 	var ms [8]byte
 	copy(ms[2:], u[:6])
 	issuedAt := time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC()
 	if !now.Before(issuedAt.Add(loginFlowLifetime)) || issuedAt.After(now.Add(loginFlowSkew)) {
-		return loginFlow{}, newError(http.StatusGone, "self_service_flow_expired",
+		return loginFlow{}, web.NewError(http.StatusGone, "self_service_flow_expired",
 			"The login flow expired, please initialize a new one.", "The self-service flow expired")
 	}
 	return loginFlow{id: id, api: u.Version() == apiFlowVersion, issuedAt: issuedAt}, nil
@@ -208,7 +210,7 @@ func (f *loginFlow) json(base, csrf string, state flowState) wireFlow {
 		IssuedAt: f.issuedAt, CreatedAt: f.issuedAt, UpdatedAt: f.issuedAt,
 		ExpiresAt:  f.issuedAt.Add(loginFlowLifetime),
 		RequestURL: requested, ReturnTo: f.returnTo,
-		Refresh: f.refresh, RequestedAAL: aal1,
+		Refresh: f.refresh, RequestedAAL: web.AAL1,
 		UI: uiContainer{Action: f.url(base), Method: http.MethodPost, Nodes: []uiNode{token, identifier, password, submit}},
 	}
 	if state.message != nil {

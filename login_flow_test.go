@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 func TestLoginFlowID(t *testing.T) {
@@ -31,7 +33,7 @@ func TestLoginFlowID(t *testing.T) {
 			for _, api := range []bool{false, true} {
 				made := newLoginFlow(api, now.Add(-test.age))
 				read, err := parseLoginFlow(made.id, now)
-				var refusal *apiError
+				var refusal *web.Error
 				switch {
 				case test.code == 0 && (err != nil || read != made):
 					t.Errorf("got %+v and %v, want %+v", read, err, made)
@@ -89,7 +91,7 @@ func FuzzLoginForm(f *testing.F) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/self-service/login", io.NopCloser(strings.NewReader(body)))
 		r.Header = http.Header{"Content-Type": {media}}
 		_, err := readLoginForm(httptest.NewRecorder(), r)
-		var refusal *apiError
+		var refusal *web.Error
 		if err != nil && (!errors.As(err, &refusal) || refusal.Code < 400 || refusal.Code > 499) {
 			t.Errorf("error is %v, want one for the client", err)
 		}

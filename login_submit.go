@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -52,17 +53,17 @@ var (
 // submit signs in: the flow, the return URL and where the request comes from are
 // checked first, then the limit on tries, and the password at last.
 func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	switch {
 	case httpx.Speculative(r):
-		return a.failJSON(w, r, errSpeculative())
+		return site.FailJSON(w, r, web.ErrSpeculative())
 	case httpx.EarlyData(r):
-		return a.failJSON(w, r, errTooEarly())
+		return site.FailJSON(w, r, web.ErrTooEarly())
 	}
-	f, err := parseLoginFlow(r.URL.Query().Get("flow"), a.now())
+	f, err := parseLoginFlow(r.URL.Query().Get("flow"), site.Now())
 	if err != nil {
 		if httpx.WantsJSON(r) {
-			return a.failJSON(w, r, err)
+			return site.FailJSON(w, r, err)
 		}
 		return l.beginAgain(w, r)
 	}
@@ -77,7 +78,7 @@ func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
 		return l.refuse(w, r, f, err)
 	}
 	form.Identifier = strings.TrimSpace(form.Identifier) // phones add a space
-	state := flowState{identifier: clip(strings.ToValidUTF8(form.Identifier, ""), login.MaxName)}
+	state := flowState{identifier: web.Clip(strings.ToValidUTF8(form.Identifier, ""), login.MaxName)}
 	switch {
 	case form.Method != "password":
 		state.message = &textMethod
@@ -99,35 +100,35 @@ func (f *loginFlow) asJSON(r *http.Request) bool { return f.api || httpx.WantsJS
 // readLoginForm reads a form or a JSON body. Errors do not repeat what was sent.
 func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
 	var form loginForm
-	body := http.MaxBytesReader(w, r.Body, maxBodyLength)
+	body := http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch media {
 	case "application/json":
 		decoder := json.NewDecoder(body)
 		if err := decoder.Decode(&form); err != nil {
-			return form, bodyError(err)
+			return form, web.BodyError(err)
 		}
 		if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-			return form, newError(http.StatusBadRequest, "request_body_invalid",
-				"Unable to decode JSON payload: there is more than one object.", msgBadRequest)
+			return form, web.NewError(http.StatusBadRequest, "request_body_invalid",
+				"Unable to decode JSON payload: there is more than one object.", web.MsgBadRequest)
 		}
 	case "application/x-www-form-urlencoded":
 		text, err := io.ReadAll(body)
 		if err != nil {
-			return form, bodyError(err)
+			return form, web.BodyError(err)
 		}
 		values, err := url.ParseQuery(string(text))
 		if err != nil {
-			return form, newError(http.StatusBadRequest, "request_body_invalid",
-				"Unable to decode the form: it is not valid.", msgBadRequest)
+			return form, web.NewError(http.StatusBadRequest, "request_body_invalid",
+				"Unable to decode the form: it is not valid.", web.MsgBadRequest)
 		}
 		form = loginForm{
 			Method: values.Get("method"), Identifier: values.Get("identifier"),
 			Password: values.Get("password"), CSRFToken: values.Get("csrf_token"),
 		}
 	default:
-		return form, newError(http.StatusUnsupportedMediaType, "request_content_type_unsupported",
-			"The body of this request must be JSON or a form, and its Content-Type must say so.", msgBadRequest)
+		return form, web.NewError(http.StatusUnsupportedMediaType, "request_content_type_unsupported",
+			"The body of this request must be JSON or a form, and its Content-Type must say so.", web.MsgBadRequest)
 	}
 	return form, nil
 }
@@ -135,32 +136,32 @@ func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
 // checkOrigin refuses what a page of another site made the browser send. To be
 // signed in to an attacker's account unawares (login CSRF) is an attack, too.
 func (l *Login) checkOrigin(r *http.Request, f loginFlow, form loginForm) error {
-	a := l.app
+	site := l.site
 	if f.api {
 		// An API flow hands its token to whoever sent the password, so no script
 		// in a browser may use it: it would keep the token where scripts can
 		// steal it, instead of in a cookie that they cannot read.
 		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
-			return newError(http.StatusBadRequest, "api_flow_in_browser",
-				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+loginBrowserPath+" instead.", msgBadRequest)
+			return web.NewError(http.StatusBadRequest, "api_flow_in_browser",
+				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+loginBrowserPath+" instead.", web.MsgBadRequest)
 		}
 		return nil
 	}
-	if httpx.CrossSite(r, a.baseURL(r)) {
-		return errCSRF("This sign-in came from a page of another site.")
+	if httpx.CrossSite(r, site.Base(r)) {
+		return web.ErrCSRF("This sign-in came from a page of another site.")
 	}
 	token := form.CSRFToken
 	if token == "" {
 		token = r.Header.Get("X-CSRF-Token")
 	}
-	secret := a.presentBrowserCookie(r)
+	secret := site.PresentBrowserCookie(r)
 	switch {
 	case secret == "":
-		return errCSRF("The cookie that goes with this sign-in was not sent. Please allow cookies for this site and begin again.")
+		return web.ErrCSRF("The cookie that goes with this sign-in was not sent. Please allow cookies for this site and begin again.")
 	case token == "":
-		return errCSRF("The csrf_token was not sent. Please begin again.")
+		return web.ErrCSRF("The csrf_token was not sent. Please begin again.")
 	case !f.csrfMatches(secret, token):
-		return errCSRF("The csrf_token does not go with this browser, perhaps because of a sign-in in another tab. Please begin again.")
+		return web.ErrCSRF("The csrf_token does not go with this browser, perhaps because of a sign-in in another tab. Please begin again.")
 	}
 	return nil
 }
@@ -198,9 +199,9 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 		text := textTooMany
 		english := new(pages.Set)
 		text.Text = english.Text(text.page, inWords(english, tooMany.wait))
-		text.pageArgs = []any{inWords(l.app.pages, tooMany.wait)}
+		text.pageArgs = []any{inWords(l.site.Pages, tooMany.wait)}
 		if f.asJSON(r) {
-			return l.app.failJSON(w, r, newError(http.StatusTooManyRequests, "too_many_attempts", text.Text, "Too many requests"))
+			return l.site.FailJSON(w, r, web.NewError(http.StatusTooManyRequests, "too_many_attempts", text.Text, "Too many requests"))
 		}
 		state.message = &text
 		return l.writePage(w, r, http.StatusTooManyRequests, f, state)
@@ -211,9 +212,9 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 	default: // too many at once, or the client is gone
 		l.auditRefused(r, f, state.identifier, "too_many_sign_ins")
 		if f.asJSON(r) {
-			return l.app.failJSON(w, r, newError(http.StatusServiceUnavailable, "too_many_sign_ins", textBusy.Text, msgUnavailable))
+			return l.site.FailJSON(w, r, web.NewError(http.StatusServiceUnavailable, "too_many_sign_ins", textBusy.Text, web.MsgUnavailable))
 		}
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		w.Header().Set("Retry-After", strconv.Itoa(web.RetryAfter))
 		state.message = &textBusy
 		return l.writePage(w, r, http.StatusServiceUnavailable, f, state)
 	}
@@ -231,48 +232,48 @@ func inWords(texts *pages.Set, wait time.Duration) string {
 // credential that nobody has seen before (session fixation), and the ones that
 // the browser had end.
 func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, account login.Account) error {
-	a := l.app
+	site := l.site
 	location, err := l.returnURL(r, f.returnTo)
 	if err != nil {
-		return l.refuse(w, r, f, errReturnURL(f.returnTo, err))
+		return l.refuse(w, r, f, web.ErrReturnURL(f.returnTo, err))
 	}
 	n := manager.NewSession{Identity: account.Name, Traits: account.Traits, Method: "password", Device: httpx.DeviceOf(r)}
 	if !f.api {
-		for _, c := range a.Format.Locate(r, nil) {
+		for _, c := range site.Format.Locate(r, nil) {
 			if c.From == session.FromCookie {
-				n.Ending = append(n.Ending, a.Format.Key(c))
+				n.Ending = append(n.Ending, site.Format.Key(c))
 			}
 		}
 	}
-	credential, s, err := a.Issue(r.Context(), n)
+	credential, s, err := site.Issue(r.Context(), n)
 	if err != nil {
 		return l.refuse(w, r, f, err)
 	}
 	if !f.api {
 		if err := l.endPrevious(r); err != nil {
-			a.Discard(r.Context(), s)
+			site.Discard(r.Context(), s)
 			return l.refuse(w, r, f, err)
 		}
 	}
-	a.audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: f.trigger(), Outcome: telemetry.OutcomeIssued}.OfSession(s))
-	base := a.baseURL(r)
+	site.Audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: f.trigger(), Outcome: telemetry.OutcomeIssued}.OfSession(s))
+	base := site.Base(r)
 	if f.api {
-		return writeJSON(w, http.StatusOK, struct {
+		return web.WriteJSON(w, http.StatusOK, struct {
 			Token        string      `json:"session_token"`
-			Session      wireSession `json:"session"`
+			Session      web.Session `json:"session"`
 			ContinueWith *struct{}   `json:"continue_with"`
-		}{Token: credential.Secret(), Session: sessionJSON(s, base)})
+		}{Token: credential.Secret(), Session: web.SessionJSON(s, base)})
 	}
-	a.rotateBrowserCookie(w, r)
-	a.setSessionCookie(w, r, credential, s)
+	site.RotateBrowserCookie(w, r)
+	site.SetSessionCookie(w, r, credential, s)
 	if !httpx.WantsJSON(r) {
-		return redirect(w, r, location)
+		return web.Redirect(w, r, location)
 	}
-	return writeJSON(w, http.StatusOK, struct {
-		Session      wireSession         `json:"session"`
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Session      web.Session         `json:"session"`
 		ContinueWith []map[string]string `json:"continue_with"`
 	}{
-		Session:      sessionJSON(s, base),
+		Session:      web.SessionJSON(s, base),
 		ContinueWith: []map[string]string{{"action": "redirect_browser_to", "redirect_browser_to": location}},
 	})
 }
@@ -282,21 +283,21 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 // client may hang up now, the sessions end all the same.
 func (l *Login) endPrevious(r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())
-	for _, c := range l.app.Format.Locate(r, nil) {
+	for _, c := range l.site.Format.Locate(r, nil) {
 		if c.From != session.FromCookie {
 			continue
 		}
-		found, err := l.app.Lookup(ctx, c)
+		found, err := l.site.Lookup(ctx, c)
 		if err != nil {
 			return err
 		}
 		if found.Session == nil {
 			continue
 		}
-		if _, err := l.app.Revoke(ctx, found.Session); err != nil {
+		if _, err := l.site.Revoke(ctx, found.Session); err != nil {
 			return err
 		}
-		l.app.audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
+		l.site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
 	}
 	return nil
 }
@@ -321,15 +322,15 @@ func (l *Login) answerFlow(w http.ResponseWriter, r *http.Request, status int, f
 // once: to keep it for the error page would give a browser whose cookie did not
 // come along, as in a forged request, another cookie instead of its own.
 func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err error) error {
-	l.app.audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger()}.Failed(err))
+	l.site.Audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger()}.Failed(err))
 	if f.asJSON(r) {
-		return l.app.failJSON(w, r, err)
+		return l.site.FailJSON(w, r, err)
 	}
-	e := l.app.asAPIError(r, err)
-	prepare(w.Header())
-	errorHeaders(w.Header(), e)
-	return l.app.pages.Error(w, r, e.Code, pages.ErrorData{
-		ID: e.ID, Text: e.sentence(), Home: l.app.baseURL(r) + l.app.Prefix + loginBrowserPath,
+	e := l.site.AsAPIError(r, err)
+	web.Prepare(w.Header())
+	web.ErrorHeaders(w.Header(), e)
+	return l.site.Pages.Error(w, r, e.Code, pages.ErrorData{
+		ID: e.ID, Text: e.Sentence(), Home: l.site.Base(r) + l.site.Prefix + loginBrowserPath,
 	})
 }
 
@@ -340,5 +341,5 @@ func (l *Login) auditRefused(r *http.Request, f loginFlow, identifier, reason st
 	if l.accounts.Has(identifier) {
 		e.Identity = identifier
 	}
-	l.app.audit(r, e)
+	l.site.Audit(r, e)
 }

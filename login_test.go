@@ -22,10 +22,15 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
-	_ "github.com/caddyserver/caddy/v2/modules/logging" // the log is read
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
+
+	_ "github.com/caddyserver/caddy/v2/modules/logging"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/net/html"
 )
+
+// the log is read
 
 // loginServer is a running Caddy with one account: alice, "correct horse".
 type loginServer struct {
@@ -364,7 +369,7 @@ func TestLoginByScript(t *testing.T) {
 	}
 	answer := c.do(http.MethodPost, f.UI.Action, credentials("alice", "correct horse", csrfOf(f)), asScript, jsonType)
 	var done struct {
-		Session      wireSession       `json:"session"`
+		Session      web.Session       `json:"session"`
 		SessionToken string            `json:"session_token"`
 		ContinueWith []json.RawMessage `json:"continue_with"`
 	}

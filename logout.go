@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,10 +15,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
-
-// maxBodyLength bounds the bodies that we read ourselves, in bytes.
-const maxBodyLength = 64 << 10
 
 // Logout serves the self-service endpoints that end sessions and tell about
 // them, in front of everything else:
@@ -44,7 +41,7 @@ type Logout struct {
 
 	AppLogout
 
-	app *App
+	site *web.Site
 }
 
 // CaddyModule implements caddy.Module.
@@ -54,10 +51,11 @@ func (*Logout) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (l *Logout) Provision(ctx caddy.Context) error {
-	var err error
-	if l.app, err = appOf(ctx); err != nil {
+	app, err := appOf(ctx)
+	if err != nil {
 		return err
 	}
+	l.site = app.Site
 	return l.AppLogout.provision()
 }
 
@@ -71,16 +69,16 @@ func (l *Logout) Validate() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if refusal := admit(r); refusal != nil {
-		return l.app.failAndClose(w, r, refusal)
+	if refusal := web.Admit(r); refusal != nil {
+		return l.site.FailAndClose(w, r, refusal)
 	}
-	if serve := l.route(ownPath(r, l.app.Prefix)); serve != nil {
+	if serve := l.route(web.OwnPath(r, l.site.Prefix)); serve != nil {
 		return serve(w, r)
 	}
-	if l.SessionsPage != "" && ownPath(r, "") == l.SessionsPage {
+	if l.SessionsPage != "" && web.OwnPath(r, "") == l.SessionsPage {
 		return l.sessionsPage(w, r)
 	}
-	l.app.cleanUngated(r)
+	l.site.CleanUngated(r)
 	if l.isAppLogout(r) {
 		return l.appLogout(w, r, next)
 	}
@@ -90,21 +88,8 @@ func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return next.ServeHTTP(w, r)
 }
 
-// ownPath returns the path that the client asked for, cleaned and without our
-// prefix, or "" if it is not below the prefix. It is the original path: other
-// handlers may have rewritten the request, but nobody may hide a logout.
-func ownPath(r *http.Request, prefix string) string {
-	rest, ok := strings.CutPrefix(httpx.OriginalPath(r), prefix)
-	if !ok || !strings.HasPrefix(rest, "/") {
-		return ""
-	}
-	return rest
-}
-
-type serveFunc = func(http.ResponseWriter, *http.Request) error
-
 // route returns what serves one of our paths, nil if the path is not ours.
-func (l *Logout) route(path string) serveFunc {
+func (l *Logout) route(path string) func(http.ResponseWriter, *http.Request) error {
 	switch path {
 	case "/self-service/logout/browser":
 		return l.createURL
@@ -112,14 +97,14 @@ func (l *Logout) route(path string) serveFunc {
 		return l.submit
 	case "/self-service/logout/api":
 		return l.endByToken
-	case donePath:
-		return l.app.serveDone
-	case errorsPath:
-		return l.app.serveError
+	case web.DonePath:
+		return l.serveDone
+	case web.ErrorsPath:
+		return l.site.ServeError
 	case "/sessions/whoami":
 		return l.whoami
 	}
-	if strings.HasPrefix(path, "/self-service/logout/") || strings.HasPrefix(path, errorsPath+"/") {
+	if strings.HasPrefix(path, "/self-service/logout/") || strings.HasPrefix(path, web.ErrorsPath+"/") {
 		return l.unknown
 	}
 	if l.SessionsAPI != nil && !*l.SessionsAPI {
@@ -138,69 +123,55 @@ func (l *Logout) route(path string) serveFunc {
 }
 
 func (l *Logout) unknown(w http.ResponseWriter, r *http.Request) error {
-	return l.app.failJSON(w, r, errNotFoundAnswer())
+	return l.site.FailJSON(w, r, web.ErrNotFound())
 }
 
 // createURL answers with the logout URL of this session. It changes nothing.
 func (l *Logout) createURL(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return a.failMethod(w, r, "GET, HEAD")
+		return site.FailMethod(w, r, "GET, HEAD")
 	}
-	res, err := a.authenticate(r)
+	res, err := site.Authenticate(r)
 	if err != nil {
-		return a.fail(w, r, err)
+		return site.Fail(w, r, err)
 	}
-	if res.session == nil {
-		a.clearIfDead(w, r, res)
-		return a.fail(w, r, res.inactive(errSessionInactive()))
+	if res.Session == nil {
+		site.ClearIfDead(w, r, res)
+		return site.Fail(w, r, res.Inactive(web.ErrSessionInactive()))
 	}
 	returnTo := ""
 	if raw := r.URL.Query().Get("return_to"); raw != "" {
-		if returnTo, err = a.checkReturnURL(r, raw); err != nil {
-			return a.fail(w, r, errReturnURL(raw, err))
+		if returnTo, err = site.CheckReturnURL(r, raw); err != nil {
+			return site.Fail(w, r, web.ErrReturnURL(raw, err))
 		}
 	}
-	token := res.logoutToken()
-	return writeJSON(w, http.StatusOK, struct {
+	token := res.LogoutToken()
+	return web.WriteJSON(w, http.StatusOK, struct {
 		URL   string `json:"logout_url"`
 		Token string `json:"logout_token"`
-	}{a.logoutURL(r, token, returnTo), token})
-}
-
-// logoutURL is the address that ends the session of a logout token.
-func (a *App) logoutURL(r *http.Request, token, returnTo string) string {
-	query := "token="
-	if returnTo != "" {
-		query = "return_to=" + url.QueryEscape(returnTo) + "&" + query
-	}
-	base, host := a.BaseURL, ""
-	if base == "" {
-		base, host = httpx.RequestSite(r)
-		base += "://"
-	}
-	return base + host + a.Prefix + "/self-service/logout?" + query + token // letters, digits and _
+	}{site.LogoutURL(r, token, returnTo), token})
 }
 
 // submit follows a logout URL: check the token, the session and the return URL,
 // then revoke, then clear the cookie, then redirect, in this order.
 func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	switch {
 	case r.Method == http.MethodHead:
 		// HEAD must change nothing (RFC 9110, section 9.2.1), so it cannot
 		// answer as GET would: nobody was logged out.
-		prepare(w.Header())
+		web.Prepare(w.Header())
 		w.WriteHeader(http.StatusOK)
 		return nil
 	case r.Method != http.MethodGet && r.Method != http.MethodPost:
-		return a.failMethod(w, r, "GET, HEAD, POST")
+		return site.FailMethod(w, r, "GET, HEAD, POST")
 	case httpx.Speculative(r):
 		// A refusal, not a redirect: a browser would use the answer to a
 		// prefetch for the real click, and the click would log nobody out.
-		return a.failJSON(w, r, errSpeculative())
+		return site.FailJSON(w, r, web.ErrSpeculative())
 	case httpx.EarlyData(r):
-		return a.failJSON(w, r, errTooEarly())
+		return site.FailJSON(w, r, web.ErrTooEarly())
 	}
 	trigger := telemetry.ByBrowser
 	if httpx.WantsJSON(r) {
@@ -213,18 +184,18 @@ func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
 
 // follow does what a logout URL asks for.
 func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) error {
-	a := l.app
+	site := l.site
 	refused := telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: trigger}
 	refuse := func(err error) error {
-		a.audit(r, refused.Failed(err))
-		return a.fail(w, r, err)
+		site.Audit(r, refused.Failed(err))
+		return site.Fail(w, r, err)
 	}
 	token, rawReturnTo, err := submitted(w, r)
 	if err != nil {
 		return refuse(err)
 	}
 	if token == "" {
-		return refuse(newError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", msgBadRequest))
+		return refuse(web.NewError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", web.MsgBadRequest))
 	}
 	verified, err := l.verify(r, token, trigger)
 	refused.Session = verified.handle
@@ -233,36 +204,36 @@ func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) 
 	}
 	if verified.failure != nil {
 		if verified.clear {
-			a.clearSessionCookie(w, r)
+			site.ClearSessionCookie(w, r)
 		}
 		return refuse(verified.failure)
 	}
 	if verified.session != nil {
 		refused = refused.OfSession(verified.session)
 	}
-	location, err := a.checkReturnURL(r, rawReturnTo)
+	location, err := site.CheckReturnURL(r, rawReturnTo)
 	if err != nil {
-		return refuse(errReturnURL(rawReturnTo, err))
+		return refuse(web.ErrReturnURL(rawReturnTo, err))
 	}
 	done := refused
 	done.Event, done.Outcome = telemetry.EventLogoutRepeated, telemetry.OutcomeRepeated
 	if verified.session != nil {
-		if _, err := a.Revoke(r.Context(), verified.session); err != nil {
-			return l.failLogout(w, r, refused, a.Postpone(r.Context(), verified.credential, manager.TriggerOf(r, trigger), err), true)
+		if _, err := site.Revoke(r.Context(), verified.session); err != nil {
+			return l.failLogout(w, r, refused, site.Postpone(r.Context(), verified.credential, manager.TriggerOf(r, trigger), err), true)
 		}
 		done.Event, done.Outcome = telemetry.EventRevoked, telemetry.OutcomeRevoked
 	}
-	a.audit(r, done)
+	site.Audit(r, done)
 	if verified.clear {
-		a.clearSessionCookie(w, r)
+		site.ClearSessionCookie(w, r)
 	}
 	if verified.proven() {
 		l.cleanBrowser(w.Header(), r)
 	}
 	if httpx.WantsJSON(r) {
-		return writeNoContent(w)
+		return web.WriteNoContent(w)
 	}
-	return redirect(w, r, location)
+	return web.Redirect(w, r, location)
 }
 
 // failLogout answers a logout that was not done: pending, or an error. proven
@@ -273,10 +244,10 @@ func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused tele
 		if proven {
 			l.stripCookies(w.Header(), r)
 		}
-		return l.app.answerPending(w, r, httpx.WantsJSON(r))
+		return l.site.AnswerPending(w, r, httpx.WantsJSON(r))
 	}
-	l.app.audit(r, refused.Failed(err))
-	return l.app.fail(w, r, err)
+	l.site.Audit(r, refused.Failed(err))
+	return l.site.Fail(w, r, err)
 }
 
 // submitted reads the logout token and the return URL, from the query or from
@@ -287,9 +258,9 @@ func submitted(w http.ResponseWriter, r *http.Request) (token, returnTo string, 
 	if r.Method != http.MethodPost || token != "" {
 		return token, returnTo, nil
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBodyLength)
+	r.Body = http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
 	if err := r.ParseForm(); err != nil {
-		return "", "", bodyError(err)
+		return "", "", web.BodyError(err)
 	}
 	if returnTo == "" {
 		returnTo = r.PostForm.Get("return_to")

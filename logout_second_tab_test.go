@@ -31,7 +31,7 @@ func TestSecondTab(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		other.logTo(zap.New(core))
 		follow := func(a *testApp, headers ...string) *httptest.ResponseRecorder {
-			return serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), headers...), nil)
+			return serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), headers...), nil)
 		}
 		if w := follow(one); w.Code == http.StatusSeeOther && w.Header().Get("Location") == "http://app.example/bye" {
 			t.Fatal("a session that lives was said to have ended")
@@ -102,7 +102,7 @@ func TestAttackLogoutTokens(t *testing.T) {
 		counted := &countedStore{}
 		counted.Store, _ = a.OpenStore()
 		a.reopen(func(o *manager.Opened) { o.Store = counted })
-		w := serve(t, signOut, newRequest(t, http.MethodGet, site+"/self-service/logout?token="+test.token, append(test.headers, "Accept: application/json")...), nil)
+		w := serve(t, signOut, newRequest(t, http.MethodGet, siteURL+"/self-service/logout?token="+test.token, append(test.headers, "Accept: application/json")...), nil)
 		a.reopen(func(o *manager.Opened) { o.Store = counted.Store })
 		cleared := fmt.Sprint(w.Header()["Set-Cookie"]) != "[]"
 		if w.Code != test.status || cleared != test.clears || counted.gets != test.lookUps || counted.writes != 0 ||
@@ -132,7 +132,7 @@ func TestSecondTabDuringAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	follow := func(headers ...string) *httptest.ResponseRecorder {
-		return serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, submitLine(c), append(headers, "Accept: application/json")...), nil)
+		return serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), append(headers, "Accept: application/json")...), nil)
 	}
 	a.takeStoreAway()
 	if w := follow(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header()["Set-Cookie"] != nil {

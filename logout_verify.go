@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -21,7 +22,7 @@ type verifiedLogout struct {
 	// clear says that after this no session cookie of the request is live.
 	clear bool
 	// failure is the refusal, if the token does not fit.
-	failure *apiError
+	failure *web.Error
 }
 
 // proven says that the client has shown the credential of the token. A browser
@@ -34,7 +35,7 @@ func (v *verifiedLogout) proven() bool { return v.credential.Secret() != "" }
 // the request. That session, and no other that came along, is the one to end.
 func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
 	var buf [session.MaxCredentials]session.Credential
-	credentials := l.app.Format.Locate(r, buf[:0])
+	credentials := l.site.Format.Locate(r, buf[:0])
 	matched, mixed := -1, false
 	for i, c := range credentials {
 		switch fit := session.FitLogoutToken(c, token); {
@@ -47,14 +48,14 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 	var out verifiedLogout
 	if matched >= 0 {
 		out.credential = credentials[matched]
-		out.handle = l.app.Format.Key(out.credential).Short()
+		out.handle = l.site.Format.Key(out.credential).Short()
 	}
 	anyLive, liveCookie, replay := false, false, false
 	for _, c := range credentials {
-		found, err := l.app.Lookup(r.Context(), c)
+		found, err := l.site.Lookup(r.Context(), c)
 		switch {
 		case err != nil && matched >= 0:
-			return out, l.app.Postpone(r.Context(), out.credential, manager.TriggerOf(r, trigger), err)
+			return out, l.site.Postpone(r.Context(), out.credential, manager.TriggerOf(r, trigger), err)
 		case err != nil:
 			return out, err
 		case found.Pending && matched >= 0 && c.Secret() == out.credential.Secret():
@@ -63,25 +64,25 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 		same := matched >= 0 && c.Secret() == credentials[matched].Secret()
 		if same {
 			out.session = found.Session
-			replay = l.app.JustRevoked(found)
+			replay = l.site.JustRevoked(found)
 		}
 		if found.Session != nil {
 			anyLive = true
 			liveCookie = liveCookie || (c.From == session.FromCookie && !same)
 		}
 	}
-	missed := l.app.missedCookies(r, credentials)
-	out.clear = hasCookie(credentials) && !liveCookie && !missed
+	missed := l.site.MissedCookies(r, credentials)
+	out.clear = web.HasCookie(credentials) && !liveCookie && !missed
 	switch {
 	case out.session != nil || replay:
 	case anyLive:
 		out.clear = false
-		out.failure = newError(http.StatusForbidden, "logout_token_mismatch",
-			"Unable to log out because the logout token in the URL query does not match the session cookie.", msgForbidden)
+		out.failure = web.NewError(http.StatusForbidden, "logout_token_mismatch",
+			"Unable to log out because the logout token in the URL query does not match the session cookie.", web.MsgForbidden)
 	case missed:
-		out.failure = errTooManyCookies()
+		out.failure = web.ErrTooManyCookies()
 	case matched >= 0 || mixed:
-		out.failure = errSessionInactive()
+		out.failure = web.ErrSessionInactive()
 	default:
 		return out, l.verifyWithoutCredential(r, token, &out)
 	}
@@ -94,19 +95,19 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 // cleared. One look-up says so, which keeps no idle session alive, and a session
 // that lives is never called ended.
 func (l *Logout) verifyWithoutCredential(r *http.Request, token string, out *verifiedLogout) error {
-	out.failure = errSessionInactive()
+	out.failure = web.ErrSessionInactive()
 	key, ok := session.KeyOfLogoutToken(token)
 	if !ok {
 		return nil
 	}
-	found, err := l.app.Peek(r.Context(), key)
+	found, err := l.site.Peek(r.Context(), key)
 	switch {
 	case err != nil:
 		return err
 	case found.Pending:
 		out.handle = key.Short()
 		return manager.ErrPending
-	case l.app.JustRevoked(found):
+	case l.site.JustRevoked(found):
 		out.handle, out.failure = key.Short(), nil
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -63,7 +64,7 @@ func TestMetricsOutliveTheConfiguration(t *testing.T) {
 		t.Helper()
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 		t.Cleanup(cancel)
-		a := &App{Manager: manager.New(manager.Config{Store: new(RedisStore)})}
+		a := &App{Site: web.New(web.Config{}, manager.New(manager.Config{Store: new(RedisStore)}))}
 		if err := a.registerMetrics(ctx); err != nil {
 			t.Fatal(err)
 		}

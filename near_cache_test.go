@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/formats/native"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -435,12 +436,12 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r.Header.Set("Cookie", defaultCookieName+"="+c.Secret())
-	a.Format = native.New(defaultCookieName)
+	r.Header.Set("Cookie", web.DefaultCookieName+"="+c.Secret())
+	a.Format = native.New(web.DefaultCookieName)
 	b.Run("hit, with the cookie", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if res, err := a.authenticate(r); err != nil || res.session == nil {
+			if res, err := a.Authenticate(r); err != nil || res.Session == nil {
 				b.Fatal(err)
 			}
 		}

@@ -138,7 +138,7 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 func TestDoneChangesNoSession(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.Cookie.Name = "__Host-session" })
 	c, _ := a.signIn(t, "alice", "")
-	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, site+"/self-service/logout/done", "Cookie: __Host-session="+c.Secret()), nil)
+	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/self-service/logout/done", "Cookie: __Host-session="+c.Secret()), nil)
 	want := "__Host-session_done=1; Path=/; Max-Age=1; HttpOnly; Secure; SameSite=Lax"
 	if got := w.Header().Get("Set-Cookie"); w.Code != http.StatusNoContent || got != want || w.Body.Len() != 0 {
 		t.Errorf("got %d %q", w.Code, got)

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/deferred"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -66,7 +67,7 @@ func TestRequestsBeforeTheSessionsApp(t *testing.T) {
 			}
 			for range clients {
 				served.Go(func() { ask(http.Header{}) })
-				served.Go(func() { ask(http.Header{"Cookie": {defaultCookieName + "=" + session.NewToken()}}) })
+				served.Go(func() { ask(http.Header{"Cookie": {web.DefaultCookieName + "=" + session.NewToken()}}) })
 			}
 			storetest.NoError(t, sessions.Start())
 			ready.Wait()

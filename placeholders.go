@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
-	"github.com/caddy-logout/caddy-logout/internal/person"
-	"github.com/caddy-logout/caddy-logout/session"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // userPlaceholder is the prefix under which Caddy keeps who a user is.
@@ -24,8 +22,8 @@ const logoutURLPlaceholder = "session.logout_url"
 // {http.auth.user.id}, {http.auth.user.<trait>} (nested traits with dots),
 // {session.id}, {session.expires_at} and {session.logout_url}. All but the
 // first are worked out when they are asked for.
-func setPlaceholders(repl *caddy.Replacer, a *App, r *http.Request, res *authResult) {
-	s := res.session
+func setPlaceholders(repl *caddy.Replacer, site *web.Site, r *http.Request, res *web.Auth) {
+	s := res.Session
 	repl.Set(userPlaceholder+"id", s.Identity)
 	repl.Map(func(key string) (any, bool) {
 		switch key {
@@ -34,26 +32,16 @@ func setPlaceholders(repl *caddy.Replacer, a *App, r *http.Request, res *authRes
 		case "session.expires_at":
 			return s.ExpiresAt.UTC().Format(time.RFC3339), true
 		case logoutURLPlaceholder:
-			return a.logoutURL(r, res.logoutToken(), ""), true
+			return site.LogoutURL(r, res.LogoutToken(), ""), true
 		}
 		trait, ok := strings.CutPrefix(key, userPlaceholder)
 		if !ok {
 			return nil, false
 		}
-		if res.traits == nil {
-			res.traits = a.traitsOf(s)
+		if res.Traits == nil {
+			res.Traits = site.TraitsOf(s)
 		}
-		value, ok := res.traits[trait]
+		value, ok := res.Traits[trait]
 		return value, ok
 	})
-}
-
-// traitsOf returns the traits of a session by the names of their placeholders. Our
-// sign-ins refuse what is left out here, but a login service may have written it.
-func (a *App) traitsOf(s *session.Session) map[string]string {
-	traits, err := person.Flatten(s.Traits)
-	if err != nil {
-		a.logger.Warn("traits left out", zap.String("session", s.Key.Short()), zap.Error(err))
-	}
-	return traits
 }

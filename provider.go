@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // SessionProvider authenticates a request by its session, for the handler
@@ -24,7 +26,7 @@ import (
 // store is an error of the provider, and the request is refused. A CONNECT is not
 // authenticated unless it is for a WebSocket, and an Upgrade to anything else is cut.
 type SessionProvider struct {
-	app *App
+	site *web.Site
 }
 
 // CaddyModule implements caddy.Module.
@@ -34,30 +36,33 @@ func (*SessionProvider) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (p *SessionProvider) Provision(ctx caddy.Context) error {
-	var err error
-	p.app, err = appOf(ctx)
-	return err
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	p.site = app.Site
+	return nil
 }
 
 // Authenticate implements caddyauth.Authenticator.
 func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (caddyauth.User, bool, error) {
-	if admitted := admit(r) == nil; !admitted {
+	if admitted := web.Admit(r) == nil; !admitted {
 		return caddyauth.User{}, false, nil
 	}
-	res, err := p.app.authenticate(r)
+	res, err := p.site.Authenticate(r)
 	if err != nil {
 		return caddyauth.User{}, false, err
 	}
-	if res.session == nil {
-		p.app.clearIfDead(w, r, res)
+	if res.Session == nil {
+		p.site.ClearIfDead(w, r, res)
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return caddyauth.User{}, false, nil
 	}
-	traits := p.app.traitsOf(res.session)
+	traits := p.site.TraitsOf(res.Session)
 	// Caddy sets the metadata after the id: a trait of that name would turn one
 	// person into another.
 	delete(traits, "id")
-	return caddyauth.User{ID: res.session.Identity, Metadata: traits}, true, nil
+	return caddyauth.User{ID: res.Session.Identity, Metadata: traits}, true, nil
 }
 
 // MatchSession matches requests that have a live session, or only those of the
@@ -69,7 +74,7 @@ type MatchSession struct {
 	// Identities are the ids of the persons to match. Default: anybody.
 	Identities []string `json:"identities,omitempty"`
 
-	app *App
+	site *web.Site
 }
 
 // CaddyModule implements caddy.Module.
@@ -79,24 +84,27 @@ func (*MatchSession) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (m *MatchSession) Provision(ctx caddy.Context) error {
-	var err error
-	m.app, err = appOf(ctx)
-	return err
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	m.site = app.Site
+	return nil
 }
 
 // MatchWithError implements caddyhttp.RequestMatcherWithError.
 func (m *MatchSession) MatchWithError(r *http.Request) (bool, error) {
-	if refusal := admit(r); refusal != nil {
+	if refusal := web.Admit(r); refusal != nil {
 		return false, caddyhttp.Error(refusal.Code, refusal)
 	}
-	res, err := m.app.authenticate(r)
+	res, err := m.site.Authenticate(r)
 	if err != nil {
 		return false, caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
-	if res.session == nil {
+	if res.Session == nil {
 		return false, nil
 	}
-	return len(m.Identities) == 0 || slices.Contains(m.Identities, res.session.Identity), nil
+	return len(m.Identities) == 0 || slices.Contains(m.Identities, res.Session.Identity), nil
 }
 
 var stringSliceType = reflect.TypeFor[[]string]()

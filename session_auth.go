@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/streams"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -65,7 +66,7 @@ type SessionAuth struct {
 	// session are closed within a second of its end, whoever ended it.
 	KeepStreams bool `json:"keep_streams,omitempty"`
 
-	app    *App
+	site   *web.Site
 	logger *zap.Logger
 	told   []toldHeader
 	own    *httpx.HeaderSet // the names that only we may set
@@ -90,11 +91,12 @@ func (g *SessionAuth) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
 	g.prepare()
 	streams.KeepConnection(ctx)
-	var err error
-	if g.app, err = appOf(ctx); err != nil {
+	app, err := appOf(ctx)
+	if err != nil {
 		return err
 	}
-	g.app.gateHeaders.add(g.ownNames()...)
+	g.site = app.Site
+	g.site.GateHeaders.Add(g.ownNames()...)
 	return nil
 }
 
@@ -157,40 +159,40 @@ func validateHeaderName(name string) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if refusal := admit(r); refusal != nil {
-		return g.app.failAndClose(w, r, refusal)
+	if refusal := web.Admit(r); refusal != nil {
+		return g.site.FailAndClose(w, r, refusal)
 	}
-	res, err := g.app.authenticate(r)
+	res, err := g.site.Authenticate(r)
 	if err != nil {
 		return g.unavailable(w, r, err)
 	}
-	if res.session == nil && !g.Optional && !gateOpened(r) {
-		g.app.clearIfDead(w, r, res)
+	if res.Session == nil && !g.Optional && !web.GateOpened(r) {
+		g.site.ClearIfDead(w, r, res)
 		return g.refuse(w, r)
 	}
 	if err := g.clean(r, res); err != nil {
 		return g.unavailable(w, r, err)
 	}
-	if res.session == nil {
-		g.app.clearIfDead(w, r, res)
+	if res.Session == nil {
+		g.site.ClearIfDead(w, r, res)
 		return next.ServeHTTP(g.watchResponse(w, r, res), r)
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	setPlaceholders(repl, g.app, r, res)
+	setPlaceholders(repl, g.site, r, res)
 	g.tell(r, repl, res)
 	x := g.watchResponse(w, r, res)
-	open, err := g.app.OpenStore()
+	open, err := g.site.OpenStore()
 	if err != nil {
 		return g.unavailable(w, r, err)
 	}
-	if g.KeepStreams || open.Streams == nil || res.stream != nil {
+	if g.KeepStreams || open.Streams == nil || res.Stream != nil {
 		return next.ServeHTTP(x, r)
 	}
-	served, st := open.Streams.Open(w, r, streams.Admission{Session: res.session, Changes: res.changes, By: g.app.Manager, Known: res.known})
+	served, st := open.Streams.Open(w, r, streams.Admission{Session: res.Session, Changes: res.Changes, By: g.site.Manager, Known: res.Known})
 	if st == nil {
 		return g.unavailable(w, r, fmt.Errorf("%w: %w", session.ErrUnavailable, manager.ErrClosed))
 	}
-	res.stream = st
+	res.Stream = st
 	defer open.Streams.Done(st)
 	x.Until, x.Sent = served.Context(), &st.Sent
 	err = next.ServeHTTP(x, served)
@@ -211,8 +213,8 @@ func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next cad
 // credential, and the secret that binds this browser to its forms. An error page
 // of the app needs that secret, to ask for the error on behalf of the browser. The
 // error wraps [ErrUnavailable] if a bearer token could not be looked up.
-func (g *SessionAuth) clean(r *http.Request, res *authResult) error {
-	res.gated = true
+func (g *SessionAuth) clean(r *http.Request, res *web.Auth) error {
+	res.Gated = true
 	g.strip.DeleteFrom(r.Header)
 	g.own.CutConnection(r.Header)
 	g.strip.CutTrailers(r)
@@ -220,23 +222,23 @@ func (g *SessionAuth) clean(r *http.Request, res *authResult) error {
 		return nil
 	}
 	httpx.CutCookies(r.Header, func(name string) bool {
-		return name == g.app.Cookie.Name || g.app.isBrowserCookie(name) && !g.app.isErrorPage(r)
+		return name == g.site.Cookie.Name || g.site.IsBrowserCookie(name) && !g.site.IsErrorPage(r)
 	})
-	httpx.CutLookalikes(r.Header, g.app.Cookie.Name)
+	httpx.CutLookalikes(r.Header, g.site.Cookie.Name)
 	return g.cutBearer(r, res)
 }
 
 // tell sets the configured headers. A value that cannot be a header's (a trait
 // may hold anything) is left out rather than repaired.
-func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *authResult) {
+func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *web.Auth) {
 	values := make([]string, len(g.told)) // for all of them at once
 	for i, header := range g.told {
 		var value string
 		switch header.template {
 		case "{" + userPlaceholder + "id}":
-			value = res.session.Identity
+			value = res.Session.Identity
 		case "{" + logoutURLPlaceholder + "}":
-			value = g.app.logoutURL(r, res.logoutToken(), "")
+			value = g.site.LogoutURL(r, res.LogoutToken(), "")
 		default:
 			value = repl.ReplaceAll(header.template, "")
 		}
@@ -254,15 +256,15 @@ func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *authResul
 
 // refuse answers a request that has no live session.
 func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
-	a := g.app
-	noteGateAnswer(r)
-	if httpx.WantsJSON(r) || !isNavigation(r) {
-		return a.failJSON(w, r, errSessionInactive())
+	site := g.site
+	web.NoteGateAnswer(r)
+	if httpx.WantsJSON(r) || !web.IsNavigation(r) {
+		return site.FailJSON(w, r, web.ErrSessionInactive())
 	}
 	if g.LoginURL == "" {
-		prepare(w.Header())
-		errorHeaders(w.Header(), errSessionInactive())
-		return a.pages.Unauthorized(w, r, pages.UnauthorizedData{})
+		web.Prepare(w.Header())
+		web.ErrorHeaders(w.Header(), web.ErrSessionInactive())
+		return site.Pages.Unauthorized(w, r, pages.UnauthorizedData{})
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	u, err := url.Parse(repl.ReplaceAll(g.LoginURL, ""))
@@ -276,47 +278,17 @@ func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
 		q.Set("return_to", g.returnTo(r))
 		u.RawQuery = q.Encode()
 	}
-	return redirect(w, r, u.String())
+	return web.Redirect(w, r, u.String())
 }
 
 // returnTo is the page that was asked for. With a base_url, several sites may
 // share one sign-in: whoever came to another one goes back there, if it is
 // allowed.
 func (g *SessionAuth) returnTo(r *http.Request) string {
-	if there, err := g.app.checkReturnURL(r, httpx.RequestOrigin(r)+originalURI(r)); err == nil {
+	if there, err := g.site.CheckReturnURL(r, httpx.RequestOrigin(r)+web.OriginalURI(r)); err == nil {
 		return there
 	}
-	return g.app.baseURL(r) + originalURI(r)
-}
-
-// isNavigation reports whether a person is going to a page. Without fetch
-// metadata the negotiation alone decides.
-func isNavigation(r *http.Request) bool {
-	mode := r.Header.Get("Sec-Fetch-Mode")
-	return mode == "" || mode == "navigate"
-}
-
-// originalURI is the path and query that the browser asked for.
-func originalURI(r *http.Request) string {
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return original.URL.RequestURI()
-	}
-	return r.URL.RequestURI()
-}
-
-// unavailable answers a request when nobody can be asked whose it is.
-func (g *SessionAuth) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
-	noteGateAnswer(r)
-	return g.app.unavailable(w, r, err)
-}
-
-// unavailable answers a request when nobody can be asked whose it is. Cookies
-// are left alone: an outage is not a logout.
-func (a *App) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
-	if httpx.WantsJSON(r) || !isNavigation(r) {
-		return a.failJSON(w, r, err)
-	}
-	return a.failPage(w, r, a.asAPIError(r, err))
+	return g.site.Base(r) + web.OriginalURI(r)
 }
 
 // Interface guards.
@@ -325,3 +297,9 @@ var (
 	_ caddy.Validator             = (*SessionAuth)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionAuth)(nil)
 )
+
+// unavailable answers a request when nobody can be asked whose it is.
+func (g *SessionAuth) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
+	web.NoteGateAnswer(r)
+	return g.site.Unavailable(w, r, err)
+}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // BenchmarkGate is a request with a session that the near cache knows. What
@@ -43,7 +44,7 @@ func BenchmarkGate(b *testing.B) {
 		"Accept":          {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
 		"Accept-Encoding": {"gzip, deflate, br, zstd"},
 		"Accept-Language": {"en-US,en;q=0.5"},
-		"Cookie":          {"theme=dark; " + defaultCookieName + "=" + c.Secret()},
+		"Cookie":          {"theme=dark; " + web.DefaultCookieName + "=" + c.Secret()},
 		"Sec-Fetch-Dest":  {"document"},
 		"Sec-Fetch-Mode":  {"navigate"},
 		"Sec-Fetch-Site":  {"same-origin"},
@@ -62,7 +63,7 @@ func BenchmarkGate(b *testing.B) {
 		}
 	}
 	b.Run("without", func(b *testing.B) { serve(b, passOn{}) })
-	gate := &SessionAuth{app: a, logger: zap.NewNop()}
+	gate := &SessionAuth{site: a.Site, logger: zap.NewNop()}
 	gate.prepare()
 	b.Run("with", func(b *testing.B) { serve(b, gate) })
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -21,7 +22,7 @@ func newGate(t *testing.T, a *testApp, g *SessionAuth) *SessionAuth {
 	if err := g.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	g.app, g.logger = a.App, zap.NewNop()
+	g.site, g.logger = a.Site, zap.NewNop()
 	g.prepare()
 	return g
 }
@@ -161,12 +162,12 @@ func TestGateStripsCredentials(t *testing.T) {
 	}{
 		"cookie among others": {
 			SessionAuth{},
-			[]string{`Cookie: a="b c";  ` + defaultCookieName + "=" + c.Secret() + `; d=e;f`},
+			[]string{`Cookie: a="b c";  ` + web.DefaultCookieName + "=" + c.Secret() + `; d=e;f`},
 			http.Header{"Cookie": {`a="b c"; d=e;f`}},
 		},
 		"all cookies of the name": {
 			SessionAuth{},
-			[]string{sessionCookieLine(c), "Cookie: " + defaultCookieName + "=x; a=1"},
+			[]string{sessionCookieLine(c), "Cookie: " + web.DefaultCookieName + "=x; a=1"},
 			http.Header{"Cookie": {"a=1"}},
 		},
 		"session token":         {SessionAuth{}, []string{"X-Session-Token: " + c.Secret()}, http.Header{}},
@@ -177,7 +178,7 @@ func TestGateStripsCredentials(t *testing.T) {
 		"off": {
 			SessionAuth{StripCredentials: &off},
 			[]string{sessionCookieLine(c), "Authorization: Bearer " + c.Secret()},
-			http.Header{"Cookie": {defaultCookieName + "=" + c.Secret()}, "Authorization": {"Bearer " + c.Secret()}},
+			http.Header{"Cookie": {web.DefaultCookieName + "=" + c.Secret()}, "Authorization": {"Bearer " + c.Secret()}},
 		},
 	}
 	for name, test := range tests {
@@ -215,8 +216,8 @@ func TestGateDuringAnOutage(t *testing.T) {
 func TestGateClearsADeadCookie(t *testing.T) {
 	a := newTestApp(t, nil)
 	for _, gate := range []SessionAuth{{}, {Optional: true}, {LoginURL: "/login"}} {
-		w := serve(t, newGate(t, a, &gate), newRequest(t, http.MethodGet, "/", "Cookie: "+defaultCookieName+"=gone", "Accept: text/html"), nil)
-		want := defaultCookieName + "=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; SameSite=Lax"
+		w := serve(t, newGate(t, a, &gate), newRequest(t, http.MethodGet, "/", "Cookie: "+web.DefaultCookieName+"=gone", "Accept: text/html"), nil)
+		want := web.DefaultCookieName + "=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; SameSite=Lax"
 		if got := w.Header()["Set-Cookie"]; !slices.Equal(got, []string{want}) {
 			t.Errorf("%+v: Set-Cookie %q", gate, got)
 		}
@@ -267,7 +268,7 @@ func TestIssueOnHeader(t *testing.T) {
 				}
 				return
 			}
-			if len(cookies) != 1 || cookies[0].Name != defaultCookieName || !cookies[0].HttpOnly {
+			if len(cookies) != 1 || cookies[0].Name != web.DefaultCookieName || !cookies[0].HttpOnly {
 				t.Fatalf("cookies %v", cookies)
 			}
 			found, err := a.Lookup(t.Context(), session.NewCredential(cookies[0].Value, session.FromHeader))
@@ -317,7 +318,7 @@ func TestBaseURL(t *testing.T) {
 			a := newTestApp(t, func(a *App) { a.BaseURL = test.configured })
 			r := newRequest(t, http.MethodGet, "http://app.example/", test.headers...)
 			trust(r, test.trusted)
-			if got := a.baseURL(r); got != test.want {
+			if got := a.Base(r); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
@@ -340,14 +341,14 @@ func TestMatchSession(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := &MatchSession{Identities: test.identities, app: a.App}
+			m := &MatchSession{Identities: test.identities, site: a.Site}
 			if got, err := m.MatchWithError(newRequest(t, http.MethodGet, "/", test.headers...)); err != nil || got != test.want {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})
 	}
 	a.takeStoreAway()
-	if _, err := (&MatchSession{app: a.App}).MatchWithError(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); err == nil {
+	if _, err := (&MatchSession{site: a.Site}).MatchWithError(newRequest(t, http.MethodGet, "/", sessionCookieLine(c))); err == nil {
 		t.Error("an outage is a mismatch")
 	}
 }
@@ -355,13 +356,13 @@ func TestMatchSession(t *testing.T) {
 func TestSessionProvider(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", `{"email":"alice@example.com"}`)
-	p := &SessionProvider{app: a.App}
+	p := &SessionProvider{site: a.Site}
 	user, ok, err := p.Authenticate(httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
 	if err != nil || !ok || user.ID != "alice" || user.Metadata["email"] != "alice@example.com" {
 		t.Errorf("got %+v, %v, %v", user, ok, err)
 	}
 	w := httptest.NewRecorder()
-	if _, ok, err := p.Authenticate(w, newRequest(t, http.MethodGet, "/", "Cookie: "+defaultCookieName+"=gone")); err != nil || ok {
+	if _, ok, err := p.Authenticate(w, newRequest(t, http.MethodGet, "/", "Cookie: "+web.DefaultCookieName+"=gone")); err != nil || ok {
 		t.Errorf("dead cookie: %v, %v", ok, err)
 	}
 	if w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Set-Cookie") == "" {
@@ -388,7 +389,7 @@ func TestPlaceholdersAreUnknownToTheAnonymous(t *testing.T) {
 func TestProviderKeepsTheIdentity(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "mallory", `{"id":"admin"}`)
-	user, ok, err := (&SessionProvider{app: a.App}).Authenticate(httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
+	user, ok, err := (&SessionProvider{site: a.Site}).Authenticate(httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
 	if err != nil || !ok || user.ID != "mallory" || user.Metadata["id"] != "" {
 		t.Errorf("got %+v, %v, %v", user, ok, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -24,42 +25,42 @@ const identityHeader = "X-Kratos-Authenticated-Identity-Id"
 // whoami answers any method with the session of the request, as the original
 // does: gates in front of other apps ask with the method they were asked with.
 func (l *Logout) whoami(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
-	res, err := a.authenticate(r)
+	site := l.site
+	res, err := site.Authenticate(r)
 	if err != nil {
-		return a.failJSON(w, r, err)
+		return site.FailJSON(w, r, err)
 	}
-	if res.session == nil {
-		a.clearIfDead(w, r, res)
-		return a.failJSON(w, r, res.inactive(newError(http.StatusUnauthorized, "session_inactive",
-			"No valid session credentials found in the request.", msgUnauthorized)))
+	if res.Session == nil {
+		site.ClearIfDead(w, r, res)
+		return site.FailJSON(w, r, res.Inactive(web.NewError(http.StatusUnauthorized, "session_inactive",
+			"No valid session credentials found in the request.", web.MsgUnauthorized)))
 	}
-	w.Header().Set(identityHeader, url.PathEscape(res.session.Identity))
-	return writeJSON(w, http.StatusOK, sessionJSON(res.session, a.baseURL(r)))
+	w.Header().Set(identityHeader, url.PathEscape(res.Session.Identity))
+	return web.WriteJSON(w, http.StatusOK, web.SessionJSON(res.Session, site.Base(r)))
 }
 
 // caller returns the session that asks for the list of sessions. A nil result
 // and a nil error say that the answer was given.
-func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*authResult, error) {
-	a := l.app
+func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*web.Auth, error) {
+	site := l.site
 	if r.Method == http.MethodDelete && httpx.EarlyData(r) {
-		return nil, a.failJSON(w, r, errTooEarly())
+		return nil, site.FailJSON(w, r, web.ErrTooEarly())
 	}
-	res, err := a.authenticate(r)
+	res, err := site.Authenticate(r)
 	if err != nil {
-		return nil, a.failJSON(w, r, err)
+		return nil, site.FailJSON(w, r, err)
 	}
-	if res.session == nil {
-		a.clearIfDead(w, r, res)
-		return nil, a.failJSON(w, r, res.inactive(newError(http.StatusUnauthorized, "session_inactive",
-			"No valid session cookie found.", msgUnauthorized)))
+	if res.Session == nil {
+		site.ClearIfDead(w, r, res)
+		return nil, site.FailJSON(w, r, res.Inactive(web.NewError(http.StatusUnauthorized, "session_inactive",
+			"No valid session cookie found.", web.MsgUnauthorized)))
 	}
 	// A cookie is sent along by any page that makes the browser ask; a token
 	// is not. So a change by cookie has to come from a page of this host.
-	if r.Method == http.MethodDelete && res.credential.From == session.FromCookie && httpx.CrossSite(r, a.baseURL(r)) {
-		refusal := errCSRF("This request changes something and came from a page of another site.")
-		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.BySessions}.OfSession(res.session).Failed(refusal))
-		return nil, a.failJSON(w, r, refusal)
+	if r.Method == http.MethodDelete && res.Credential.From == session.FromCookie && httpx.CrossSite(r, site.Base(r)) {
+		refusal := web.ErrCSRF("This request changes something and came from a page of another site.")
+		site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.BySessions}.OfSession(res.Session).Failed(refusal))
+		return nil, site.FailJSON(w, r, refusal)
 	}
 	return res, nil
 }
@@ -72,73 +73,73 @@ func (l *Logout) sessions(w http.ResponseWriter, r *http.Request) error {
 	case http.MethodDelete:
 		return l.endSessions(w, r)
 	default:
-		return l.app.failMethod(w, r, "DELETE, GET, HEAD")
+		return l.site.FailMethod(w, r, "DELETE, GET, HEAD")
 	}
 }
 
 // listSessions lists the caller's other live sessions, newest first; with
 // ?all=true the caller's own too, marked.
 func (l *Logout) listSessions(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	res, err := l.caller(w, r)
 	if res == nil || err != nil {
 		return err
 	}
 	page, err := parsePage(r.URL.Query())
 	if err != nil {
-		return a.failJSON(w, r, err)
+		return site.FailJSON(w, r, err)
 	}
 	all := r.URL.Query().Get("all") == "true"
-	sessions, err := a.SessionsOf(r.Context(), res.session.Identity)
+	sessions, err := site.SessionsOf(r.Context(), res.Session.Identity)
 	if err != nil {
-		return a.failJSON(w, r, err)
+		return site.FailJSON(w, r, err)
 	}
-	base, list := a.baseURL(r), make([]wireSession, 0, len(sessions))
+	base, list := site.Base(r), make([]web.Session, 0, len(sessions))
 	for _, s := range sessions {
-		current := s.Key == res.session.Key
+		current := s.Key == res.Session.Key
 		if current && !all {
 			continue
 		}
-		wire := sessionJSON(s.Session, base)
+		wire := web.SessionJSON(s.Session, base)
 		wire.Current = current
 		list = append(list, wire)
 	}
-	page.writeHeaders(w.Header(), base+a.Prefix+"/sessions", all, len(list))
+	page.writeHeaders(w.Header(), base+site.Prefix+"/sessions", all, len(list))
 	start := min(page.offset, len(list))
-	return writeJSON(w, http.StatusOK, list[start:min(start+page.size, len(list))])
+	return web.WriteJSON(w, http.StatusOK, list[start:min(start+page.size, len(list))])
 }
 
 // endSessions ends the caller's other sessions and says how many really ended;
 // with ?all=true the caller's own too, and last, so that a failure on the way
 // can be tried again.
 func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
-	a := l.app
+	site := l.site
 	res, err := l.caller(w, r)
 	if res == nil || err != nil {
 		return err
 	}
 	all := r.URL.Query().Get("all") == "true"
-	own := res.session
+	own := res.Session
 	count, err := l.endMany(r, own, telemetry.BySessions, func(key session.Key) bool { return key != own.Key }, all)
 	if err != nil {
-		return a.failJSON(w, r, err)
+		return site.FailJSON(w, r, err)
 	}
-	if all && res.credential.From == session.FromCookie {
-		a.clearIfOut(w, r)
+	if all && res.Credential.From == session.FromCookie {
+		site.ClearIfOut(w, r)
 		l.cleanBrowser(w.Header(), r)
 	}
-	return writeJSON(w, http.StatusOK, map[string]int{"count": count})
+	return web.WriteJSON(w, http.StatusOK, map[string]int{"count": count})
 }
 
 // endMany ends the sessions of a person that are picked, and the own one if that
 // is wanted, and returns how many really ended. The own session is the last, so
 // that a failure on the way can be tried again.
 func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, pick func(session.Key) bool, ownToo bool) (int, error) {
-	a := l.app
+	site := l.site
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(own)
-	count, err := a.RevokeKeys(r.Context(), own.Identity, func(key session.Key) bool {
+	count, err := site.RevokeKeys(r.Context(), own.Identity, func(key session.Key) bool {
 		picked := pick(key)
 		if picked {
 			e = e.And(key)
@@ -147,7 +148,7 @@ func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, 
 	})
 	if err == nil && ownToo {
 		var ended bool
-		if ended, err = a.Revoke(r.Context(), own); ended {
+		if ended, err = site.Revoke(r.Context(), own); ended {
 			count++
 			e = e.And(own.Key)
 		}
@@ -156,7 +157,7 @@ func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, 
 		e = e.Failed(err)
 	}
 	e.Count = count
-	a.audit(r, e)
+	site.Audit(r, e)
 	return count, err
 }
 
@@ -164,35 +165,35 @@ func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, 
 // caller. An id that is unknown, or another person's, changes nothing and is
 // answered the same.
 func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) error {
-	a := l.app
+	site := l.site
 	if r.Method != http.MethodDelete {
-		return a.failMethod(w, r, http.MethodDelete)
+		return site.FailMethod(w, r, http.MethodDelete)
 	}
 	res, err := l.caller(w, r)
 	if res == nil || err != nil {
 		return err
 	}
 	if _, err := uuid.Parse(id); err != nil || len(id) != 36 {
-		return a.failJSON(w, r, newError(http.StatusBadRequest, "session_id_invalid", "The session id is not a UUID.", msgBadRequest))
+		return site.FailJSON(w, r, web.NewError(http.StatusBadRequest, "session_id_invalid", "The session id is not a UUID.", web.MsgBadRequest))
 	}
 	id = strings.ToLower(id)
-	if id == res.session.ID {
-		return a.failJSON(w, r, newError(http.StatusBadRequest, "session_is_current",
+	if id == res.Session.ID {
+		return site.FailJSON(w, r, web.NewError(http.StatusBadRequest, "session_is_current",
 			"To end the session that asks, use the logout flow instead.", "cannot revoke current session"))
 	}
 	r, end := telemetry.StartLogout(r)
 	defer end()
-	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySessions, Outcome: telemetry.OutcomeRevoked, Session: id[:8], Identity: res.session.Identity}
-	count, err := a.RevokeKeys(r.Context(), res.session.Identity, func(key session.Key) bool { return key.ID() == id })
+	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySessions, Outcome: telemetry.OutcomeRevoked, Session: id[:8], Identity: res.Session.Identity}
+	count, err := site.RevokeKeys(r.Context(), res.Session.Identity, func(key session.Key) bool { return key.ID() == id })
 	if err != nil {
 		e.Event = telemetry.EventLogoutRefused
-		a.audit(r, e.Failed(err))
-		return a.failJSON(w, r, err)
+		site.Audit(r, e.Failed(err))
+		return site.FailJSON(w, r, err)
 	}
 	if count > 0 {
-		a.audit(r, e)
+		site.Audit(r, e)
 	}
-	prepare(w.Header())
+	web.Prepare(w.Header())
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -223,8 +224,8 @@ func parsePage(query url.Values) (page, error) {
 		}
 		n, err := strconv.Atoi(raw)
 		if err != nil || n < least {
-			return 0, false, newError(http.StatusBadRequest, "page_invalid",
-				fmt.Sprintf("The query parameter %s must be a number from %d to %d.", name, least, most), msgBadRequest)
+			return 0, false, web.NewError(http.StatusBadRequest, "page_invalid",
+				fmt.Sprintf("The query parameter %s must be a number from %d to %d.", name, least, most), web.MsgBadRequest)
 		}
 		return min(n, most), true, nil
 	}
@@ -247,7 +248,7 @@ func parsePage(query url.Values) (page, error) {
 			p.offset, err = strconv.Atoi(token.Offset)
 		}
 		if err != nil || p.offset < 0 {
-			return p, newError(http.StatusBadRequest, "page_invalid", "The query parameter page_token is not one of ours.", msgBadRequest)
+			return p, web.NewError(http.StatusBadRequest, "page_invalid", "The query parameter page_token is not one of ours.", web.MsgBadRequest)
 		}
 		return p, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -40,26 +41,26 @@ func validateSessionsPage(path string) error {
 // sessionsPage answers on the path of the page: GET shows the live sessions of
 // the person who asks, POST ends those that were chosen and shows the rest.
 func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
-	a, change := l.app, r.Method == http.MethodPost
+	site, change := l.site, r.Method == http.MethodPost
 	switch {
 	case !change && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return a.failMethod(w, r, "GET, HEAD, POST")
+		return site.FailMethod(w, r, "GET, HEAD, POST")
 	case change && httpx.EarlyData(r):
-		return a.failJSON(w, r, errTooEarly())
+		return site.FailJSON(w, r, web.ErrTooEarly())
 	case httpx.WantsJSON(r):
-		return a.failJSON(w, r, newError(http.StatusNotAcceptable, "not_acceptable",
-			"This address is a page for browsers. Scripts use "+a.Prefix+"/sessions instead.", "There is no JSON here"))
+		return site.FailJSON(w, r, web.NewError(http.StatusNotAcceptable, "not_acceptable",
+			"This address is a page for browsers. Scripts use "+site.Prefix+"/sessions instead.", "There is no JSON here"))
 	}
-	res, err := a.authenticate(r)
+	res, err := site.Authenticate(r)
 	if err != nil {
-		return a.unavailable(w, r, err)
+		return site.Unavailable(w, r, err)
 	}
-	if res.session == nil {
-		a.clearIfDead(w, r, res)
-		if res.missed {
-			return a.failPage(w, r, errTooManyCookies())
+	if res.Session == nil {
+		site.ClearIfDead(w, r, res)
+		if res.Missed {
+			return site.FailPage(w, r, web.ErrTooManyCookies())
 		}
-		return a.unauthorized(w, r)
+		return site.Unauthorized(w, r)
 	}
 	if change {
 		return l.endChosen(w, r, res)
@@ -67,90 +68,80 @@ func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
 	return l.showSessions(w, r, res)
 }
 
-// unauthorized answers whoever is not signed in.
-func (a *App) unauthorized(w http.ResponseWriter, r *http.Request) error {
-	if httpx.WantsJSON(r) || !isNavigation(r) {
-		return a.failJSON(w, r, errSessionInactive())
-	}
-	prepare(w.Header())
-	errorHeaders(w.Header(), errSessionInactive())
-	return a.pages.Unauthorized(w, r, pages.UnauthorizedData{})
-}
-
 // endChosen does what a button of the page stands for. The browser is sent on
 // with 303, so that to load the page again does nothing again.
-func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *authResult) error {
-	a, own := l.app, res.session
-	r.Body = http.MaxBytesReader(w, r.Body, maxBodyLength)
+func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *web.Auth) error {
+	site, own := l.site, res.Session
+	r.Body = http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
 	if err := r.ParseForm(); err != nil {
-		return a.failPage(w, r, bodyError(err))
+		return site.FailPage(w, r, web.BodyError(err))
 	}
 	// The token alone is enough: no other site can know it. That the browser
 	// says where the form was is a second lock, should the page ever leak.
-	want := session.TokenFor(res.credential, sessionsPagePurpose)
-	if httpx.CrossSite(r, a.baseURL(r)) || subtle.ConstantTimeCompare([]byte(want), []byte(r.PostForm.Get("csrf_token"))) != 1 {
-		refusal := errCSRF("This form is not of this page as you see it now. Please go back, load the page again, and try once more.")
-		a.audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByPage}.OfSession(own).Failed(refusal))
-		return a.failPage(w, r, refusal)
+	want := session.TokenFor(res.Credential, sessionsPagePurpose)
+	if httpx.CrossSite(r, site.Base(r)) || subtle.ConstantTimeCompare([]byte(want), []byte(r.PostForm.Get("csrf_token"))) != 1 {
+		refusal := web.ErrCSRF("This form is not of this page as you see it now. Please go back, load the page again, and try once more.")
+		site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByPage}.OfSession(own).Failed(refusal))
+		return site.FailPage(w, r, refusal)
 	}
 	chosen := r.PostForm.Get("end")
 	out := chosen == endAll || chosen == own.ID
 	if _, err := l.endMany(r, own, telemetry.ByPage, func(key session.Key) bool {
 		return key != own.Key && (chosen == endAll || chosen == endOthers || key.ID() == chosen)
 	}, out); err != nil {
-		return a.unavailable(w, r, err)
+		return site.Unavailable(w, r, err)
 	}
 	if !out {
-		return redirect(w, r, l.SessionsPage)
+		return web.Redirect(w, r, l.SessionsPage)
 	}
-	a.clearIfOut(w, r)
+	site.ClearIfOut(w, r)
 	l.cleanBrowser(w.Header(), r)
-	location, err := a.checkReturnURL(r, "")
+	location, err := site.CheckReturnURL(r, "")
 	if err != nil {
-		return a.failPage(w, r, errReturnURL("", err))
+		return site.FailPage(w, r, web.ErrReturnURL("", err))
 	}
-	return redirect(w, r, location)
+	return web.Redirect(w, r, location)
 }
 
 // showSessions shows the page.
-func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *authResult) error {
-	a := l.app
-	sessions, err := a.SessionsOf(r.Context(), res.session.Identity)
+func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *web.Auth) error {
+	site := l.site
+	sessions, err := site.SessionsOf(r.Context(), res.Session.Identity)
 	if err != nil {
-		return a.unavailable(w, r, err)
+		return site.Unavailable(w, r, err)
 	}
 	data := pages.SessionsData{
 		Action:    l.SessionsPage,
-		CSRFToken: session.TokenFor(res.credential, sessionsPagePurpose),
-		Identity:  res.session.Identity,
+		CSRFToken: session.TokenFor(res.Credential, sessionsPagePurpose),
+		Identity:  res.Session.Identity,
 		Others:    len(sessions) > 1,
 		More:      max(0, len(sessions)-maxSessionsOnPage),
 	}
-	own := a.row(manager.Listed{Session: res.session, LastUsed: a.now()}, res.session)
+	own := l.row(manager.Listed{Session: res.Session, LastUsed: site.Now()}, res.Session)
 	data.Sessions = append(data.Sessions, own) // first, and also when it is an old one
 	for _, s := range sessions {
-		if s.Key != res.session.Key && len(data.Sessions) < maxSessionsOnPage {
-			data.Sessions = append(data.Sessions, a.row(s, res.session))
+		if s.Key != res.Session.Key && len(data.Sessions) < maxSessionsOnPage {
+			data.Sessions = append(data.Sessions, l.row(s, res.Session))
 		}
 	}
-	prepare(w.Header())
-	return a.pages.Sessions(w, r, data)
+	web.Prepare(w.Header())
+	return site.Pages.Sessions(w, r, data)
 }
 
 // row says in words what the page shows of a session.
-func (a *App) row(s manager.Listed, own *session.Session) pages.SessionRow {
-	browser, kind := browserName(a.pages, s.Device.UserAgent)
+func (l *Logout) row(s manager.Listed, own *session.Session) pages.SessionRow {
+	browser, kind := browserName(l.site.Pages, s.Device.UserAgent)
 	row := pages.SessionRow{
 		ID:        s.ID,
 		Browser:   browser,
 		Kind:      kind,
 		Address:   s.Device.IPAddress,
 		Current:   s.Key == own.Key,
-		SignedIn:  agoInWords(a.pages, a.now().Sub(s.IssuedAt)),
+		SignedIn:  agoInWords(l.site.Pages, l.site.Now().Sub(s.IssuedAt)),
 		Timestamp: s.IssuedAt.UTC().Format(time.RFC3339),
 	}
-	if a.IdleTimeout > 0 && !row.Current {
-		row.LastUsed = agoInWords(a.pages, a.now().Sub(s.LastUsed))
+	if l.site.IdleTimeout > 0 && !row.Current {
+		row.LastUsed = agoInWords(l.site.Pages, l.site.Now().Sub(s.LastUsed))
 	}
 	return row
 }

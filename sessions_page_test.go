@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -29,16 +30,16 @@ func pageRequest(t *testing.T, c session.Credential, form url.Values, headers ..
 	t.Helper()
 	headers = append([]string{"Accept: text/html", "Sec-Fetch-Mode: navigate", sessionCookieLine(c)}, headers...)
 	if form == nil {
-		return newRequest(t, http.MethodGet, site+"/account/sessions", headers...)
+		return newRequest(t, http.MethodGet, siteURL+"/account/sessions", headers...)
 	}
-	r := newRequest(t, http.MethodPost, site+"/account/sessions",
+	r := newRequest(t, http.MethodPost, siteURL+"/account/sessions",
 		append(headers, "Content-Type: application/x-www-form-urlencoded")...)
 	body := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(form.Encode())).Body
 	r.Body = body
 	return r
 }
 
-func pageHandler(a *testApp) *Logout { return &Logout{app: a.App, SessionsPage: "/account/sessions"} }
+func pageHandler(a *testApp) *Logout { return &Logout{site: a.Site, SessionsPage: "/account/sessions"} }
 
 func pageForm(c session.Credential, end string) url.Values {
 	return url.Values{"csrf_token": {session.TokenFor(c, sessionsPagePurpose)}, "end": {end}}
@@ -100,9 +101,9 @@ func TestSessionsPageEnds(t *testing.T) {
 		location          string
 	}{
 		"another":    {func(_, other session.Credential) string { return session.KeyOf(other.Secret()).ID() }, true, false, true, "/account/sessions"},
-		"this":       {func(own, _ session.Credential) string { return session.KeyOf(own.Secret()).ID() }, false, true, true, site + "/"},
+		"this":       {func(own, _ session.Credential) string { return session.KeyOf(own.Secret()).ID() }, false, true, true, siteURL + "/"},
 		"others":     {func(_, _ session.Credential) string { return endOthers }, true, false, false, "/account/sessions"},
-		"everywhere": {func(_, _ session.Credential) string { return endAll }, false, false, false, site + "/"},
+		"everywhere": {func(_, _ session.Credential) string { return endAll }, false, false, false, siteURL + "/"},
 		"nothing":    {func(_, _ session.Credential) string { return "" }, true, true, true, "/account/sessions"},
 		"unknown":    {func(_, _ session.Credential) string { return session.KeyOf("nobody").ID() }, true, true, true, "/account/sessions"},
 	}
@@ -151,7 +152,7 @@ func TestSessionsPageRefuses(t *testing.T) {
 		"by a script":         {good, []string{"Accept: application/json"}, http.StatusNotAcceptable},
 		"a body beyond the bound": {func(own, _ session.Credential) url.Values {
 			form := pageForm(own, endAll)
-			form.Set("x", strings.Repeat("x", maxBodyLength))
+			form.Set("x", strings.Repeat("x", web.MaxBodyLength))
 			return form
 		}, nil, http.StatusRequestEntityTooLarge},
 	}
@@ -185,11 +186,11 @@ func TestSessionsPageRefuses(t *testing.T) {
 	if w := serve(t, pageHandler(a), r, nil); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, POST" {
 		t.Errorf("DELETE: got %d %q", w.Code, w.Header().Get("Allow"))
 	}
-	if w := serve(t, &Logout{app: a.App}, pageRequest(t, c, nil), nil); w.Code != http.StatusTeapot {
+	if w := serve(t, &Logout{site: a.Site}, pageRequest(t, c, nil), nil); w.Code != http.StatusTeapot {
 		t.Errorf("without the option: got %d, want the app's answer", w.Code)
 	}
 	for _, path := range []string{"/account/sessions/", "/account/Sessions", "/account/sessions/x", "/x/account/sessions"} {
-		if w := serve(t, pageHandler(a), newRequest(t, http.MethodGet, site+path, sessionCookieLine(c)), nil); w.Code != http.StatusTeapot {
+		if w := serve(t, pageHandler(a), newRequest(t, http.MethodGet, siteURL+path, sessionCookieLine(c)), nil); w.Code != http.StatusTeapot {
 			t.Errorf("%s: got %d, want the app's answer", path, w.Code)
 		}
 	}

@@ -11,18 +11,19 @@ import (
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-const donePage = site + donePath
+const donePage = siteURL + web.DonePath
 
 // goesThere is what a browser sends that goes to a page.
 var goesThere = []string{"Accept: text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Dest: document", "Sec-Fetch-Mode: navigate"}
 
 func TestSignedOutPage(t *testing.T) {
-	a := newTestApp(t, func(a *App) { a.DefaultReturnURL = donePath })
-	h := &Logout{app: a.App}
+	a := newTestApp(t, func(a *App) { a.DefaultReturnURL = web.DonePath })
+	h := &Logout{site: a.Site}
 	c, _ := a.signIn(t, "alice", "")
 
 	w := serve(t, h, newRequest(t, http.MethodGet, donePage, append(goesThere, sessionCookieLine(c))...), nil)
@@ -34,7 +35,7 @@ func TestSignedOutPage(t *testing.T) {
 	if w.Code != http.StatusOK || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("signed out: got %d %q", w.Code, w.Header())
 	}
-	for _, want := range []string{"<h1>You are signed out</h1>", `href="/"`, `<img class="unseen" src="` + donePath + `"`} {
+	for _, want := range []string{"<h1>You are signed out</h1>", `href="/"`, `<img class="unseen" src="` + web.DonePath + `"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("there is no %s in\n%s", want, body)
 		}
@@ -52,7 +53,7 @@ func TestSignedOutPageSaysNothingUntrue(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	a.takeStoreAway()
-	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, donePage, append(goesThere, sessionCookieLine(c))...), nil)
+	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, donePage, append(goesThere, sessionCookieLine(c))...), nil)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" || strings.Contains(w.Body.String(), "You are signed out") {
 		t.Errorf("got %d %q\n%s", w.Code, w.Header(), w.Body)
 	}
@@ -79,14 +80,14 @@ func TestPictureOrPage(t *testing.T) {
 		"a form":                           {http.MethodPost, goesThere, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := serve(t, &Logout{app: a.App}, newRequest(t, test.method, site+"/.ory"+donePath, test.headers...), nil)
+			w := serve(t, &Logout{site: a.Site}, newRequest(t, test.method, siteURL+"/.ory"+web.DonePath, test.headers...), nil)
 			if want := map[bool]int{true: http.StatusOK, false: http.StatusNoContent}[test.page]; w.Code != want {
 				t.Errorf("got %d, want %d", w.Code, want)
 			}
 			if done := strings.Contains(w.Header().Get("Set-Cookie"), doneCookie+"=1"); done == test.page {
 				t.Errorf("the cookie of the picture: %v", done)
 			}
-			if test.method == http.MethodGet && test.page && !strings.Contains(w.Body.String(), `src="/.ory`+donePath) {
+			if test.method == http.MethodGet && test.page && !strings.Contains(w.Body.String(), `src="/.ory`+web.DonePath) {
 				t.Errorf("the page shows no picture:\n%s", w.Body)
 			}
 		})
@@ -97,14 +98,14 @@ func TestPictureOrPage(t *testing.T) {
 // which would say what is not so, and that a logout does.
 func TestHomeIsNotGoodbye(t *testing.T) {
 	for returnURL, want := range map[string]string{
-		"": "/", "/welcome": site + "/welcome", donePath: "/", donePath + "?x": "/", "https://other.example" + donePath: "/",
+		"": "/", "/welcome": siteURL + "/welcome", web.DonePath: "/", web.DonePath + "?x": "/", "https://other.example" + web.DonePath: "/",
 	} {
 		a := newTestApp(t, func(a *App) { a.DefaultReturnURL = returnURL })
-		r := newRequest(t, http.MethodGet, site+"/x")
-		if got := a.homeURL(r); got != want && got != site+want {
+		r := newRequest(t, http.MethodGet, siteURL+"/x")
+		if got := a.HomeURL(r); got != want && got != siteURL+want {
 			t.Errorf("%q: home is %q, want %q", returnURL, got, want)
 		}
-		if got := a.defaultLocation(r); !strings.HasSuffix(got, returnURL) {
+		if got := a.DefaultLocation(r); !strings.HasSuffix(got, returnURL) {
 			t.Errorf("%q: a logout leads to %q", returnURL, got)
 		}
 	}
@@ -122,7 +123,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 			"time.now": "adesso", "sessions.signed_in": "entrato {ago}",
 		}}
 	})
-	w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, donePage, goesThere...), nil)
+	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, donePage, goesThere...), nil)
 	for _, want := range []string{`<html lang="it">`, "<h1>Ciao</h1>", ">Entra</a>"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("there is no %s in\n%s", want, w.Body)
@@ -137,7 +138,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 		}
 	}
 	// What goes over the wire to clients is not for people, and stays as it is.
-	w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, site+"/sessions/whoami", "Accept: application/json"), nil)
+	w = serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/sessions/whoami", "Accept: application/json"), nil)
 	if w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "scaduta") {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -83,7 +84,7 @@ type stranger struct {
 func strangers(a *testApp, n int) []stranger {
 	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	secret := strings.Repeat(fmt.Sprintf("%08x", n), 8)
-	cookie := "Cookie: " + defaultCookieName + "=" + c.Secret() + "; " + a.browserCookieName(false) + "=" + secret
+	cookie := "Cookie: " + web.DefaultCookieName + "=" + c.Secret() + "; " + a.BrowserCookieName(false) + "=" + secret
 	token, key := session.LogoutToken(c), a.Format.Key(c)
 	flow := newLoginFlow(n%2 == 0, a.time())
 	form := "Content-Type: application/x-www-form-urlencoded"
@@ -134,7 +135,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		t.Helper()
 		accounts, err := login.ParseAccounts("accounts", strings.NewReader("alice:"+string(hash)+"\n"))
 		storetest.NoError(t, err)
-		signIn := &Login{app: a.App, logger: zap.NewNop(), accounts: accounts, attempts: login.NewAttempts(login.DefaultLimits, a.time)}
+		signIn := &Login{site: a.Site, logger: zap.NewNop(), accounts: accounts, attempts: login.NewAttempts(login.DefaultLimits, a.time)}
 		signOut := newLogout(t, a, AppLogout{
 			Paths: []string{"/logout"}, LogoutOn: []LogoutOn{{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{2}}}}, StripCookies: []StripCookies{{Names: []string{"*"}}},
 		})
@@ -170,7 +171,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 				}
 			}
 		}
-		if kept, after := count(t); requests < 1000 || after != before || kept == 0 || kept > keptErrorsAtOnce {
+		if kept, after := count(t); requests < 1000 || after != before || kept == 0 || kept > web.KeptErrorsAtOnce {
 			t.Errorf("after %d requests: %d keys, of %d before, and %d errors", requests, after, before, kept)
 		}
 

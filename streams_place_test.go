@@ -208,7 +208,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 			c, s := a.signIn(t, "alice", "")
 			// It was let in by a matcher, and comes to the gate when all is closed.
 			late := newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: application/json")
-			if res, err := a.authenticate(late); err != nil || res.session == nil {
+			if res, err := a.Authenticate(late); err != nil || res.Session == nil {
 				t.Fatalf("%v, %v", res, err)
 			}
 			closeStore := func() {

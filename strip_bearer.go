@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
@@ -19,13 +20,13 @@ import (
 // business. What cannot be looked up is not handed on: the error says that the
 // store could not be asked. To drop the line instead would have the app refuse,
 // and perhaps sign out, somebody who is signed in.
-func (g *SessionAuth) cutBearer(r *http.Request, res *authResult) error {
+func (g *SessionAuth) cutBearer(r *http.Request, res *web.Auth) error {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return nil
 	}
 	kept := make([]string, 0, len(lines)) // others may hold the old one
-	check := bearerCheck{app: g.app, res: res}
+	check := bearerCheck{site: g.site, res: res}
 	for _, line := range lines {
 		ours, err := check.line(r.Context(), line)
 		if err != nil {
@@ -41,8 +42,8 @@ func (g *SessionAuth) cutBearer(r *http.Request, res *authResult) error {
 
 // bearerCheck looks at the bearer tokens of one request.
 type bearerCheck struct {
-	app   *App
-	res   *authResult
+	site  *web.Site
+	res   *web.Auth
 	asked int
 }
 
@@ -72,14 +73,14 @@ func (c *bearerCheck) line(ctx context.Context, line string) (ours bool, err err
 // that has many the last are deleted unseen.
 func (c *bearerCheck) token(ctx context.Context, token string) (bool, error) {
 	switch {
-	case strings.HasPrefix(token, session.TokenPrefix), c.res.session != nil && token == c.res.credential.Secret():
+	case strings.HasPrefix(token, session.TokenPrefix), c.res.Session != nil && token == c.res.Credential.Secret():
 		return true, nil
-	case len(token) > session.MaxCredentialLength, slices.Contains(c.res.strangers, token):
+	case len(token) > session.MaxCredentialLength, slices.Contains(c.res.Strangers, token):
 		return false, nil // no credential, or looked up already
 	case c.asked == session.MaxCredentials:
 		return true, nil
 	}
 	c.asked++
-	found, err := c.app.Peek(ctx, c.app.Format.Key(session.NewCredential(token, session.FromBearer)))
+	found, err := c.site.Peek(ctx, c.site.Format.Key(session.NewCredential(token, session.FromBearer)))
 	return found.OfSession(), err
 }

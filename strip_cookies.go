@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // Limits of what one answer deletes.
@@ -75,8 +76,8 @@ func (s *StripCookies) validate() error {
 // matches reports whether the cookie of this name is one of them.
 func (s *StripCookies) matches(name string) bool {
 	bare := name
-	for _, prefix := range []string{hostPrefix, securePrefix} {
-		if hasPrefixFold(name, prefix) {
+	for _, prefix := range []string{web.HostPrefix, web.SecurePrefix} {
+		if web.HasPrefixFold(name, prefix) {
 			bare = name[len(prefix):]
 		}
 	}
@@ -100,7 +101,7 @@ func isChunk(name, whole string) bool {
 // setsStripped reports whether a Set-Cookie line sets one of the cookies. One
 // that deletes it may go through: the app knows best where it has set it.
 func (l *AppLogout) setsStripped(line string) bool {
-	name := setCookieName(line)
+	name := web.SetCookieName(line)
 	if !slices.ContainsFunc(l.StripCookies, func(s StripCookies) bool { return s.matches(name) }) {
 		return false
 	}
@@ -125,14 +126,14 @@ func (l *AppLogout) hasStripped(r *http.Request) bool {
 func (l *Logout) cleanBrowser(h http.Header, r *http.Request) {
 	l.stripCookies(h, r)
 	// Browsers heed it on HTTPS alone (section 4.1 of the same).
-	if len(l.ClearSiteData) > 0 && strings.HasPrefix(l.app.siteOrigin(r), "https://") {
+	if len(l.ClearSiteData) > 0 && strings.HasPrefix(l.site.SiteOrigin(r), "https://") {
 		h.Add("Clear-Site-Data", `"`+strings.Join(l.ClearSiteData, `", "`)+`"`)
 	}
 }
 
 // stripCookies adds the lines that delete the cookies.
 func (l *Logout) stripCookies(h http.Header, r *http.Request) {
-	secure := strings.HasPrefix(l.app.siteOrigin(r), "https://")
+	secure := strings.HasPrefix(l.site.SiteOrigin(r), "https://")
 	found := 0
 	for i := range l.StripCookies {
 		s := &l.StripCookies[i]
@@ -143,7 +144,7 @@ func (l *Logout) stripCookies(h http.Header, r *http.Request) {
 			}
 		}
 		for name := range cookieNames(r.Header) {
-			if found < maxStripped && !slices.Contains(names, name) && s.matches(name) && !l.app.isOwnCookie(name) && plainCookieName(name) {
+			if found < maxStripped && !slices.Contains(names, name) && s.matches(name) && !l.site.IsOwnCookie(name) && plainCookieName(name) {
 				names = append(names, name)
 				found++
 			}
@@ -164,9 +165,9 @@ func (l *Logout) stripCookies(h http.Header, r *http.Request) {
 func (s *StripCookies) deletions(name string, secure bool) iter.Seq[string] {
 	domains, paths := append([]string{""}, s.Domains...), append([]string{"/"}, s.Paths...)
 	switch {
-	case hasPrefixFold(name, hostPrefix):
+	case web.HasPrefixFold(name, web.HostPrefix):
 		domains, paths, secure = domains[:1], paths[:1], true
-	case hasPrefixFold(name, securePrefix):
+	case web.HasPrefixFold(name, web.SecurePrefix):
 		secure = true
 	}
 	return func(yield func(string) bool) {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // expired is what every deletion says besides name, domain and path.
@@ -60,7 +62,7 @@ func TestStripCookies(t *testing.T) {
 		},
 		"glob without such cookies": {StripCookies{Names: []string{"wp_*"}}, "http://app.example", "a=b", nil},
 		"everything but ours": {
-			StripCookies{Names: []string{"*"}}, "http://app.example", "a=1; " + defaultCookieName + "=x; csrf_token_2ad2f6a1e5e0e1f5=2; BROWSER=y", []string{
+			StripCookies{Names: []string{"*"}}, "http://app.example", "a=1; " + web.DefaultCookieName + "=x; csrf_token_2ad2f6a1e5e0e1f5=2; BROWSER=y", []string{
 				"a=; Path=/" + expired, "csrf_token_2ad2f6a1e5e0e1f5=; Path=/" + expired,
 			},
 		},
@@ -69,7 +71,7 @@ func TestStripCookies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
 			l := newLogout(t, a, AppLogout{StripCookies: []StripCookies{test.strip}})
-			r := newRequest(t, http.MethodGet, test.base+"/", "Cookie: "+strings.ReplaceAll(test.cookie, "BROWSER", a.browserCookieName(false)))
+			r := newRequest(t, http.MethodGet, test.base+"/", "Cookie: "+strings.ReplaceAll(test.cookie, "BROWSER", a.BrowserCookieName(false)))
 			h := make(http.Header)
 			l.stripCookies(h, r)
 			if !slices.Equal(h["Set-Cookie"], test.want) {
@@ -292,13 +294,13 @@ func TestOwnCookiesNeverReachTheApp(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.ErrorUI = "/error" })
 	c, _ := a.signIn(t, "alice", "")
 	gate := newGate(t, a, &SessionAuth{})
-	plain, host := a.browserCookieName(false), a.browserCookieName(true)
+	plain, host := a.BrowserCookieName(false), a.BrowserCookieName(true)
 	for name, test := range map[string]struct {
 		target string
 		lines  []string
 		want   []string
 	}{
-		"all of ours":          {"/app", []string{"a=1; " + plain + "=x;  b = 2;;" + host + "=y", "c", defaultCookieName + "=z"}, []string{"a=1;  b = 2;", "c"}},
+		"all of ours":          {"/app", []string{"a=1; " + plain + "=x;  b = 2;;" + host + "=y", "c", web.DefaultCookieName + "=z"}, []string{"a=1;  b = 2;", "c"}},
 		"not ours":             {"/app", []string{"csrf_token=1; csrf_token_abc=2; __Host-csrf_token=3"}, []string{"csrf_token=1; csrf_token_abc=2; __Host-csrf_token=3"}},
 		"on the error page":    {"/error?id=1", []string{"a=1; " + host + "=y; " + plain + "=x"}, []string{"a=1; " + host + "=y; " + plain + "=x"}},
 		"below the error page": {"/error/x", []string{"a=1; " + host + "=y"}, []string{"a=1"}},
@@ -322,17 +324,17 @@ func TestOwnCookiesNeverComeFromTheApp(t *testing.T) {
 	gate := newGate(t, a, &SessionAuth{Optional: true})
 	app := func(w http.ResponseWriter, _ *http.Request) error {
 		for _, line := range []string{
-			"a=1", defaultCookieName + "=evil", " " + defaultCookieName + " = evil; Path=/x", "=" + defaultCookieName + "=evil",
-			a.browserCookieName(true) + "=evil", a.browserCookieName(false) + "=", "b", "ory_kratos_sessions=mine", "Ory_Kratos_Session=mine",
+			"a=1", web.DefaultCookieName + "=evil", " " + web.DefaultCookieName + " = evil; Path=/x", "=" + web.DefaultCookieName + "=evil",
+			a.BrowserCookieName(true) + "=evil", a.BrowserCookieName(false) + "=", "b", "ory_kratos_sessions=mine", "Ory_Kratos_Session=mine",
 		} {
 			w.Header().Add("Set-Cookie", line)
 		}
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	for _, cookie := range []string{sessionCookieLine(c), "Cookie: " + defaultCookieName + "=dead", "Cookie: x=y"} {
+	for _, cookie := range []string{sessionCookieLine(c), "Cookie: " + web.DefaultCookieName + "=dead", "Cookie: x=y"} {
 		w := serve(t, gate, newRequest(t, http.MethodGet, "http://app.example/", cookie), app)
-		lines := slices.DeleteFunc(slices.Clone(w.Header()["Set-Cookie"]), func(line string) bool { return strings.HasPrefix(line, defaultCookieName+"=; Path=/;") })
+		lines := slices.DeleteFunc(slices.Clone(w.Header()["Set-Cookie"]), func(line string) bool { return strings.HasPrefix(line, web.DefaultCookieName+"=; Path=/;") })
 		if want := []string{"a=1", "b", "ory_kratos_sessions=mine", "Ory_Kratos_Session=mine"}; !slices.Equal(lines, want) {
 			t.Errorf("%s: got %q", cookie, lines)
 		}
@@ -348,8 +350,8 @@ func TestOwnCookiesBehindTheGate(t *testing.T) {
 	gate := newGate(t, a, &SessionAuth{Optional: true})
 	c, s := a.signIn(t, "alice", "")
 	w := serve(t, gate, newRequest(t, http.MethodGet, "http://app.example/"), func(w http.ResponseWriter, r *http.Request) error {
-		a.setSessionCookie(w, r, c, s)
-		w.Header().Add("Set-Cookie", defaultCookieName+"=evil")
+		a.SetSessionCookie(w, r, c, s)
+		w.Header().Add("Set-Cookie", web.DefaultCookieName+"=evil")
 		w.WriteHeader(http.StatusOK)
 		return nil
 	})

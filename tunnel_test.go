@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 func TestAdmit(t *testing.T) {
@@ -76,7 +77,7 @@ func TestAdmit(t *testing.T) {
 			if r.ProtoMajor, r.ProtoMinor, ok = http.ParseHTTPVersion(test.proto); !ok {
 				r.ProtoMajor, r.ProtoMinor = 3, 0 // what an extended CONNECT looks like there
 			}
-			refusal := admit(r)
+			refusal := web.Admit(r)
 			if status := statusOrZero(refusal); status != test.status {
 				t.Fatalf("status %d, want %d", status, test.status)
 			}
@@ -90,7 +91,7 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
-func statusOrZero(e *apiError) int {
+func statusOrZero(e *web.Error) int {
 	if e == nil {
 		return 0
 	}
@@ -112,8 +113,8 @@ func TestEveryHandlerRefusesTunnels(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	for name, handler := range map[string]caddyhttp.MiddlewareHandler{
 		"session_auth": newGate(t, a, new(SessionAuth)), "optional": newGate(t, a, &SessionAuth{Optional: true}),
-		"logout": &Logout{app: a.App}, "login": &Login{app: a.App},
-		"logout_on": &Logout{app: a.App, AppLogout: AppLogout{LogoutOn: []LogoutOn{{}}}},
+		"logout": &Logout{site: a.Site}, "login": &Login{site: a.Site},
+		"logout_on": &Logout{site: a.Site, AppLogout: AppLogout{LogoutOn: []LogoutOn{{}}}},
 	} {
 		r := newRequest(t, http.MethodConnect, "/", sessionCookieLine(c))
 		answer := serve(t, handler, r, func(http.ResponseWriter, *http.Request) error {
@@ -147,7 +148,7 @@ func TestEveryHandlerRefusesTunnels(t *testing.T) {
 func TestProviderAndMatcherRefuseTunnels(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	provider, matcher := &SessionProvider{app: a.App}, &MatchSession{app: a.App}
+	provider, matcher := &SessionProvider{site: a.Site}, &MatchSession{site: a.Site}
 	r := newRequest(t, http.MethodConnect, "/", sessionCookieLine(c))
 	if _, in, err := provider.Authenticate(httptest.NewRecorder(), r); in || err != nil {
 		t.Errorf("provider: %t, %v", in, err)
@@ -176,7 +177,7 @@ func TestAdmitAllocatesNothing(t *testing.T) {
 	ws.Header = upgrade("keep-alive, Upgrade", "websocket")
 	for name, r := range map[string]*http.Request{"plain": plain, "WebSocket": ws} {
 		if n := testing.AllocsPerRun(100, func() {
-			if admit(r) != nil {
+			if web.Admit(r) != nil {
 				t.Error("refused")
 			}
 		}); n != 0 {
@@ -197,11 +198,11 @@ func FuzzCutUpgrade(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n\r\n")))
-		if err != nil || admit(r.Clone(t.Context())) != nil {
+		if err != nil || web.Admit(r.Clone(t.Context())) != nil {
 			return
 		}
 		before := r.Header.Clone()
-		if refusal := admit(r); refusal != nil {
+		if refusal := web.Admit(r); refusal != nil {
 			t.Fatalf("%q: refused once only", lines)
 		}
 		if len(r.Header["Http2-Settings"]) > 0 {

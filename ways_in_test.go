@@ -7,20 +7,22 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // On HTTPS the browser's secret is in a __Host- cookie, which no sibling host can
 // set: what it tosses in under the plain name is not looked at.
 func TestTossedBrowserCookie(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.BaseURL = "https://app.example" })
-	tossed, own := strings.Repeat("a", browserSecretLength), strings.Repeat("b", browserSecretLength)
-	plain := a.browserCookieName(false) + "=" + tossed
+	tossed, own := strings.Repeat("a", web.BrowserSecretLength), strings.Repeat("b", web.BrowserSecretLength)
+	plain := a.BrowserCookieName(false) + "=" + tossed
 	r := newRequest(t, http.MethodGet, "https://app.example/", "Cookie: "+plain)
-	if got := a.presentBrowserCookie(r); got != "" {
+	if got := a.PresentBrowserCookie(r); got != "" {
 		t.Errorf("the tossed cookie counts: %q", got)
 	}
-	r = newRequest(t, http.MethodGet, "https://app.example/", "Cookie: "+plain+"; "+a.browserCookieName(true)+"="+own)
-	if got := a.presentBrowserCookie(r); got != own {
+	r = newRequest(t, http.MethodGet, "https://app.example/", "Cookie: "+plain+"; "+a.BrowserCookieName(true)+"="+own)
+	if got := a.PresentBrowserCookie(r); got != own {
 		t.Errorf("got %q, want the browser's own", got)
 	}
 }
@@ -47,11 +49,11 @@ func TestMadeUpHost(t *testing.T) {
 			if test.forwarded != "" {
 				headers = append(headers, "X-Forwarded-Host: "+test.forwarded)
 			}
-			w := serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet, "http://"+test.host+"/self-service/logout/browser", headers...), nil)
+			w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, "http://"+test.host+"/self-service/logout/browser", headers...), nil)
 			if !strings.Contains(w.Body.String(), `"logout_url":"`+test.wantURL) {
 				t.Errorf("got %s", w.Body)
 			}
-			w = serve(t, &Logout{app: a.App}, newRequest(t, http.MethodGet,
+			w = serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet,
 				"http://"+test.host+"/self-service/logout/browser?return_to="+test.returnTo, headers...), nil)
 			if allowed := w.Code == http.StatusOK; allowed != test.allowed {
 				t.Errorf("return_to %s: %d %s", test.returnTo, w.Code, w.Body)

@@ -1,7 +1,7 @@
 // This file holds the cookies we set: the session cookie, and the one that
 // binds a sign-in form or an error page to the browser that asked for it.
 
-package caddylogout
+package web
 
 import (
 	"crypto/rand"
@@ -46,14 +46,17 @@ type Cookie struct {
 	Persistent *bool `json:"persistent,omitempty"`
 }
 
+// DefaultCookieName is that of Ory Kratos: its clients find it.
+const DefaultCookieName = "ory_kratos_session"
+
 const (
-	hostPrefix   = "__Host-"
-	securePrefix = "__Secure-"
+	HostPrefix   = "__Host-"
+	SecurePrefix = "__Secure-"
 )
 
-func (c *Cookie) setDefaults() {
+func (c *Cookie) SetDefaults() {
 	if c.Name == "" {
-		c.Name = defaultCookieName
+		c.Name = DefaultCookieName
 	}
 	if c.Path == "" {
 		c.Path = "/"
@@ -63,8 +66,8 @@ func (c *Cookie) setDefaults() {
 	}
 }
 
-// validate says what is wrong with the cookie, or nil.
-func (c *Cookie) validate() error {
+// Validate says what is wrong with the cookie, or nil.
+func (c *Cookie) Validate() error {
 	fail := func(option, reason string) error { return fmt.Errorf("%s: %s", option, reason) }
 	switch {
 	case !httpguts.ValidHeaderFieldName(c.Name):
@@ -85,7 +88,7 @@ func (c *Cookie) validate() error {
 	}
 	insecure := c.Secure != nil && !*c.Secure
 	switch {
-	case hasPrefixFold(c.Name, hostPrefix):
+	case HasPrefixFold(c.Name, HostPrefix):
 		if c.Domain != "" {
 			return fail("name", "a __Host- cookie has no domain")
 		}
@@ -95,36 +98,36 @@ func (c *Cookie) validate() error {
 		if insecure {
 			return fail("name", "a __Host- cookie is secure")
 		}
-	case hasPrefixFold(c.Name, securePrefix) && insecure:
+	case HasPrefixFold(c.Name, SecurePrefix) && insecure:
 		return fail("name", "a __Secure- cookie is secure")
 	}
 	return nil
 }
 
-func hasPrefixFold(s, prefix string) bool {
+func HasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // secure reports whether a cookie set in answer to r is kept to HTTPS.
-func (a *App) secure(r *http.Request) bool {
-	c := &a.Cookie
+func (site *Site) secure(r *http.Request) bool {
+	c := &site.Cookie
 	if c.Secure != nil {
 		return *c.Secure
 	}
-	return hasPrefixFold(c.Name, hostPrefix) || hasPrefixFold(c.Name, securePrefix) ||
-		c.SameSite == "none" || strings.HasPrefix(a.baseURL(r), "https://")
+	return HasPrefixFold(c.Name, HostPrefix) || HasPrefixFold(c.Name, SecurePrefix) ||
+		c.SameSite == "none" || strings.HasPrefix(site.Base(r), "https://")
 }
 
-func (a *App) sessionCookie(r *http.Request) *http.Cookie {
+func (site *Site) SessionCookie(r *http.Request) *http.Cookie {
 	cookie := &http.Cookie{
-		Name:     a.Cookie.Name,
-		Path:     a.Cookie.Path,
-		Domain:   a.Cookie.Domain,
+		Name:     site.Cookie.Name,
+		Path:     site.Cookie.Path,
+		Domain:   site.Cookie.Domain,
 		HttpOnly: true,
-		Secure:   a.secure(r),
+		Secure:   site.secure(r),
 		SameSite: http.SameSiteLaxMode,
 	}
-	switch a.Cookie.SameSite {
+	switch site.Cookie.SameSite {
 	case "strict":
 		cookie.SameSite = http.SameSiteStrictMode
 	case "none":
@@ -133,33 +136,33 @@ func (a *App) sessionCookie(r *http.Request) *http.Cookie {
 	return cookie
 }
 
-// setSessionCookie hands the credential to the browser.
-func (a *App) setSessionCookie(w http.ResponseWriter, r *http.Request, c session.Credential, s *session.Session) {
-	cookie := a.sessionCookie(r)
+// SetSessionCookie hands the credential to the browser.
+func (site *Site) SetSessionCookie(w http.ResponseWriter, r *http.Request, c session.Credential, s *session.Session) {
+	cookie := site.SessionCookie(r)
 	cookie.Value = c.Secret()
-	if a.Cookie.Persistent == nil || *a.Cookie.Persistent {
-		left := s.ExpiresAt.Sub(a.now())
+	if site.Cookie.Persistent == nil || *site.Cookie.Persistent {
+		left := s.ExpiresAt.Sub(site.Now())
 		cookie.Expires = s.ExpiresAt
 		cookie.MaxAge = max(1, int(left/time.Second))
 	}
-	replaceCookie(w.Header(), r, cookie)
+	ReplaceCookie(w.Header(), r, cookie)
 }
 
-// clearSessionCookie makes the browser forget the session cookie: an empty
+// ClearSessionCookie makes the browser forget the session cookie: an empty
 // value under the attributes of its creation, since a browser takes a cookie of
 // another path or domain for another cookie (RFC 6265, section 5.3).
-func (a *App) clearSessionCookie(w http.ResponseWriter, r *http.Request) {
-	cookie := a.sessionCookie(r)
+func (site *Site) ClearSessionCookie(w http.ResponseWriter, r *http.Request) {
+	cookie := site.SessionCookie(r)
 	cookie.MaxAge = -1
 	cookie.Expires = time.Unix(1, 0)
-	replaceCookie(w.Header(), r, cookie)
+	ReplaceCookie(w.Header(), r, cookie)
 }
 
-// clearIfDead clears the session cookie when the store knows that no session
+// ClearIfDead clears the session cookie when the store knows that no session
 // cookie of the request is live. An outage never gets here.
-func (a *App) clearIfDead(w http.ResponseWriter, r *http.Request, res *authResult) {
-	if res.deadCookie {
-		a.clearSessionCookie(w, r)
+func (site *Site) ClearIfDead(w http.ResponseWriter, r *http.Request, res *Auth) {
+	if res.DeadCookie {
+		site.ClearSessionCookie(w, r)
 	}
 }
 
@@ -167,11 +170,11 @@ func (a *App) clearIfDead(w http.ResponseWriter, r *http.Request, res *authResul
 // so that a gate around us tells them from the app's.
 const ownCookiesVar = "sessions.set_cookies"
 
-// replaceCookie sets a cookie of ours and drops what was about to be set under
+// ReplaceCookie sets a cookie of ours and drops what was about to be set under
 // the same name, so that the browser is told one thing.
-func replaceCookie(h http.Header, r *http.Request, cookie *http.Cookie) {
+func ReplaceCookie(h http.Header, r *http.Request, cookie *http.Cookie) {
 	line := cookie.String()
-	dropSetCookies(h, func(other string) bool { return setCookieName(other) == cookie.Name })
+	DropSetCookies(h, func(other string) bool { return SetCookieName(other) == cookie.Name })
 	h.Add("Set-Cookie", line)
 	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
 		lines, _ := caddyhttp.GetVar(r.Context(), ownCookiesVar).([]string)
@@ -179,21 +182,21 @@ func replaceCookie(h http.Header, r *http.Request, cookie *http.Cookie) {
 	}
 }
 
-// dropForeignCookies drops what somebody else sets under the names of our
+// DropForeignCookies drops what somebody else sets under the names of our
 // cookies. Only we sign people in and out: an app that sets the session cookie,
 // or an answer of it that was in flight during a logout, would undo that.
-func (a *App) dropForeignCookies(h http.Header, r *http.Request) {
+func (site *Site) DropForeignCookies(h http.Header, r *http.Request) {
 	if len(h["Set-Cookie"]) == 0 {
 		return
 	}
 	own, _ := caddyhttp.GetVar(r.Context(), ownCookiesVar).([]string)
-	dropSetCookies(h, func(line string) bool {
-		return a.isOwnCookie(setCookieName(line)) && !slices.Contains(own, line)
+	DropSetCookies(h, func(line string) bool {
+		return site.IsOwnCookie(SetCookieName(line)) && !slices.Contains(own, line)
 	})
 }
 
-// dropSetCookies takes Set-Cookie lines out of a response.
-func dropSetCookies(h http.Header, drop func(line string) bool) {
+// DropSetCookies takes Set-Cookie lines out of a response.
+func DropSetCookies(h http.Header, drop func(line string) bool) {
 	lines := h["Set-Cookie"]
 	if len(lines) == 0 {
 		return
@@ -201,69 +204,69 @@ func dropSetCookies(h http.Header, drop func(line string) bool) {
 	httpx.SetLines(h, "Set-Cookie", slices.DeleteFunc(slices.Clone(lines), drop))
 }
 
-// setCookieName returns the name under which a browser sends a cookie back. What
+// SetCookieName returns the name under which a browser sends a cookie back. What
 // was set as "=name=value" has no name for a browser, and comes back looking as
 // if it had one.
-func setCookieName(line string) string {
+func SetCookieName(line string) string {
 	name, _, _ := strings.Cut(strings.TrimLeft(line, "= \t"), "=")
 	return strings.Trim(name, " \t")
 }
 
-// isOwnCookie reports whether a cookie of this name is ours alone.
-func (a *App) isOwnCookie(name string) bool {
-	return name == a.Cookie.Name || a.isBrowserCookie(name)
+// IsOwnCookie reports whether a cookie of this name is ours alone.
+func (site *Site) IsOwnCookie(name string) bool {
+	return name == site.Cookie.Name || site.IsBrowserCookie(name)
 }
 
-// isBrowserCookie reports whether a cookie of this name holds a browser's secret.
-func (a *App) isBrowserCookie(name string) bool {
-	return strings.HasPrefix(strings.TrimPrefix(name, hostPrefix), browserCookiePrefix) &&
-		(name == a.browserCookieName(true) || name == a.browserCookieName(false))
+// IsBrowserCookie reports whether a cookie of this name holds a browser's secret.
+func (site *Site) IsBrowserCookie(name string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(name, HostPrefix), browserCookiePrefix) &&
+		(name == site.BrowserCookieName(true) || name == site.BrowserCookieName(false))
 }
 
 // browserCookiePrefix is how the name of a browser's secret starts.
 const browserCookiePrefix = "csrf_token_"
 
-// browserCookieName is the cookie that holds a browser's secret. It depends on
+// BrowserCookieName is the cookie that holds a browser's secret. It depends on
 // the session cookie's name, so that two gates on one host do not share it. On
 // HTTPS it is a __Host- cookie, which a sibling subdomain cannot toss in.
-func (a *App) browserCookieName(secure bool) string {
-	sum := sha256.Sum256([]byte(a.Cookie.Name))
+func (site *Site) BrowserCookieName(secure bool) string {
+	sum := sha256.Sum256([]byte(site.Cookie.Name))
 	name := browserCookiePrefix + hex.EncodeToString(sum[:8])
 	if secure {
-		return hostPrefix + name
+		return HostPrefix + name
 	}
 	return name
 }
 
-// browserSecretLength is the length of a browser's secret in hex digits.
-const browserSecretLength = 64
+// BrowserSecretLength is the length of a browser's secret in hex digits.
+const BrowserSecretLength = 64
 
-// presentBrowserCookie returns the browser's secret, or "" if it has none.
-func (a *App) presentBrowserCookie(r *http.Request) string {
-	for value := range httpx.CookieValues(r.Header, a.browserCookieName(a.browserCookieSecure(r))) {
-		if len(value) == browserSecretLength {
+// PresentBrowserCookie returns the browser's secret, or "" if it has none.
+func (site *Site) PresentBrowserCookie(r *http.Request) string {
+	for value := range httpx.CookieValues(r.Header, site.BrowserCookieName(site.browserCookieSecure(r))) {
+		if len(value) == BrowserSecretLength {
 			return value
 		}
 	}
 	return ""
 }
 
-// browserCookie returns the browser's secret and gives it one if it has none.
-func (a *App) browserCookie(w http.ResponseWriter, r *http.Request) string {
-	if secret := a.presentBrowserCookie(r); secret != "" {
+// BrowserCookie returns the browser's secret and gives it one if it has none.
+func (site *Site) BrowserCookie(w http.ResponseWriter, r *http.Request) string {
+	if secret := site.PresentBrowserCookie(r); secret != "" {
 		return secret
 	}
-	return a.rotateBrowserCookie(w, r)
+	return site.RotateBrowserCookie(w, r)
 }
 
-// rotateBrowserCookie gives the browser a new secret: what was bound to the old
+// RotateBrowserCookie gives the browser a new secret: what was bound to the old
 // one before a sign-in is worth nothing after it.
-func (a *App) rotateBrowserCookie(w http.ResponseWriter, r *http.Request) string {
-	var b [browserSecretLength / 2]byte
+func (site *Site) RotateBrowserCookie(w http.ResponseWriter, r *http.Request) string {
+	var b [BrowserSecretLength / 2]byte
 	_, _ = rand.Read(b[:])
-	secret, secure := hex.EncodeToString(b[:]), a.browserCookieSecure(r)
-	replaceCookie(w.Header(), r, &http.Cookie{
-		Name:     a.browserCookieName(secure),
+	secret, secure := hex.EncodeToString(b[:]), site.browserCookieSecure(r)
+	ReplaceCookie(w.Header(), r, &http.Cookie{
+		Name:     site.BrowserCookieName(secure),
 		Value:    secret,
 		Path:     "/",
 		MaxAge:   365 * 24 * 60 * 60,
@@ -274,6 +277,6 @@ func (a *App) rotateBrowserCookie(w http.ResponseWriter, r *http.Request) string
 	return secret
 }
 
-func (a *App) browserCookieSecure(r *http.Request) bool {
-	return strings.HasPrefix(a.baseURL(r), "https://")
+func (site *Site) browserCookieSecure(r *http.Request) bool {
+	return strings.HasPrefix(site.Base(r), "https://")
 }

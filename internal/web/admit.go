@@ -2,7 +2,7 @@
 // app, by CONNECT or by Upgrade, which only WebSockets get, or by a target without
 // a path.
 
-package caddylogout
+package web
 
 import (
 	"net/http"
@@ -15,7 +15,7 @@ import (
 
 const upgradeToWebSocket = "websocket"
 
-// admit makes a request one that may go on to an app, or returns why it may not.
+// Admit makes a request one that may go on to an app, or returns why it may not.
 // Each handler calls it first, since each may be the only one in front of an app.
 //
 // A proxy writes the body of a CONNECT without framing behind the head of the
@@ -29,7 +29,7 @@ const upgradeToWebSocket = "websocket"
 //
 // A target without a path goes to the app as /, and one that is * as it is, and no
 // gate over /* sees either.
-func admit(r *http.Request) *apiError {
+func Admit(r *http.Request) *Error {
 	if r.Method == http.MethodConnect {
 		if !isConnectWebSocket(r) {
 			return errConnectRefused()
@@ -95,21 +95,12 @@ func cutUpgrade(h http.Header, keep bool) {
 	}
 }
 
-func errConnectRefused() *apiError {
-	return newError(http.StatusNotImplemented, "connect_not_implemented",
+func errConnectRefused() *Error {
+	return NewError(http.StatusNotImplemented, "connect_not_implemented",
 		"This server does not make tunnels. Of CONNECT it takes WebSockets only (RFC 8441, RFC 9220).", "The method is not implemented here")
 }
 
-func errAsteriskRefused() *apiError {
-	return newError(http.StatusBadRequest, "request_target_invalid",
-		"The target of this request is not a path. An asterisk is for OPTIONS, which is answered before it comes here.", msgBadRequest)
-}
-
-// failAndClose answers what is not admitted. What follows on a connection of HTTP/1 may
-// be meant for a tunnel, so it ends.
-func (a *App) failAndClose(w http.ResponseWriter, r *http.Request, e *apiError) error {
-	if r.ProtoMajor == 1 {
-		w.Header().Set("Connection", "close")
-	}
-	return a.failJSON(w, r, e)
+func errAsteriskRefused() *Error {
+	return NewError(http.StatusBadRequest, "request_target_invalid",
+		"The target of this request is not a path. An asterisk is for OPTIONS, which is answered before it comes here.", MsgBadRequest)
 }

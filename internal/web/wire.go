@@ -1,6 +1,6 @@
 // This file holds the JSON of a session as clients of the wire read it.
 
-package caddylogout
+package web
 
 import (
 	"encoding/json"
@@ -11,28 +11,28 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// wireSession is a session as the clients' models need it.
-type wireSession struct {
+// Session is a session as the clients' models need it.
+type Session struct {
 	ID              string       `json:"id"`
 	Active          bool         `json:"active"`
 	ExpiresAt       time.Time    `json:"expires_at"`
 	AuthenticatedAt time.Time    `json:"authenticated_at"`
 	AAL             string       `json:"authenticator_assurance_level"`
-	Methods         []wireMethod `json:"authentication_methods"`
+	Methods         []WireMethod `json:"authentication_methods"`
 	IssuedAt        time.Time    `json:"issued_at"`
-	Identity        wireIdentity `json:"identity"`
-	Devices         []wireDevice `json:"devices"`
+	Identity        WireIdentity `json:"identity"`
+	Devices         []WireDevice `json:"devices"`
 	// Current marks the caller's own session in a list of all.
 	Current bool `json:"current,omitempty"`
 }
 
-type wireMethod struct {
+type WireMethod struct {
 	Method      string    `json:"method"`
 	AAL         string    `json:"aal"`
 	CompletedAt time.Time `json:"completed_at"`
 }
 
-type wireIdentity struct {
+type WireIdentity struct {
 	ID             string          `json:"id"`
 	SchemaID       string          `json:"schema_id"`
 	SchemaURL      string          `json:"schema_url"`
@@ -42,18 +42,18 @@ type wireIdentity struct {
 	OrganizationID *string         `json:"organization_id"`
 }
 
-type wireDevice struct {
+type WireDevice struct {
 	ID        string  `json:"id"`
 	IPAddress string  `json:"ip_address"`
 	UserAgent *string `json:"user_agent"`
 	Location  string  `json:"location"`
 }
 
-// aal1 is the one assurance level there is: one factor.
-const aal1 = "aal1"
+// AAL1 is the one assurance level there is: one factor.
+const AAL1 = "aal1"
 
-// sessionJSON returns what clients see of a session. base is the base URL.
-func sessionJSON(s *session.Session, base string) wireSession {
+// SessionJSON returns what clients see of a session. base is the base URL.
+func SessionJSON(s *session.Session, base string) Session {
 	method := s.Method
 	if method == "" {
 		method = "password"
@@ -62,26 +62,26 @@ func sessionJSON(s *session.Session, base string) wireSession {
 	if len(traits) == 0 || string(traits) == "null" {
 		traits = json.RawMessage("{}")
 	}
-	device := wireDevice{ID: deviceID(s), IPAddress: s.Device.IPAddress}
+	device := WireDevice{ID: deviceID(s), IPAddress: s.Device.IPAddress}
 	if s.Device.UserAgent != "" {
 		device.UserAgent = &s.Device.UserAgent
 	}
-	return wireSession{
+	return Session{
 		ID:              s.ID,
 		Active:          true,
 		ExpiresAt:       s.ExpiresAt,
 		AuthenticatedAt: s.AuthenticatedAt,
-		AAL:             aal1,
-		Methods:         []wireMethod{{Method: method, AAL: aal1, CompletedAt: s.AuthenticatedAt}},
+		AAL:             AAL1,
+		Methods:         []WireMethod{{Method: method, AAL: AAL1, CompletedAt: s.AuthenticatedAt}},
 		IssuedAt:        s.IssuedAt,
-		Identity: wireIdentity{
+		Identity: WireIdentity{
 			ID:        s.Identity,
 			SchemaID:  "default",
 			SchemaURL: base + "/schemas/ZGVmYXVsdA", // "default" in base64url
 			State:     "active",
 			Traits:    traits,
 		},
-		Devices: []wireDevice{device},
+		Devices: []WireDevice{device},
 	}
 }
 

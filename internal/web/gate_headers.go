@@ -1,7 +1,7 @@
 // This file keeps clients from sending the headers of a gate where no gate looks:
 // on public paths, which are in front of the same app.
 
-package caddylogout
+package web
 
 import (
 	"net/http"
@@ -23,8 +23,8 @@ type gateHeaders struct {
 	set   atomic.Pointer[httpx.HeaderSet] // nil without a gate
 }
 
-// add adds the names of one gate.
-func (h *gateHeaders) add(names ...string) {
+// Add adds the names of one gate.
+func (h *gateHeaders) Add(names ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range names {
@@ -35,17 +35,17 @@ func (h *gateHeaders) add(names ...string) {
 	h.set.Store(httpx.NewHeaderSet(h.names...))
 }
 
-// cleanUngated takes out of a request the headers that a gate sets for the app, in
+// CleanUngated takes out of a request the headers that a gate sets for the app, in
 // every spelling and behind the body too. The handlers that see every request of a
 // site call it before they pass one on: an app that is told X-User-Id on one path
 // believes it on all of them, and the gate may leave some out. What a gate has set
 // already, in a route of the operator's own order, stays.
-func (a *App) cleanUngated(r *http.Request) {
-	set := a.gateHeaders.set.Load()
+func (site *Site) CleanUngated(r *http.Request) {
+	set := site.GateHeaders.set.Load()
 	if set == nil {
 		return
 	}
-	if res, ok := caddyhttp.GetVar(r.Context(), authVar).(*authResult); ok && res.gated {
+	if res, ok := caddyhttp.GetVar(r.Context(), AuthVar).(*Auth); ok && res.Gated {
 		return
 	}
 	set.DeleteFrom(r.Header)

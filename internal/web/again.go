@@ -2,7 +2,7 @@
 // may meet a second gate, inside the first or in handle_errors, or a gate after a
 // matcher, and its session may have ended in between.
 
-package caddylogout
+package web
 
 import (
 	"net/http"
@@ -18,41 +18,41 @@ const foundHolds = streams.StreamsTick
 
 // again answers a check of a request that was checked before. It asks by the
 // credential that was found: a gate has taken it out of the request since.
-func (a *App) again(r *http.Request, res *authResult) (*authResult, error) {
-	if res.session == nil || a.holds(res) {
+func (site *Site) again(r *http.Request, res *Auth) (*Auth, error) {
+	if res.Session == nil || site.holds(res) {
 		return res, nil
 	}
-	found, err := a.Lookup(r.Context(), res.credential)
+	found, err := site.Lookup(r.Context(), res.Credential)
 	if err != nil {
 		return nil, err
 	}
 	// The other cookies of the request were not looked at: none is cleared.
-	fresh := new(authResult)
+	fresh := new(Auth)
 	if found.Session != nil {
-		fresh = authResultOf(&found, res.credential)
-		if !res.stream.IsOver() { // the gate that registered it is around this check
-			fresh.stream = res.stream
+		fresh = authResultOf(&found, res.Credential)
+		if !res.Stream.IsOver() { // the gate that registered it is around this check
+			fresh.Stream = res.Stream
 		}
 	}
-	fresh.gated = res.gated
-	remember(r, fresh)
+	fresh.Gated = res.Gated
+	Remember(r, fresh)
 	return fresh, nil
 }
 
 // holds reports whether a session that was found live is known to be live still.
-func (a *App) holds(res *authResult) bool {
-	open, err := a.OpenStore()
+func (site *Site) holds(res *Auth) bool {
+	open, err := site.OpenStore()
 	if err != nil {
 		return false
 	}
-	now := a.now()
-	return !res.stream.IsOver() && open.Streams.ChangesOf(res.session.Key) == res.changes &&
-		now.Sub(res.foundAt) < foundHolds && res.session.Live(now)
+	now := site.Now()
+	return !res.Stream.IsOver() && open.Streams.ChangesOf(res.Session.Key) == res.Changes &&
+		now.Sub(res.foundAt) < foundHolds && res.Session.Live(now)
 }
 
 // authResultOf is what a live session comes to.
-func authResultOf(found *manager.Found, c session.Credential) *authResult {
-	return &authResult{
-		session: found.Session, credential: c, changes: found.Changes, known: found.Known, foundAt: found.At,
+func authResultOf(found *manager.Found, c session.Credential) *Auth {
+	return &Auth{
+		Session: found.Session, Credential: c, Changes: found.Changes, Known: found.Known, foundAt: found.At,
 	}
 }

@@ -1,0 +1,52 @@
+package web
+
+import (
+	"context"
+	"net/http"
+
+	"golang.org/x/time/rate"
+
+	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/telemetry"
+	"github.com/caddy-logout/caddy-logout/pages"
+)
+
+// Config is what a configuration says of its sites towards browsers.
+type Config struct {
+	Cookie     Cookie
+	BaseURL    string // empty: that of each request
+	Prefix     string
+	ErrorUI    string // empty: our page
+	ReturnURLs *returnurl.Policy
+	Pages      *pages.Set
+}
+
+// Site is this site towards a browser.
+type Site struct {
+	Config
+	*manager.Manager
+
+	GateHeaders gateHeaders
+	KeptErrors  *rate.Limiter
+	outages     *telemetry.BoundedLog
+}
+
+func New(config Config, sessions *manager.Manager) *Site {
+	return &Site{
+		Config: config, Manager: sessions,
+		KeptErrors: rate.NewLimiter(keptErrorsPerSecond, KeptErrorsAtOnce),
+		outages:    telemetry.NewBoundedLog(rate.Every(telemetry.OutageEvery), 1),
+	}
+}
+
+// Audit records an event. The request says where it was asked for; it is nil for
+// what no client asked for just now.
+func (site *Site) Audit(r *http.Request, e telemetry.Entry) {
+	if r == nil {
+		site.Manager.Audit.Record(context.Background(), "", e)
+		return
+	}
+	site.Manager.Audit.Record(r.Context(), httpx.ClientIP(r), e)
+}
