@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -141,12 +142,12 @@ func (s *AdminSessions) issue(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var q issueRequest
+	var q manager.IssueRequest
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, web.MaxBodyLength)).Decode(&q); err != nil {
 		// Whoever may ask here may read what the decoder says.
 		return adminError(http.StatusBadRequest, `body: want JSON like {"identity":"alice","traits":{},"lifespan":"1h"}: `+err.Error())
 	}
-	n, err := q.session("token")
+	n, err := q.Session("token")
 	if err != nil {
 		return adminError(http.StatusBadRequest, err.Error())
 	}

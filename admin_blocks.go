@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/signin"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
@@ -32,11 +33,7 @@ func (s *AdminSessions) lift(w http.ResponseWriter, r *http.Request) error {
 			return adminError(http.StatusBadRequest, "address: want an IP address")
 		}
 	}
-	lifted := 0
-	attemptsPool.Range(func(_, value any) bool {
-		lifted += value.(pooledAttempts).Lift(account, address)
-		return true
-	})
+	lifted := signin.Lift(account, address)
 	s.logger.Info("blocks lifted", zap.String("account", account), zap.String("address", address), zap.Int("count", lifted))
 	return web.WriteJSON(w, http.StatusOK, map[string]int{"lifted": lifted})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -243,11 +244,11 @@ func (p adminCursor) before(key session.IndexedKey) bool {
 }
 
 func parseAdminPage(query url.Values) (adminCursor, error) {
-	page := adminCursor{size: defaultPageSize}
+	page := adminCursor{size: signout.DefaultPageSize}
 	if raw := query.Get("page_size"); raw != "" {
 		size, err := strconv.Atoi(raw)
-		if err != nil || size < 1 || size > maxPageSize {
-			return page, adminError(http.StatusBadRequest, fmt.Sprintf("page_size: want 1 to %d", maxPageSize))
+		if err != nil || size < 1 || size > signout.MaxPageSize {
+			return page, adminError(http.StatusBadRequest, fmt.Sprintf("page_size: want 1 to %d", signout.MaxPageSize))
 		}
 		page.size = size
 	}

@@ -201,7 +201,7 @@ func (a *App) Validate() error {
 		check       func(string) error
 	}{
 		{"base_url", a.BaseURL, validateBaseURL},
-		{"prefix", a.Prefix, validatePrefix},
+		{"prefix", a.Prefix, web.ValidatePrefix},
 		{"error_ui", a.ErrorUI, validatePageURL},
 	} {
 		if err := option.check(option.value); err != nil {
@@ -232,19 +232,6 @@ func validateBaseURL(raw string) error {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
 		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New("want scheme and host alone, like https://app.example.com")
-	}
-	return nil
-}
-
-// validatePrefix checks what goes before our paths: nothing that servers and
-// proxies read in different ways.
-func validatePrefix(prefix string) error {
-	if prefix == "" {
-		return nil
-	}
-	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") ||
-		strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#*\\%; ") {
-		return errors.New("want a path like /.ory, without a slash at its end")
 	}
 	return nil
 }

@@ -20,15 +20,17 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newLogout makes the handler as Provision would.
-func newLogout(t *testing.T, a *testApp, options AppLogout) *Logout {
+func newLogout(t *testing.T, a *testApp, options signout.AppLogout) *signout.Handler {
 	t.Helper()
-	l := &Logout{site: a.Site, AppLogout: options}
-	if err := l.provision(); err != nil {
+	l, err := signout.New(signout.Options{AppLogout: options}, a.Site)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Validate(); err != nil {
@@ -107,7 +109,7 @@ func TestAppLogoutWhoseWish(t *testing.T) {
 			a := newTestApp(t, nil)
 			c, _ := a.signIn(t, "alice", "")
 			app := &legacy{alive: func() bool { return a.alive(t, c) }}
-			l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
+			l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}})
 			r := newRequest(t, test.method, "http://app.example/logout", append(test.headers, sessionCookieLine(c))...)
 			w := serve(t, l, r, app.ServeHTTP)
 			if w.Code != test.status || a.alive(t, c) == test.out {
@@ -141,16 +143,16 @@ func TestAppLogoutOff(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	app := new(legacy)
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: same-origin", sessionCookieLine(c))
-	w := serve(t, newLogout(t, a, AppLogout{}), r, app.ServeHTTP)
+	w := serve(t, newLogout(t, a, signout.AppLogout{}), r, app.ServeHTTP)
 	if w.Code != http.StatusFound || len(app.calls) != 1 || !a.alive(t, c) {
 		t.Errorf("got %d, calls %q, alive %v", w.Code, app.calls, a.alive(t, c))
 	}
 }
 
 func TestAppLogoutPaths(t *testing.T) {
-	options := AppLogout{
+	options := signout.AppLogout{
 		Paths: []string{"/logout", "/account/signout*"},
-		Query: []LogoutQuery{{Path: "/index.php", Values: map[string]string{"action": "logout", "nonce": "*"}}},
+		Query: []signout.LogoutQuery{{Path: "/index.php", Values: map[string]string{"action": "logout", "nonce": "*"}}},
 	}
 	for target, want := range map[string]bool{
 		"/logout": true, "/logout?x=y": true, "//logout": true, "/x/../logout": true, "/./logout": true, "/%6cogout": true,
@@ -187,7 +189,7 @@ func TestAppLogoutPaths(t *testing.T) {
 func TestAppLogoutSelfService(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	l := newLogout(t, a, AppLogout{Paths: []string{"/logout", "/self-service/*"}})
+	l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout", "/self-service/*"}})
 	w := serve(t, l, newRequest(t, http.MethodGet, "http://app.example/self-service/logout/browser", sessionCookieLine(c), "Accept: application/json"), nil)
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), session.LogoutToken(c)) {
 		t.Errorf("got %d %q", w.Code, w.Body)
@@ -197,7 +199,7 @@ func TestAppLogoutSelfService(t *testing.T) {
 func TestAppLogoutKeepResponse(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}, KeepResponse: true, StripCookies: []StripCookies{{Names: []string{"sid"}}}})
+	l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}, KeepResponse: true, StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}})
 	deadWhenSent := false
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: same-origin", sessionCookieLine(c))
 	w := serve(t, l, r, func(w http.ResponseWriter, r *http.Request) error {
@@ -256,7 +258,7 @@ func TestAppLogoutAppFails(t *testing.T) {
 			t.Run(name+map[bool]string{true: ", kept"}[keep], func(t *testing.T) {
 				a := newTestApp(t, nil)
 				c, _ := a.signIn(t, "alice", "")
-				l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}, AppTimeout: caddy.Duration(20 * time.Millisecond), KeepResponse: keep})
+				l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}, AppTimeout: caddy.Duration(20 * time.Millisecond), KeepResponse: keep})
 				w := httptest.NewRecorder()
 				r := newRequest(t, http.MethodGet, "http://app.example/logout", "Accept: text/html", "Sec-Fetch-Site: same-origin", sessionCookieLine(c))
 				func() {
@@ -290,7 +292,7 @@ func TestAppLogoutClientGone(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: same-origin", sessionCookieLine(c))
 	ctx, cancel := context.WithCancel(r.Context())
-	serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}}), r.WithContext(ctx), func(_ http.ResponseWriter, r *http.Request) error {
+	serve(t, newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}}), r.WithContext(ctx), func(_ http.ResponseWriter, r *http.Request) error {
 		cancel()
 		return r.Context().Err()
 	})
@@ -321,7 +323,7 @@ func TestAppLogoutOutage(t *testing.T) {
 			c, _ := a.signIn(t, "alice", "")
 			bringBack := a.takeStoreAway()
 			app := new(legacy)
-			l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}, KeepResponse: test.keep})
+			l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}, KeepResponse: test.keep})
 			r := newRequest(t, http.MethodGet, "http://app.example/logout", "Accept: "+test.accept, "Sec-Fetch-Site: same-origin", sessionCookieLine(c))
 			w := serve(t, l, r, app.ServeHTTP)
 			if w.Code != test.status || clears(w) != test.cleared || strings.Contains(w.Body.String(), "bye") {
@@ -352,7 +354,7 @@ func TestAppLogoutReturn(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, func(a *App) { a.DefaultReturnURL = "/welcome" })
-			l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}, ReturnURL: test.returnURL})
+			l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}, ReturnURL: test.returnURL})
 			c, _ := a.signIn(t, "alice", "")
 			r := newRequest(t, http.MethodGet, "http://app.example/logout"+test.query, "Accept: text/html", "Sec-Fetch-Site: none", sessionCookieLine(c))
 			if got := serve(t, l, r, new(legacy).ServeHTTP).Header().Get("Location"); got != test.want {
@@ -370,7 +372,7 @@ func TestAppLogoutTossedCookie(t *testing.T) {
 	tossed, _ := a.signIn(t, "mallory", "")
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: none",
 		"Cookie: "+web.DefaultCookieName+"="+tossed.Secret()+"; "+web.DefaultCookieName+"="+mine.Secret()+"; "+web.DefaultCookieName+"=garbage")
-	w := serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}}), r, new(legacy).ServeHTTP)
+	w := serve(t, newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}}), r, new(legacy).ServeHTTP)
 	if a.alive(t, mine) || a.alive(t, tossed) || !clears(w) {
 		t.Errorf("mine lives %v, the tossed one %v", a.alive(t, mine), a.alive(t, tossed))
 	}
@@ -396,14 +398,14 @@ func TestAppLogoutWithoutSession(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
-			gate := newGate(t, a, &SessionAuth{})
+			gate := newGate(t, a, gate.Options{})
 			var p passed
 			next := func(w http.ResponseWriter, r *http.Request) error {
 				return gate.ServeHTTP(w, r, caddyhttp.HandlerFunc(p.next))
 			}
-			l := newLogout(t, a, AppLogout{
-				Paths: []string{"/logout", "/signout*"}, Query: []LogoutQuery{{Path: "/index.php", Values: map[string]string{"action": "logout"}}},
-				StripCookies: []StripCookies{{Names: []string{"sid"}}},
+			l := newLogout(t, a, signout.AppLogout{
+				Paths: []string{"/logout", "/signout*"}, Query: []signout.LogoutQuery{{Path: "/index.php", Values: map[string]string{"action": "logout"}}},
+				StripCookies: []signout.StripCookies{{Names: []string{"sid"}}},
 			})
 			r := newRequest(t, http.MethodGet, "http://app.example"+test.target, "Accept: text/html", "Sec-Fetch-Site: none", test.header, "Cookie: sid=1; "+web.DefaultCookieName+"=dead")
 			w := serve(t, l, r, next)
@@ -440,7 +442,7 @@ func TestAppLogoutConfirm(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
-			l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
+			l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}})
 			c, cookie := session.Credential{}, "Cookie: a=b"
 			if test.signedIn {
 				c, _ = a.signIn(t, "alice", "")
@@ -488,12 +490,12 @@ func TestAppLogoutConfirm(t *testing.T) {
 
 // A form of the app reaches the app as it was.
 func TestAppLogoutBodyPasses(t *testing.T) {
-	for _, body := range []string{"_csrf=1&logout_token=x", strings.Repeat("a", maxConfirmation), strings.Repeat("a", maxConfirmation+1), "%zz"} {
+	for _, body := range []string{"_csrf=1&logout_token=x", strings.Repeat("a", signout.MaxConfirmation), strings.Repeat("a", signout.MaxConfirmation+1), "%zz"} {
 		a := newTestApp(t, nil)
 		app := new(legacy)
 		r := newRequest(t, http.MethodPost, "http://app.example/logout", "Sec-Fetch-Site: same-origin", "Content-Type: application/x-www-form-urlencoded")
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-		serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}}), r, app.ServeHTTP)
+		serve(t, newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}}), r, app.ServeHTTP)
 		if !slices.Equal(app.calls, []string{"POST /logout " + body}) {
 			t.Errorf("the app got %q", app.calls)
 		}
@@ -504,7 +506,7 @@ func TestAppLogoutBodyPasses(t *testing.T) {
 func TestAppLogoutJSONRefusal(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
+	l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}})
 	w := serve(t, l, newRequest(t, http.MethodGet, "http://app.example/logout", "Accept: application/json", sessionCookieLine(c)), nil)
 	var answer struct {
 		Error struct {
@@ -527,7 +529,7 @@ func TestAppFirstOff(t *testing.T) {
 	off := false
 	app := new(legacy)
 	r := newRequest(t, http.MethodGet, "http://app.example/logout", "Accept: text/html", "Sec-Fetch-Site: none", sessionCookieLine(c))
-	w := serve(t, newLogout(t, a, AppLogout{Paths: []string{"/logout"}, AppFirst: &off}), r, app.ServeHTTP)
+	w := serve(t, newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}, AppFirst: &off}), r, app.ServeHTTP)
 	if w.Code != http.StatusSeeOther || len(app.calls) != 0 || a.alive(t, c) || !clears(w) {
 		t.Errorf("got %d, app %q, alive %v", w.Code, app.calls, a.alive(t, c))
 	}

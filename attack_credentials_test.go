@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
+	"github.com/caddy-logout/caddy-logout/internal/gate"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -94,7 +96,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 			for _, secret := range []string{mine.Secret(), odd.Secret(), other.Secret(), revoked.Secret(), pending.Secret()} {
 				var p passed
 				r := newRequest(t, http.MethodGet, "/", append(slices.Clone(headers), bearer(secret)...)...)
-				serve(t, newGate(t, a, &SessionAuth{Optional: true}), r, p.next)
+				serve(t, newGate(t, a, gate.Options{Optional: true}), r, p.next)
 				tries++
 				if p.header == nil {
 					t.Errorf("%s beside %s: the optional gate refused", form, name)
@@ -112,7 +114,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	for name, headers := range beside {
 		for _, line := range []string{"Bearer eyJhbGciOiJub25lIn0.e30.", "Basic eA==", `Digest username="a", realm="b, c"`, "Bearer " + strings.Repeat("j", session.MaxCredentialLength+1)} {
 			var p passed
-			serve(t, newGate(t, a, &SessionAuth{Optional: true}), newRequest(t, http.MethodGet, "/", append(slices.Clone(headers), "Authorization: "+line)...), p.next)
+			serve(t, newGate(t, a, gate.Options{Optional: true}), newRequest(t, http.MethodGet, "/", append(slices.Clone(headers), "Authorization: "+line)...), p.next)
 			if !slices.Equal(p.header["Authorization"], []string{line}) {
 				t.Errorf("%.30q beside %s: the app got %.60q", line, name, p.header["Authorization"])
 			}
@@ -120,7 +122,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	}
 	off := false
 	var p passed
-	serve(t, newGate(t, a, &SessionAuth{StripCredentials: &off}), newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer "+odd.Secret()), p.next)
+	serve(t, newGate(t, a, gate.Options{StripCredentials: &off}), newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer "+odd.Secret()), p.next)
 	if !slices.Equal(p.header["Authorization"], []string{"Bearer " + odd.Secret()}) {
 		t.Errorf("strip_credentials off: the app got %q", p.header["Authorization"])
 	}
@@ -150,7 +152,7 @@ func TestBearerLookUps(t *testing.T) {
 	} {
 		counter.reads.Store(0)
 		var p passed
-		serve(t, newGate(t, a, &SessionAuth{Optional: true}), newRequest(t, http.MethodGet, "/", test.headers...), p.next)
+		serve(t, newGate(t, a, gate.Options{Optional: true}), newRequest(t, http.MethodGet, "/", test.headers...), p.next)
 		if reads := counter.reads.Load(); reads != test.reads {
 			t.Errorf("%s: %d reads, want %d", name, reads, test.reads)
 		}
@@ -162,7 +164,7 @@ func TestBearerLookUps(t *testing.T) {
 	r := newRequest(t, http.MethodGet, "/", sessionCookieLine(mine), "Authorization: Bearer eyJ")
 	web.Remember(r, res) // as the near cache would have it
 	var p passed
-	w := serve(t, newGate(t, a, &SessionAuth{}), r, p.next)
+	w := serve(t, newGate(t, a, gate.Options{}), r, p.next)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || p.header != nil || len(w.Header()["Set-Cookie"]) > 0 {
 		t.Errorf("during an outage: %d %v, the app got %v", w.Code, w.Header(), p.header)
 	}
@@ -179,7 +181,7 @@ func TestAttackTossedCookies(t *testing.T) {
 	mine, _ := a.signIn(t, "alice", "")
 	counter := a.countReads(t)
 	a.Site.KeptErrors.SetBurst(0) // shown, not kept
-	logout := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
+	logout := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}})
 	logout.SessionsPage = "/account/sessions"
 	type request struct{ method, path, accept string }
 	requests := []request{
@@ -217,7 +219,7 @@ func TestAttackTossedCookies(t *testing.T) {
 				r := newRequest(t, q.method, "http://app.example"+q.path, cookies, "Accept: "+q.accept, "Sec-Fetch-Site: same-origin", "Origin: http://app.example")
 				counter.reads.Store(0)
 				var p passed
-				gate := newGate(t, a, &SessionAuth{LoginURL: "/login"})
+				gate := newGate(t, a, gate.Options{LoginURL: "/login"})
 				w := serve(t, logout, r, func(w http.ResponseWriter, r *http.Request) error {
 					return gate.ServeHTTP(w, r, caddyhttp.HandlerFunc(p.next))
 				})
@@ -272,7 +274,7 @@ func TestAttackLogoutOfATossedSession(t *testing.T) {
 			if away {
 				bringBack = a.takeStoreAway()
 			}
-			w := serve(t, &Logout{site: a.Site}, r, nil)
+			w := serve(t, &signout.Handler{Site: a.Site}, r, nil)
 			bringBack()
 			tries++
 			if len(w.Header()["Set-Cookie"]) > 0 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/login"
@@ -55,13 +56,13 @@ func TestAttackIdentities(t *testing.T) {
 		_, _, err := a.Issue(t.Context(), manager.NewSession{Identity: identity, Traits: json.RawMessage(traits), Method: "password"})
 		made("issue: "+how, err)
 
-		var q issueRequest
+		var q manager.IssueRequest
 		text := fmt.Sprintf(`{"identity":%s,"traits":%s}`, quote(identity), traits)
 		storetest.NoError(t, json.Unmarshal([]byte(text), &q))
-		_, err = q.session("token")
+		_, err = q.Session("token")
 		made("admin endpoint: "+how, err)
 
-		w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
+		w := serve(t, newGate(t, a, gate.Options{IssueOnHeader: "X-Signed-In", Optional: true}),
 			newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
 				w.Header().Set("X-Signed-In", text)
 				w.WriteHeader(http.StatusOK)
@@ -121,7 +122,7 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 		storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: identity + "?", Value: []byte(value), ExpiresAt: a.time().Add(time.Hour)}))
 		return c
 	}
-	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Role": "{http.auth.user.role}", "X-Org-Role": "{http.auth.user.org.role}", "X-Org": "{http.auth.user.org}", "X-Ok": "{http.auth.user.ok}"}})
+	gate := newGate(t, a, gate.Options{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Role": "{http.auth.user.role}", "X-Org-Role": "{http.auth.user.org.role}", "X-Org": "{http.auth.user.org}", "X-Ok": "{http.auth.user.ok}"}})
 	tries, through := 0, 0
 	for _, identity := range lookalikes {
 		var p passed

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -97,7 +98,7 @@ func TestAttackAuditFlood(t *testing.T) {
 	t.Parallel()
 	const images, people = 5000, 50
 	a := newTestApp(t, nil)
-	l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}})
+	l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}})
 	read := auditOf(a)
 	image := func() {
 		w := serve(t, l, newRequest(t, http.MethodGet, "/logout", "Sec-Fetch-Dest: image", "Sec-Fetch-Site: cross-site"), nil)

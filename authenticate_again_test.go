@@ -10,13 +10,14 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
 // twoGates is a request that meets two gates, or a matcher and a gate.
 type twoGates struct {
 	a             *testApp
-	first, second *SessionAuth
+	first, second *gate.Handler
 	// between is called when the first has let the request pass.
 	between func()
 	// app is behind the second.
@@ -56,14 +57,14 @@ var twoGateWays = map[string]func(t *testing.T, g twoGates, w http.ResponseWrite
 func TestAttackSecondGate(t *testing.T) {
 	tries, through := 0, 0
 	for way, meet := range twoGateWays {
-		for kind, first := range map[string]SessionAuth{"cuts": {}, "keeps streams": {KeepStreams: true}, "optional": {Optional: true}} {
+		for kind, first := range map[string]gate.Options{"cuts": {}, "keeps streams": {KeepStreams: true}, "optional": {Optional: true}} {
 			for when, reported := range map[string]bool{"reported": true, "not reported": false} {
 				tries++
 				a := newTestApp(t, nil)
 				a.withStreams(t)
 				c, s := a.signIn(t, "alice", "")
 				passed := false
-				g := twoGates{a: a, first: newGate(t, a, &first), second: newGate(t, a, new(SessionAuth)), between: func() {
+				g := twoGates{a: a, first: newGate(t, a, first), second: newGate(t, a, gate.Options{}), between: func() {
 					if reported {
 						_, err := a.Revoke(t.Context(), s)
 						storetest.NoError(t, err)
@@ -85,7 +86,7 @@ func TestAttackSecondGate(t *testing.T) {
 			a.withStreams(t)
 			c, s := a.signIn(t, "alice", "")
 			cut := false
-			g := twoGates{a: a, first: newGate(t, a, &first), second: newGate(t, a, new(SessionAuth)), between: func() {}, app: func(_ http.ResponseWriter, r *http.Request) error {
+			g := twoGates{a: a, first: newGate(t, a, first), second: newGate(t, a, gate.Options{}), between: func() {}, app: func(_ http.ResponseWriter, r *http.Request) error {
 				if n := a.open().Streams.Count(); n != 1 {
 					t.Errorf("%s, the first one %s: registered %d times, want 1", way, kind, n)
 				}
@@ -118,7 +119,7 @@ func TestSecondGateLetsPass(t *testing.T) {
 			a.withStreams(t)
 			c, _ := a.signIn(t, "alice", "")
 			user := ""
-			g := twoGates{a: a, first: newGate(t, a, new(SessionAuth)), second: newGate(t, a, new(SessionAuth)), between: func() {
+			g := twoGates{a: a, first: newGate(t, a, gate.Options{}), second: newGate(t, a, gate.Options{}), between: func() {
 				a.advance(time.Second)
 			}, app: func(_ http.ResponseWriter, r *http.Request) error { user = r.Header.Get("X-User-Id"); return nil }}
 			storetest.NoError(t, meet(t, g, httptest.NewRecorder(), newRequest(t, http.MethodGet, "/", sessionCookieLine(c))))
@@ -138,7 +139,7 @@ func TestSecondGateDuringAnOutage(t *testing.T) {
 			a.withStreams(t)
 			c, _ := a.signIn(t, "alice", "")
 			passed := false
-			g := twoGates{a: a, first: newGate(t, a, new(SessionAuth)), second: newGate(t, a, new(SessionAuth)), between: func() {
+			g := twoGates{a: a, first: newGate(t, a, gate.Options{}), second: newGate(t, a, gate.Options{}), between: func() {
 				a.takeStoreAway()
 				a.advance(time.Second)
 			}, app: func(http.ResponseWriter, *http.Request) error { passed = true; return nil }}

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -82,7 +83,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "base_url":
 		return checkedArg(d, &a.BaseURL, validateBaseURL)
 	case "prefix":
-		return checkedArg(d, &a.Prefix, validatePrefix)
+		return checkedArg(d, &a.Prefix, web.ValidatePrefix)
 	case "error_ui":
 		return checkedArg(d, &a.ErrorUI, validatePageURL)
 	case "default_return_url":
@@ -248,7 +249,7 @@ func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) err
 	case "streams":
 		return g.unmarshalStreams(d)
 	case "issue_on_header":
-		return checkedArg(d, &g.IssueOnHeader, validateHeaderName)
+		return checkedArg(d, &g.IssueOnHeader, gate.ValidateHeaderName)
 	case "no_store":
 		return switchArg(d, &g.NoStore)
 	default:
@@ -273,7 +274,7 @@ func (g *SessionAuth) unmarshalHeader(d *caddyfile.Dispenser) error {
 	if len(args) != 2 {
 		return d.Err("header: want a name and a value")
 	}
-	if err := validateHeaderName(args[0]); err != nil {
+	if err := gate.ValidateHeaderName(args[0]); err != nil {
 		return d.Errf("header: %w", err)
 	}
 	name := http.CanonicalHeaderKey(args[0])

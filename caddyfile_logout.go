@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 )
 
 // parseLogout reads the directive. What is special about it: a path behind its
@@ -51,7 +53,7 @@ func parseLogout(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	for d.NextArg() {
-		if err := validateLogoutPath(d.Val()); err != nil {
+		if err := signout.ValidateLogoutPath(d.Val()); err != nil {
 			return d.WrapErr(err)
 		}
 		l.Paths = append(l.Paths, d.Val())
@@ -59,7 +61,7 @@ func (l *Logout) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := eachOption(d, l.unmarshalOption, "query", "logout_on", "strip_cookies"); err != nil {
 		return err
 	}
-	if err := l.validate(); err != nil {
+	if err := l.Check(); err != nil {
 		return d.Errf("logout: %w", err)
 	}
 	return nil
@@ -70,7 +72,7 @@ func (l *Logout) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 	case "sessions_api":
 		return switchArg(d, &l.SessionsAPI)
 	case "sessions_page":
-		return checkedArg(d, &l.SessionsPage, validateSessionsPage)
+		return checkedArg(d, &l.SessionsPage, signout.ValidateSessionsPage)
 	case "app_first":
 		return switchArg(d, &l.AppFirst)
 	case "app_timeout":
@@ -108,10 +110,10 @@ func (l *Logout) unmarshalQuery(d *caddyfile.Dispenser) error {
 	if len(args) < 2 {
 		return d.Err("query: want a path and a parameter, as in /index.php action=logout")
 	}
-	if err := validateLogoutPath(args[0]); err != nil {
+	if err := signout.ValidateLogoutPath(args[0]); err != nil {
 		return d.Errf("query: %w", err)
 	}
-	q := LogoutQuery{Path: args[0], Values: make(map[string]string)}
+	q := signout.LogoutQuery{Path: args[0], Values: make(map[string]string)}
 	for _, arg := range args[1:] {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
@@ -137,7 +139,7 @@ func (l *Logout) unmarshalLogoutOn(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	var on LogoutOn
+	var on signout.LogoutOn
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		args := d.RemainingArgs()
@@ -179,7 +181,7 @@ func (l *Logout) unmarshalLogoutOn(d *caddyfile.Dispenser) error {
 //		path   <path…>
 //	}
 func (l *Logout) unmarshalStripCookies(d *caddyfile.Dispenser) error {
-	s := StripCookies{Names: d.RemainingArgs()}
+	s := signout.StripCookies{Names: d.RemainingArgs()}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		args := d.RemainingArgs()
@@ -195,7 +197,7 @@ func (l *Logout) unmarshalStripCookies(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 	}
-	if err := s.validate(); err != nil {
+	if err := s.Validate(); err != nil {
 		return d.Errf("strip_cookies: %w", err)
 	}
 	l.StripCookies = append(l.StripCookies, s)

@@ -76,7 +76,7 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	switch h := handler.(type) {
 	case *Logout:
 		// It asks the app, and answers itself all the same.
-		intercepts = h.isAppLogout(r)
+		intercepts = h.handler.IsAppLogout(r)
 	case *Login, *SessionAuth:
 	case *caddyauth.Authentication:
 		if _, ours := h.Providers["session"]; !ours && len(h.Providers) > 0 {

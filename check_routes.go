@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-logout/caddy-logout/internal/signin"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
@@ -205,7 +207,7 @@ func matcherText(name string, raw json.RawMessage) string {
 // logoutPaths returns what a logout handler answers: each of our paths that it
 // really serves, and the app's own.
 func (c *checker) logoutPaths(raw json.RawMessage) []string {
-	l := &Logout{site: c.app.Site}
+	l := &signout.Handler{Site: c.app.Site}
 	if json.Unmarshal(raw, l) != nil {
 		return nil
 	}
@@ -214,7 +216,7 @@ func (c *checker) logoutPaths(raw json.RawMessage) []string {
 		"/self-service/logout/browser", "/self-service/logout", "/self-service/logout/api", "/self-service/logout/done",
 		web.ErrorsPath, "/sessions/whoami", "/sessions", "/sessions/{id}",
 	} {
-		if l.route(path) != nil {
+		if l.Route(path) != nil {
 			paths = append(paths, c.app.Prefix+path)
 		}
 	}
@@ -234,7 +236,7 @@ func (c *checker) logoutPaths(raw json.RawMessage) []string {
 
 func (c *checker) loginPaths() []string {
 	var paths []string
-	for _, path := range []string{loginBrowserPath, loginAPIPath, loginFlowsPath, loginPath, web.ErrorsPath} {
+	for _, path := range []string{signin.BrowserPath, signin.APIPath, signin.FlowsPath, signin.Path, web.ErrorsPath} {
 		paths = append(paths, c.app.Prefix+path)
 	}
 	return paths

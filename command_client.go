@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -155,7 +156,7 @@ func (s *shownSession) device() string {
 	if len(s.Devices) == 0 || s.Devices[0].UserAgent == nil {
 		return "-"
 	}
-	name, _ := browserName(new(pages.Set), *s.Devices[0].UserAgent)
+	name, _ := signout.BrowserName(new(pages.Set), *s.Devices[0].UserAgent)
 	return name
 }
 
@@ -183,7 +184,7 @@ type shownPage struct {
 // list reads all pages.
 func (c *adminClient) list(identity string) (shownPage, error) {
 	all := shownPage{Sessions: []shownSession{}, Raw: []json.RawMessage{}}
-	query := url.Values{"identity": {identity}, "page_size": {strconv.Itoa(defaultPageSize)}}
+	query := url.Values{"identity": {identity}, "page_size": {strconv.Itoa(signout.DefaultPageSize)}}
 	for {
 		var page struct {
 			Sessions      []json.RawMessage `json:"sessions"`

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/manager"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
@@ -140,14 +142,14 @@ func (c *adminClient) revokeAll(asJSON bool) error {
 }
 
 func cmdIssue(flags caddycmd.Flags) error {
-	q := issueRequest{Identity: flags.String("identity"), Lifespan: flags.String("lifespan")}
+	q := manager.IssueRequest{Identity: flags.String("identity"), Lifespan: flags.String("lifespan")}
 	if traits := flags.String("traits"); traits != "" {
 		if !json.Valid([]byte(traits)) {
 			return errors.New("--traits: not valid JSON")
 		}
 		q.Traits = json.RawMessage(traits)
 	}
-	if _, err := q.session("token"); err != nil {
+	if _, err := q.Session("token"); err != nil {
 		return err
 	}
 	body, err := json.Marshal(q)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -28,7 +29,7 @@ const (
 // ask sends a request through the logout handler.
 func (a *testApp) ask(t *testing.T, method, target string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	return serve(t, &Logout{site: a.Site}, newRequest(t, method, siteURL+target, headers...), nil)
+	return serve(t, &signout.Handler{Site: a.Site}, newRequest(t, method, siteURL+target, headers...), nil)
 }
 
 // askWithBody is ask with a body.
@@ -36,7 +37,7 @@ func (a *testApp) askWithBody(t *testing.T, method, target, body string, headers
 	t.Helper()
 	r := newRequest(t, method, siteURL+target, headers...)
 	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-	return serve(t, &Logout{site: a.Site}, r, nil)
+	return serve(t, &signout.Handler{Site: a.Site}, r, nil)
 }
 
 // alive reports whether a credential is still worth something.
@@ -201,7 +202,7 @@ func TestDiffersMethods(t *testing.T) {
 	t.Run("TLS that is not through", func(t *testing.T) {
 		r := newRequest(t, http.MethodGet, siteURL+submitTarget(c), cookie)
 		r.TLS = new(tls.ConnectionState)
-		if w := serve(t, &Logout{site: a.Site}, r, nil); w.Code != http.StatusTooEarly || !a.alive(t, c) {
+		if w := serve(t, &signout.Handler{Site: a.Site}, r, nil); w.Code != http.StatusTooEarly || !a.alive(t, c) {
 			t.Errorf("got %d", w.Code)
 		}
 	})

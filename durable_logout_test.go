@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/caddy-logout/caddy-logout/internal/journal"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -66,7 +67,7 @@ func TestDurableLogout(t *testing.T) {
 			other, _ := a.signIn(t, "alice", "")
 			bringBack := a.takeStoreAway()
 			for i := range 2 { // a second click is pending, too, and no more than that
-				w := serve(t, &Logout{site: a.Site}, request(c), nil)
+				w := serve(t, &signout.Handler{Site: a.Site}, request(c), nil)
 				if w.Code != http.StatusAccepted || w.Header().Get("Location") != "" {
 					t.Fatalf("time %d: got %d %q", i, w.Code, w.Body)
 				}
@@ -85,7 +86,7 @@ func TestDurableLogout(t *testing.T) {
 				t.Errorf("after the replay: live %v, another %v", a.alive(t, c), a.alive(t, other))
 			}
 			if name != "API" {
-				if w := serve(t, &Logout{site: a.Site}, request(c), nil); w.Code != http.StatusSeeOther && w.Code != http.StatusNoContent {
+				if w := serve(t, &signout.Handler{Site: a.Site}, request(c), nil); w.Code != http.StatusSeeOther && w.Code != http.StatusNoContent {
 					t.Errorf("after the replay: got %d", w.Code)
 				}
 			}
@@ -101,7 +102,7 @@ func TestDurableLogoutOutlivesTheProcess(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	bringBack := a.takeStoreAway()
 	j := a.withJournal(t, file)
-	if w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c)), nil); w.Code != http.StatusAccepted {
+	if w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c)), nil); w.Code != http.StatusAccepted {
 		t.Fatalf("got %d", w.Code)
 	}
 	closeJournal(t, j)
@@ -139,7 +140,7 @@ func TestDurableLogoutHasItsLimits(t *testing.T) {
 		})
 	}
 	full.Wait()
-	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: application/json"), nil)
+	w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: application/json"), nil)
 	if w.Code != http.StatusServiceUnavailable || w.Header()["Set-Cookie"] != nil {
 		t.Errorf("full: got %d %q", w.Code, w.Header())
 	}
@@ -147,7 +148,7 @@ func TestDurableLogoutHasItsLimits(t *testing.T) {
 		t.Errorf("%d pending, want %d", n, journal.MaxPendingFrom)
 	}
 	// A token that fits no credential is not noted.
-	w = serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(session.NewCredential("x", session.FromHeader)), sessionCookieLine(c), "Accept: application/json"), nil)
+	w = serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(session.NewCredential("x", session.FromHeader)), sessionCookieLine(c), "Accept: application/json"), nil)
 	if w.Code != http.StatusServiceUnavailable || j.Pending() != journal.MaxPendingFrom {
 		t.Errorf("another's token: got %d, %d pending", w.Code, j.Pending())
 	}
@@ -160,7 +161,7 @@ func TestDurableLogoutOfNothing(t *testing.T) {
 	defer closeJournal(t, j)
 	bringBack := a.takeStoreAway()
 	made := session.NewCredential("ory_st_madeup", session.FromHeader)
-	if w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(made), sessionCookieLine(made)), nil); w.Code != http.StatusAccepted {
+	if w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(made), sessionCookieLine(made)), nil); w.Code != http.StatusAccepted {
 		t.Fatalf("got %d", w.Code)
 	}
 	bringBack()

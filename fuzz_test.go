@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 )
 
 func FuzzLogoutBody(f *testing.F) {
@@ -27,7 +29,7 @@ func FuzzLogoutBody(f *testing.F) {
 		r := newRequest(t, http.MethodDelete, "/self-service/logout/api")
 		r.Header.Set("Content-Type", contentType)
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-		w := serve(t, &Logout{site: a.Site}, r, nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, r, nil)
 		if w.Code != http.StatusBadRequest && w.Code != http.StatusForbidden && w.Code != http.StatusRequestEntityTooLarge {
 			t.Errorf("status %d", w.Code)
 		}

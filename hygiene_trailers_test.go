@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 )
 
@@ -83,7 +84,7 @@ func TestCutNoTrailers(t *testing.T) {
 func TestGateCutsTrailers(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	gate := newGate(t, a, &SessionAuth{Optional: true})
+	gate := newGate(t, a, gate.Options{Optional: true})
 	for name, header := range map[string]string{"signed in": sessionCookieLine(c), "anonymous": "X-Other: 1"} {
 		r := newRequest(t, http.MethodPost, "/", header)
 		r.Trailer = http.Header{"X-User-Id": nil}

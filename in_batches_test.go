@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
@@ -53,8 +54,8 @@ func TestSessionsOfInFewRoundTrips(t *testing.T) {
 			found, err := a.SessionsOf(t.Context(), "alice")
 			return len(found), err
 		}},
-		{"the admin endpoint", maxPageSize, maxPageSize/64 + 1, func() (int, error) {
-			page, err := a.adminPage(t.Context(), "alice", adminCursor{size: maxPageSize})
+		{"the admin endpoint", signout.MaxPageSize, signout.MaxPageSize/64 + 1, func() (int, error) {
+			page, err := a.adminPage(t.Context(), "alice", adminCursor{size: signout.MaxPageSize})
 			return len(page.Sessions), err
 		}},
 	} {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -38,7 +39,7 @@ func TestIssueTriesAgain(t *testing.T) {
 		storetest.NoError(t, err)
 		counter := &takenStore{Store: store, left: taken}
 		a.reopen(func(o *manager.Opened) { o.Store = counter })
-		w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
+		w := serve(t, newGate(t, a, gate.Options{IssueOnHeader: "X-Signed-In", Optional: true}),
 			newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
 				w.Header().Set("X-Signed-In", `{"identity":"alice"}`)
 				w.WriteHeader(http.StatusOK)

@@ -18,8 +18,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -85,7 +87,7 @@ func TestCredentialLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			counter.reads.Store(0)
 			r := newRequest(t, "GET", "/sessions/whoami", append(test.headers, "Accept: application/json")...)
-			w := serve(t, &Logout{site: a.Site}, r, nil)
+			w := serve(t, &signout.Handler{Site: a.Site}, r, nil)
 			if reads := counter.reads.Load(); w.Code != test.status || reads != test.reads {
 				t.Errorf("status %d and %d reads, want %d and %d", w.Code, reads, test.status, test.reads)
 			}
@@ -98,7 +100,7 @@ func TestBodyLimits(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	a.Site.KeptErrors.SetBurst(0) // shown, not kept
-	logout := &Logout{site: a.Site, SessionsPage: "/account/sessions"}
+	logout := &signout.Handler{Site: a.Site, Options: signout.Options{SessionsPage: "/account/sessions"}}
 	const form, js = "Content-Type: application/x-www-form-urlencoded", "Content-Type: application/json"
 	for name, test := range map[string]struct {
 		method, path, before, after, kind string
@@ -177,7 +179,7 @@ func TestQueryLimits(t *testing.T) {
 					accept = "Accept: application/json"
 				}
 				a.Site.KeptErrors.SetBurst(0) // shown, not kept
-				return serve(t, &Logout{site: a.Site}, newRequest(t, "GET", host+path+"?"+test.query+"&token="+token, sessionCookieLine(c), accept), nil)
+				return serve(t, &signout.Handler{Site: a.Site}, newRequest(t, "GET", host+path+"?"+test.query+"&token="+token, sessionCookieLine(c), accept), nil)
 			}
 			if w := send("/self-service/logout/browser"); w.Code != test.create || w.Body.Len() > 8<<10 {
 				t.Errorf("create: status %d, want %d, and %d bytes", w.Code, test.create, w.Body.Len())
@@ -200,27 +202,27 @@ func TestStripCookiesLimits(t *testing.T) {
 	for i := range 1000 {
 		cookies = append(cookies, fmt.Sprintf("sid_%d=x; app-%d=y", i, i))
 	}
-	cookies = append(cookies, "app-"+strings.Repeat("x", maxStrippedName)+"=y")
+	cookies = append(cookies, "app-"+strings.Repeat("x", signout.MaxStrippedName)+"=y")
 	for name, cookies := range map[string][]string{
 		"many": cookies, "long first": {cookies[1000], strings.Join(cookies[:1000], "; ")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLogout(t, a, AppLogout{StripCookies: []StripCookies{
+			l := newLogout(t, a, signout.AppLogout{StripCookies: []signout.StripCookies{
 				{Names: []string{"sid"}, Domains: []string{"a.example", "b.example", "c.example"}, Paths: []string{"/a", "/b", "/c"}},
 				{Names: []string{"app-*"}},
 			}})
 			r := newRequest(t, "GET", "https://app.example/", "Cookie: "+strings.Join(cookies, "; "))
 			h := make(http.Header)
-			l.stripCookies(h, r)
+			l.DeleteStripped(h, r)
 			names, size := make(map[string]bool), 0
 			for _, line := range h["Set-Cookie"] {
 				names[web.SetCookieName(line)] = true
 				size += len(line)
 			}
-			if len(names) != 1+maxStripped || !names["sid"] {
+			if len(names) != 1+signout.MaxStripped || !names["sid"] {
 				t.Errorf("%d names: %v", len(names), names)
 			}
-			if lines := len(h["Set-Cookie"]); lines > 2*maxVariants*len(names) || size > lines*(maxStrippedName+200) {
+			if lines := len(h["Set-Cookie"]); lines > 2*signout.MaxVariants*len(names) || size > lines*(signout.MaxStrippedName+200) {
 				t.Errorf("%d lines of %d bytes", lines, size)
 			}
 		})
@@ -232,7 +234,7 @@ func TestRequestIDLimit(t *testing.T) {
 	a := newTestApp(t, nil)
 	for size, want := range map[int]bool{1: true, web.MaxRequestID: true, web.MaxRequestID + 1: false, 1 << 20: false} {
 		id := strings.Repeat("r", size)
-		w := serve(t, &Logout{site: a.Site}, newRequest(t, "GET", "/sessions/whoami", "Accept: application/json", "X-Request-Id: "+id), nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, "GET", "/sessions/whoami", "Accept: application/json", "X-Request-Id: "+id), nil)
 		if repeated := strings.Contains(w.Body.String(), `"request":"`+id+`"`); repeated != want || w.Body.Len() > 1<<10 {
 			t.Errorf("%d bytes: repeated is %v, and the answer has %d bytes", size, repeated, w.Body.Len())
 		}
@@ -246,8 +248,8 @@ func TestLargeHeadersInLinearTime(t *testing.T) {
 	const size, patience = 1 << 19, time.Minute
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	l := newLogout(t, a, AppLogout{Paths: []string{"/logout"}, StripCookies: []StripCookies{{Names: []string{"a*b*c", "sid"}}}})
-	gate := newGate(t, a, &SessionAuth{Optional: true})
+	l := newLogout(t, a, signout.AppLogout{Paths: []string{"/logout"}, StripCookies: []signout.StripCookies{{Names: []string{"a*b*c", "sid"}}}})
+	gate := newGate(t, a, gate.Options{Optional: true})
 	fill := func(name, element string) []string {
 		return []string{name + ": " + strings.Repeat(element, size/len(element))}
 	}

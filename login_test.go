@@ -23,6 +23,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 
+	"github.com/caddy-logout/caddy-logout/internal/signin"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
@@ -213,18 +214,18 @@ func (c *loginClient) do(method, target, body string, headers ...string) *loginA
 }
 
 // begin begins a flow as a script does, and returns it.
-func (c *loginClient) begin(target string) wireFlow {
+func (c *loginClient) begin(target string) signin.WireFlow {
 	c.t.Helper()
 	answer := c.do(http.MethodGet, target, "", asScript)
 	if answer.status != http.StatusOK {
 		c.t.Fatalf("%s: status %d: %s", target, answer.status, answer.body)
 	}
-	var f wireFlow
+	var f signin.WireFlow
 	answer.decode(c.t, &f)
 	return f
 }
 
-func csrfOf(f wireFlow) string {
+func csrfOf(f signin.WireFlow) string {
 	for _, node := range f.UI.Nodes {
 		if node.Attributes.Name == "csrf_token" {
 			token, _ := node.Attributes.Value.(string)
@@ -236,7 +237,7 @@ func csrfOf(f wireFlow) string {
 
 // credentials is a JSON body.
 func credentials(name, password, csrf string) string {
-	body, _ := json.Marshal(loginForm{Method: "password", Identifier: name, Password: password, CSRFToken: csrf})
+	body, _ := json.Marshal(signin.Form{Method: "password", Identifier: name, Password: password, CSRFToken: csrf})
 	return string(body)
 }
 
@@ -306,7 +307,7 @@ func TestLoginByForm(t *testing.T) {
 	fields.Set("identifier", "alice")
 	fields.Set("password", "wrong")
 	refused := c.do(http.MethodPost, action, fields.Encode(), asBrowser, formType, "Origin: "+s.base, "Sec-Fetch-Site: same-origin")
-	if refused.status != http.StatusBadRequest || !strings.Contains(refused.body, textWrong.Text) || refused.cookie(cookieName) != nil {
+	if refused.status != http.StatusBadRequest || !strings.Contains(refused.body, signin.TextWrong.Text) || refused.cookie(cookieName) != nil {
 		t.Fatalf("wrong password: status %d: %s", refused.status, refused.body)
 	}
 	action, fields = refused.form(t)
@@ -362,7 +363,7 @@ func TestLoginByScript(t *testing.T) {
 		}
 	}
 	wrong := c.do(http.MethodPost, f.UI.Action, credentials("nobody", "correct horse", csrfOf(f)), asScript, jsonType)
-	var refused wireFlow
+	var refused signin.WireFlow
 	wrong.decode(t, &refused)
 	if wrong.status != http.StatusBadRequest || len(refused.UI.Messages) != 1 || refused.UI.Messages[0].ID != 4000006 || refused.ID != f.ID {
 		t.Errorf("unknown name: status %d: %s", wrong.status, wrong.body)
@@ -396,7 +397,7 @@ func TestLoginByAPI(t *testing.T) {
 	s.client(t).signIn()
 	c := s.client(t)
 	begun := c.do(http.MethodGet, "/self-service/login/api", "", asScript)
-	var f wireFlow
+	var f signin.WireFlow
 	begun.decode(t, &f)
 	if begun.status != http.StatusOK || f.Type != "api" || csrfOf(f) != "" || len(begun.cookies) != 0 {
 		t.Fatalf("begin: status %d, cookies %v: %s", begun.status, begun.cookies, begun.body)
@@ -490,9 +491,9 @@ func TestLoginBadInput(t *testing.T) {
 	c := s.client(t)
 	f := c.begin("/self-service/login/browser")
 	csrf := csrfOf(f)
-	expired := newLoginFlow(false, time.Now().Add(-time.Hour))
-	early := newLoginFlow(false, time.Now().Add(2*time.Minute))
-	page := func(f loginFlow) string { return f.url("") }
+	expired := signin.NewFlow(false, time.Now().Add(-time.Hour))
+	early := signin.NewFlow(false, time.Now().Add(2*time.Minute))
+	page := func(f signin.Flow) string { return f.URL("") }
 	tests := []struct {
 		name, method, target, body string
 		headers                    []string

@@ -4,18 +4,12 @@
 package caddylogout
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-logout/caddy-logout/internal/httpx"
-	"github.com/caddy-logout/caddy-logout/internal/manager"
-	"github.com/caddy-logout/caddy-logout/internal/telemetry"
-	"github.com/caddy-logout/caddy-logout/internal/web"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 )
 
 // Logout serves the self-service endpoints that end sessions and tell about
@@ -31,17 +25,9 @@ import (
 // With paths, it also makes the app's own logout a real one. All other requests
 // go on to the next handler.
 type Logout struct {
-	// SessionsAPI serves /sessions and /sessions/{id}. When false, these paths
-	// belong to the app, and of /sessions only whoami is served. Default: true.
-	SessionsAPI *bool `json:"sessions_api,omitempty"`
+	signout.Options
 
-	// SessionsPage is the path of a page on which people see where they are
-	// signed in, and sign out there, such as /account/sessions. Default: none.
-	SessionsPage string `json:"sessions_page,omitempty"`
-
-	AppLogout
-
-	site *web.Site
+	handler *signout.Handler
 }
 
 // CaddyModule implements caddy.Module.
@@ -55,217 +41,13 @@ func (l *Logout) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	l.site = app.Site
-	return l.AppLogout.provision()
-}
-
-// Validate implements caddy.Validator.
-func (l *Logout) Validate() error {
-	if err := validateSessionsPage(l.SessionsPage); err != nil {
-		return fmt.Errorf("logout: sessions_page: %w", err)
-	}
-	return l.AppLogout.Validate()
+	l.handler, err = signout.New(l.Options, app.Site)
+	return err
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if refusal := web.Admit(r); refusal != nil {
-		return l.site.FailAndClose(w, r, refusal)
-	}
-	if serve := l.route(web.OwnPath(r, l.site.Prefix)); serve != nil {
-		return serve(w, r)
-	}
-	if l.SessionsPage != "" && web.OwnPath(r, "") == l.SessionsPage {
-		return l.sessionsPage(w, r)
-	}
-	l.site.CleanUngated(r)
-	if l.isAppLogout(r) {
-		return l.appLogout(w, r, next)
-	}
-	if len(l.LogoutOn) > 0 {
-		return l.watchForLogout(w, r, next)
-	}
-	return next.ServeHTTP(w, r)
-}
-
-// route returns what serves one of our paths, nil if the path is not ours.
-func (l *Logout) route(path string) func(http.ResponseWriter, *http.Request) error {
-	switch path {
-	case "/self-service/logout/browser":
-		return l.createURL
-	case "/self-service/logout":
-		return l.submit
-	case "/self-service/logout/api":
-		return l.endByToken
-	case web.DonePath:
-		return l.serveDone
-	case web.ErrorsPath:
-		return l.site.ServeError
-	case "/sessions/whoami":
-		return l.whoami
-	}
-	if strings.HasPrefix(path, "/self-service/logout/") || strings.HasPrefix(path, web.ErrorsPath+"/") {
-		return l.unknown
-	}
-	if l.SessionsAPI != nil && !*l.SessionsAPI {
-		return nil
-	}
-	if path == "/sessions" {
-		return l.sessions
-	}
-	if id, ok := strings.CutPrefix(path, "/sessions/"); ok {
-		if id == "" || strings.Contains(id, "/") {
-			return l.unknown
-		}
-		return func(w http.ResponseWriter, r *http.Request) error { return l.session(w, r, id) }
-	}
-	return nil
-}
-
-func (l *Logout) unknown(w http.ResponseWriter, r *http.Request) error {
-	return l.site.FailJSON(w, r, web.ErrNotFound())
-}
-
-// createURL answers with the logout URL of this session. It changes nothing.
-func (l *Logout) createURL(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return site.FailMethod(w, r, "GET, HEAD")
-	}
-	res, err := site.Authenticate(r)
-	if err != nil {
-		return site.Fail(w, r, err)
-	}
-	if res.Session == nil {
-		site.ClearIfDead(w, r, res)
-		return site.Fail(w, r, res.Inactive(web.ErrSessionInactive()))
-	}
-	returnTo := ""
-	if raw := r.URL.Query().Get("return_to"); raw != "" {
-		if returnTo, err = site.CheckReturnURL(r, raw); err != nil {
-			return site.Fail(w, r, web.ErrReturnURL(raw, err))
-		}
-	}
-	token := res.LogoutToken()
-	return web.WriteJSON(w, http.StatusOK, struct {
-		URL   string `json:"logout_url"`
-		Token string `json:"logout_token"`
-	}{site.LogoutURL(r, token, returnTo), token})
-}
-
-// submit follows a logout URL: check the token, the session and the return URL,
-// then revoke, then clear the cookie, then redirect, in this order.
-func (l *Logout) submit(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
-	switch {
-	case r.Method == http.MethodHead:
-		// HEAD must change nothing (RFC 9110, section 9.2.1), so it cannot
-		// answer as GET would: nobody was logged out.
-		web.Prepare(w.Header())
-		w.WriteHeader(http.StatusOK)
-		return nil
-	case r.Method != http.MethodGet && r.Method != http.MethodPost:
-		return site.FailMethod(w, r, "GET, HEAD, POST")
-	case httpx.Speculative(r):
-		// A refusal, not a redirect: a browser would use the answer to a
-		// prefetch for the real click, and the click would log nobody out.
-		return site.FailJSON(w, r, web.ErrSpeculative())
-	case httpx.EarlyData(r):
-		return site.FailJSON(w, r, web.ErrTooEarly())
-	}
-	trigger := telemetry.ByBrowser
-	if httpx.WantsJSON(r) {
-		trigger = telemetry.ByScript
-	}
-	r, end := telemetry.StartLogout(r)
-	defer end()
-	return l.follow(w, r, trigger)
-}
-
-// follow does what a logout URL asks for.
-func (l *Logout) follow(w http.ResponseWriter, r *http.Request, trigger string) error {
-	site := l.site
-	refused := telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: trigger}
-	refuse := func(err error) error {
-		site.Audit(r, refused.Failed(err))
-		return site.Fail(w, r, err)
-	}
-	token, rawReturnTo, err := submitted(w, r)
-	if err != nil {
-		return refuse(err)
-	}
-	if token == "" {
-		return refuse(web.NewError(http.StatusBadRequest, "logout_token_missing", "Please include a token in the URL query.", web.MsgBadRequest))
-	}
-	verified, err := l.verify(r, token, trigger)
-	refused.Session = verified.handle
-	if err != nil {
-		return l.failLogout(w, r, refused, err, verified.proven())
-	}
-	if verified.failure != nil {
-		if verified.clear {
-			site.ClearSessionCookie(w, r)
-		}
-		return refuse(verified.failure)
-	}
-	if verified.session != nil {
-		refused = refused.OfSession(verified.session)
-	}
-	location, err := site.CheckReturnURL(r, rawReturnTo)
-	if err != nil {
-		return refuse(web.ErrReturnURL(rawReturnTo, err))
-	}
-	done := refused
-	done.Event, done.Outcome = telemetry.EventLogoutRepeated, telemetry.OutcomeRepeated
-	if verified.session != nil {
-		if _, err := site.Revoke(r.Context(), verified.session); err != nil {
-			return l.failLogout(w, r, refused, site.Postpone(r.Context(), verified.credential, manager.TriggerOf(r, trigger), err), true)
-		}
-		done.Event, done.Outcome = telemetry.EventRevoked, telemetry.OutcomeRevoked
-	}
-	site.Audit(r, done)
-	if verified.clear {
-		site.ClearSessionCookie(w, r)
-	}
-	if verified.proven() {
-		l.cleanBrowser(w.Header(), r)
-	}
-	if httpx.WantsJSON(r) {
-		return web.WriteNoContent(w)
-	}
-	return web.Redirect(w, r, location)
-}
-
-// failLogout answers a logout that was not done: pending, or an error. proven
-// says that the client has shown the credential of what is pending: nobody else
-// may have the app's cookies deleted.
-func (l *Logout) failLogout(w http.ResponseWriter, r *http.Request, refused telemetry.Entry, err error, proven bool) error {
-	if errors.Is(err, manager.ErrPending) {
-		if proven {
-			l.stripCookies(w.Header(), r)
-		}
-		return l.site.AnswerPending(w, r, httpx.WantsJSON(r))
-	}
-	l.site.Audit(r, refused.Failed(err))
-	return l.site.Fail(w, r, err)
-}
-
-// submitted reads the logout token and the return URL, from the query or from
-// the form of a POST.
-func submitted(w http.ResponseWriter, r *http.Request) (token, returnTo string, err error) {
-	query := r.URL.Query()
-	token, returnTo = query.Get("token"), query.Get("return_to")
-	if r.Method != http.MethodPost || token != "" {
-		return token, returnTo, nil
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
-	if err := r.ParseForm(); err != nil {
-		return "", "", web.BodyError(err)
-	}
-	if returnTo == "" {
-		returnTo = r.PostForm.Get("return_to")
-	}
-	return r.PostForm.Get("token"), returnTo, nil
+	return l.handler.ServeHTTP(w, r, next)
 }
 
 // Interface guards.

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -31,7 +32,7 @@ func TestSecondTab(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
 		other.logTo(zap.New(core))
 		follow := func(a *testApp, headers ...string) *httptest.ResponseRecorder {
-			return serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), headers...), nil)
+			return serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), headers...), nil)
 		}
 		if w := follow(one); w.Code == http.StatusSeeOther && w.Header().Get("Location") == "http://app.example/bye" {
 			t.Fatal("a session that lives was said to have ended")
@@ -65,7 +66,7 @@ func TestSecondTab(t *testing.T) {
 func TestAttackLogoutTokens(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, func(a *App) { a.IdleTimeout = caddy.Duration(time.Hour) })
-	signOut := newLogout(t, a, AppLogout{StripCookies: []StripCookies{{Names: []string{"app"}}}})
+	signOut := newLogout(t, a, signout.AppLogout{StripCookies: []signout.StripCookies{{Names: []string{"app"}}}})
 	live, _ := a.signIn(t, "alice", "")
 	mine, _ := a.signIn(t, "mallory", "")
 	ended, s := a.signIn(t, "mallory", "")
@@ -132,7 +133,7 @@ func TestSecondTabDuringAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	follow := func(headers ...string) *httptest.ResponseRecorder {
-		return serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), append(headers, "Accept: application/json")...), nil)
+		return serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), append(headers, "Accept: application/json")...), nil)
 	}
 	a.takeStoreAway()
 	if w := follow(); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header()["Set-Cookie"] != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
@@ -38,7 +39,7 @@ func TestSubmitEndsTheVerifiedSession(t *testing.T) {
 				mine, _ := a.signIn(t, "alice", "")
 				others, _ := a.signIn(t, "bob", "")
 				r := newRequest(t, http.MethodGet, submitLine(mine), "Accept: application/json", other(others), own(mine))
-				w := serve(t, &Logout{site: a.Site}, r, nil)
+				w := serve(t, &signout.Handler{Site: a.Site}, r, nil)
 				if w.Code != http.StatusNoContent {
 					t.Fatalf("got %d %q", w.Code, w.Body)
 				}
@@ -99,7 +100,7 @@ func TestSubmitRefuses(t *testing.T) {
 			mine, _ := a.signIn(t, "alice", "")
 			others, _ := a.signIn(t, "bob", "")
 			headers := append(test.headers(mine, others), "Accept: application/json")
-			w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, test.target(mine, others), headers...), nil)
+			w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, test.target(mine, others), headers...), nil)
 			if w.Code != test.status || errorID(t, w) != test.id {
 				t.Errorf("got %d %q", w.Code, w.Body)
 			}
@@ -121,7 +122,7 @@ func TestSubmitTwice(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	follow := func(accept string) *httptest.ResponseRecorder {
-		return serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), sessionCookieLine(c), "Accept: "+accept), nil)
+		return serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(c, "&return_to=%2Fbye"), sessionCookieLine(c), "Accept: "+accept), nil)
 	}
 	for i, pause := range []time.Duration{0, time.Second, manager.ReplayWindow - 2*time.Second} {
 		a.advance(pause)
@@ -144,7 +145,7 @@ func TestSubmitDuringAnOutage(t *testing.T) {
 		a := newTestApp(t, nil)
 		c, _ := a.signIn(t, "alice", "")
 		bringBack := a.takeStoreAway()
-		w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: "+accept), nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, submitLine(c), sessionCookieLine(c), "Accept: "+accept), nil)
 		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header()["Set-Cookie"] != nil {
 			t.Errorf("%s: got %d %q", accept, w.Code, w.Header())
 		}
@@ -177,7 +178,7 @@ func TestNothingSpeculativeChangesAnything(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
 			c, _ := a.signIn(t, "alice", "")
-			w := serve(t, &Logout{site: a.Site}, newRequest(t, test.method, submitLine(c), sessionCookieLine(c), test.header), nil)
+			w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, test.method, submitLine(c), sessionCookieLine(c), test.header), nil)
 			if w.Code != test.status || w.Header()["Set-Cookie"] != nil || w.Header().Get("Location") != "" {
 				t.Errorf("got %d %q", w.Code, w.Header())
 			}
@@ -203,7 +204,7 @@ func TestEarlyDataIsTooEarly(t *testing.T) {
 	for name, r := range requests {
 		t.Run(name, func(t *testing.T) {
 			r.TLS = &tls.ConnectionState{HandshakeComplete: false}
-			if w := serve(t, &Logout{site: a.Site}, r, nil); w.Code != http.StatusTooEarly || !a.alive(t, c) {
+			if w := serve(t, &signout.Handler{Site: a.Site}, r, nil); w.Code != http.StatusTooEarly || !a.alive(t, c) {
 				t.Errorf("got %d, live %v", w.Code, a.alive(t, c))
 			}
 		})
@@ -222,7 +223,7 @@ func TestSubmitByPost(t *testing.T) {
 				form := url.Values{"token": {session.LogoutToken(c)}, "return_to": {"/bye"}}
 				r.Body = io.NopCloser(strings.NewReader(form.Encode()))
 			}
-			if w := serve(t, &Logout{site: a.Site}, r, nil); w.Code != http.StatusSeeOther || a.alive(t, c) {
+			if w := serve(t, &signout.Handler{Site: a.Site}, r, nil); w.Code != http.StatusSeeOther || a.alive(t, c) {
 				t.Errorf("got %d, live %v", w.Code, a.alive(t, c))
 			}
 		})
@@ -258,7 +259,7 @@ func TestDeleteBySomebodyElsesPage(t *testing.T) {
 				if test.bearer {
 					proof = "Authorization: Bearer " + c.Secret()
 				}
-				w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodDelete, "http://app.example/sessions"+all, append(test.headers, proof)...), nil)
+				w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodDelete, "http://app.example/sessions"+all, append(test.headers, proof)...), nil)
 				if refused := w.Code == http.StatusForbidden; refused != test.refused || a.alive(t, other) != test.refused {
 					t.Errorf("DELETE /sessions: got %d %q, other session live %v", w.Code, w.Body, a.alive(t, other))
 				}
@@ -266,7 +267,7 @@ func TestDeleteBySomebodyElsesPage(t *testing.T) {
 					return
 				}
 				again, _ := a.signIn(t, "alice", "")
-				w = serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodDelete,
+				w = serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodDelete,
 					"http://app.example/sessions/"+session.KeyOf(again.Secret()).ID(), append(test.headers, proof)...), nil)
 				if refused := w.Code == http.StatusForbidden; refused != test.refused || a.alive(t, again) != test.refused {
 					t.Errorf("DELETE /sessions/{id}: got %d %q", w.Code, w.Body)
@@ -287,7 +288,7 @@ func TestEndSessionsCountsWhatEnded(t *testing.T) {
 	bob, _ := a.signIn(t, "bob", "")
 	end := func(query string) (int, *httptest.ResponseRecorder) {
 		t.Helper()
-		w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodDelete, "/sessions"+query, sessionCookieLine(own)), nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodDelete, "/sessions"+query, sessionCookieLine(own)), nil)
 		var body struct{ Count int }
 		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK {
 			t.Fatalf("got %d %q", w.Code, w.Body)
@@ -320,7 +321,7 @@ func TestListSessions(t *testing.T) {
 	_, _ = a.signIn(t, "bob", "")
 	list := func(query string) ([]web.Session, http.Header) {
 		t.Helper()
-		w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, "http://app.example/sessions"+query, sessionCookieLine(own)), nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, "http://app.example/sessions"+query, sessionCookieLine(own)), nil)
 		var body []web.Session
 		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusOK {
 			t.Fatalf("got %d %q", w.Code, w.Body)
@@ -363,7 +364,7 @@ func TestListSessions(t *testing.T) {
 		t.Errorf("behind the end: %v", ids(none))
 	}
 	for _, query := range []string{"?page_size=0", "?page_size=x", "?page_token=x", "?page=-1"} {
-		w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, "/sessions"+query, sessionCookieLine(own)), nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, "/sessions"+query, sessionCookieLine(own)), nil)
 		if w.Code != http.StatusBadRequest || errorID(t, w) != "page_invalid" {
 			t.Errorf("%s: got %d %q", query, w.Code, w.Body)
 		}
@@ -401,7 +402,7 @@ func TestAPILogout(t *testing.T) {
 				r := newRequest(t, http.MethodDelete, "/self-service/logout/api", test.headers(c)...)
 				body := test.body(c)
 				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
-				return serve(t, &Logout{site: a.Site}, r, nil)
+				return serve(t, &signout.Handler{Site: a.Site}, r, nil)
 			}
 			w := end()
 			if w.Code != test.status {
@@ -468,7 +469,7 @@ func TestWhichPathsAreOurs(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.prefix+" "+test.path, func(t *testing.T) {
 			a := newTestApp(t, func(a *App) { a.Prefix = test.prefix })
-			w := serve(t, &Logout{SessionsAPI: test.sessionsAPI, site: a.Site},
+			w := serve(t, &signout.Handler{Site: a.Site, Options: signout.Options{SessionsAPI: test.sessionsAPI}},
 				newRequest(t, http.MethodGet, "http://app.example"+test.path, "Accept: application/json"), nil)
 			if w.Code != test.status {
 				t.Errorf("got %d, want %d", w.Code, test.status)
@@ -485,7 +486,7 @@ func TestPathsAreTheOriginalOnes(t *testing.T) {
 	a := newTestApp(t, nil)
 	r := newRequest(t, http.MethodGet, "/sessions/whoami")
 	r.URL = &url.URL{Path: "/index.php"}
-	if w := serve(t, &Logout{site: a.Site}, r, nil); w.Code != http.StatusUnauthorized {
+	if w := serve(t, &signout.Handler{Site: a.Site}, r, nil); w.Code != http.StatusUnauthorized {
 		t.Errorf("got %d", w.Code)
 	}
 }
@@ -493,7 +494,7 @@ func TestPathsAreTheOriginalOnes(t *testing.T) {
 // An error page shows an error to the browser that caused it, for ten minutes.
 func TestBrowserErrors(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.ErrorUI = "https://app.example/oops?lang=en" })
-	logout := &Logout{site: a.Site}
+	logout := &signout.Handler{Site: a.Site}
 	w := serve(t, logout, newRequest(t, http.MethodGet, "http://app.example/self-service/logout/browser", "Accept: text/html"), nil)
 	location, err := url.Parse(w.Header().Get("Location"))
 	if err != nil || w.Code != http.StatusSeeOther || location.Path != "/oops" || location.Query().Get("lang") != "en" {
@@ -537,7 +538,7 @@ func TestCreateURL(t *testing.T) {
 		"?return_to=https://www.example.com/x/../bye/%2520": "return_to=https%3A%2F%2Fwww.example.com%2Fbye%2F%2520&",
 	}
 	for query, want := range tests {
-		w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, "http://app.example/.ory/self-service/logout/browser"+query, sessionCookieLine(c)), nil)
+		w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, "http://app.example/.ory/self-service/logout/browser"+query, sessionCookieLine(c)), nil)
 		var body struct {
 			URL   string `json:"logout_url"`
 			Token string `json:"logout_token"`
@@ -563,7 +564,7 @@ func TestEveryAnswerIsPrivate(t *testing.T) {
 				if method == http.MethodDelete && path == "/sessions" {
 					continue
 				}
-				w := serve(t, &Logout{site: a.Site}, newRequest(t, method, path, cookie, "Accept: text/html"), nil)
+				w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, method, path, cookie, "Accept: text/html"), nil)
 				h := w.Header()
 				if !strings.Contains(h.Get("Cache-Control"), "no-store") || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Vary") != "Accept, Cookie" {
 					t.Errorf("%s %s: %d %q", method, path, w.Code, h)

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
@@ -41,7 +43,7 @@ func TestNoStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
 			c, _ := a.signIn(t, "alice", "")
-			gate := &SessionAuth{Optional: true, NoStore: &on}
+			gate := gate.Options{Optional: true, NoStore: &on}
 			if test.off {
 				gate.NoStore = nil
 			}
@@ -138,7 +140,7 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 func TestDoneChangesNoSession(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.Cookie.Name = "__Host-session" })
 	c, _ := a.signIn(t, "alice", "")
-	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/self-service/logout/done", "Cookie: __Host-session="+c.Secret()), nil)
+	w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/self-service/logout/done", "Cookie: __Host-session="+c.Secret()), nil)
 	want := "__Host-session_done=1; Path=/; Max-Age=1; HttpOnly; Secure; SameSite=Lax"
 	if got := w.Header().Get("Set-Cookie"); w.Code != http.StatusNoContent || got != want || w.Body.Len() != 0 {
 		t.Errorf("got %d %q", w.Code, got)

@@ -4,25 +4,13 @@
 package caddylogout
 
 import (
-	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-logout/caddy-logout/formats/native"
-	"github.com/caddy-logout/caddy-logout/internal/httpx"
-	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/streams"
-	"github.com/caddy-logout/caddy-logout/internal/web"
-	"github.com/caddy-logout/caddy-logout/pages"
-	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // SessionAuth is the gate in front of an app. A request with a live session
@@ -30,55 +18,9 @@ import (
 // traits), {session.id} and {session.logout_url} set. All others are asked to
 // sign in, unless the gate is optional.
 type SessionAuth struct {
-	// Optional lets requests without a live session pass, too. They carry none
-	// of our headers. While the store is away they are answered 503 all the
-	// same: nobody knows whether they are anonymous.
-	Optional bool `json:"optional,omitempty"`
+	gate.Options
 
-	// LoginURL is where a browser without a live session is sent, with
-	// ?return_to=…. Default: none, and a page that says 401. Placeholders are
-	// expanded.
-	LoginURL string `json:"login_url,omitempty"`
-
-	// Headers are what the app is told, by header name; placeholders are
-	// expanded. What a client sends under these names, in any spelling a
-	// backend may take for them, is deleted first. Default: X-User-Id with
-	// {http.auth.user.id} and X-Logout-Url with {session.logout_url}.
-	Headers map[string]string `json:"headers,omitempty"`
-
-	// StripCredentials takes our credential out of the request before it goes
-	// to the app. Default: true.
-	StripCredentials *bool `json:"strip_credentials,omitempty"`
-
-	// IssueOnHeader names a response header by which a trusted app says that
-	// someone has signed in: a JSON object with identity, and perhaps traits
-	// and lifespan. The header is taken out, a session is made, and its cookie
-	// set. Default: off.
-	IssueOnHeader string `json:"issue_on_header,omitempty"`
-
-	// NoStore keeps browsers from keeping the app's pages: HTML in answer to a
-	// request with a live session gets Cache-Control: no-store, so that after
-	// signing out the back button shows none of it. Default: false.
-	NoStore *bool `json:"no_store,omitempty"`
-
-	// KeepStreams lets what is being served go on when its session ends.
-	// Default: false, and WebSockets, server-sent events and downloads of a
-	// session are closed within a second of its end, whoever ended it.
-	KeepStreams bool `json:"keep_streams,omitempty"`
-
-	site   *web.Site
-	logger *zap.Logger
-	told   []toldHeader
-	own    *httpx.HeaderSet // the names that only we may set
-	strip  *httpx.HeaderSet // those, and the names that carry our credential
-}
-
-// toldHeader is one of Headers.
-type toldHeader struct{ name, template string }
-
-// defaultHeaders is what an app is told unless it is configured otherwise.
-func defaultHeaders() map[string]string {
-	return map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Logout-Url": "{session.logout_url}"}
+	handler *gate.Handler
 }
 
 // CaddyModule implements caddy.Module.
@@ -87,208 +29,19 @@ func (*SessionAuth) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision implements caddy.Provisioner.
-func (g *SessionAuth) Provision(ctx caddy.Context) error {
-	g.logger = ctx.Logger()
-	g.prepare()
+func (s *SessionAuth) Provision(ctx caddy.Context) error {
 	streams.KeepConnection(ctx)
 	app, err := appOf(ctx)
 	if err != nil {
 		return err
 	}
-	g.site = app.Site
-	g.site.GateHeaders.Add(g.ownNames()...)
-	return nil
-}
-
-// ownNames are the headers that only we may set.
-func (g *SessionAuth) ownNames() []string {
-	names := slices.Collect(maps.Keys(g.Headers))
-	if g.IssueOnHeader != "" {
-		names = append(names, g.IssueOnHeader)
-	}
-	return names
-}
-
-// prepare works out what never changes.
-func (g *SessionAuth) prepare() {
-	if g.Headers == nil {
-		g.Headers = defaultHeaders()
-	}
-	names := g.ownNames()
-	g.own, g.strip = httpx.NewHeaderSet(names...), httpx.NewHeaderSet(names...)
-	if g.stripsCredentials() {
-		g.strip = httpx.NewHeaderSet(append(names, native.SessionTokenHeader)...)
-	}
-	g.told = nil
-	for name, template := range g.Headers {
-		g.told = append(g.told, toldHeader{http.CanonicalHeaderKey(name), template})
-	}
-}
-
-func (g *SessionAuth) stripsCredentials() bool {
-	return g.StripCredentials == nil || *g.StripCredentials
-}
-
-// Validate implements caddy.Validator.
-func (g *SessionAuth) Validate() error {
-	for name := range g.Headers {
-		if err := validateHeaderName(name); err != nil {
-			return fmt.Errorf("session_auth: header: %w", err)
-		}
-	}
-	if g.IssueOnHeader != "" {
-		if err := validateHeaderName(g.IssueOnHeader); err != nil {
-			return fmt.Errorf("session_auth: issue_on_header: %w", err)
-		}
-	}
-	return nil
-}
-
-// validateHeaderName refuses names that are none, and those that a proxy needs
-// for itself.
-func validateHeaderName(name string) error {
-	switch strings.ToLower(name) {
-	case "cookie", "set-cookie", "connection", "host", "content-length", "transfer-encoding", "upgrade", "te", "trailer":
-		return fmt.Errorf("%s cannot be used here", name)
-	}
-	if !httpguts.ValidHeaderFieldName(name) {
-		return fmt.Errorf("%q is not a header name", name)
-	}
+	s.handler = gate.New(s.Options, app.Site, ctx.Logger())
 	return nil
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
-func (g *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if refusal := web.Admit(r); refusal != nil {
-		return g.site.FailAndClose(w, r, refusal)
-	}
-	res, err := g.site.Authenticate(r)
-	if err != nil {
-		return g.unavailable(w, r, err)
-	}
-	if res.Session == nil && !g.Optional && !web.GateOpened(r) {
-		g.site.ClearIfDead(w, r, res)
-		return g.refuse(w, r)
-	}
-	if err := g.clean(r, res); err != nil {
-		return g.unavailable(w, r, err)
-	}
-	if res.Session == nil {
-		g.site.ClearIfDead(w, r, res)
-		return next.ServeHTTP(g.watchResponse(w, r, res), r)
-	}
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	setPlaceholders(repl, g.site, r, res)
-	g.tell(r, repl, res)
-	x := g.watchResponse(w, r, res)
-	open, err := g.site.OpenStore()
-	if err != nil {
-		return g.unavailable(w, r, err)
-	}
-	if g.KeepStreams || open.Streams == nil || res.Stream != nil {
-		return next.ServeHTTP(x, r)
-	}
-	served, st := open.Streams.Open(w, r, streams.Admission{Session: res.Session, Changes: res.Changes, By: g.site.Manager, Known: res.Known})
-	if st == nil {
-		return g.unavailable(w, r, fmt.Errorf("%w: %w", session.ErrUnavailable, manager.ErrClosed))
-	}
-	res.Stream = st
-	defer open.Streams.Done(st)
-	x.Until, x.Sent = served.Context(), &st.Sent
-	err = next.ServeHTTP(x, served)
-	if err != nil && !x.Wrote && st.WasCut() {
-		return g.refuse(w, r)
-	}
-	if x.BrokeOff {
-		// Some handlers do not say that a body was not sent to its end. The client
-		// must not take what it has for the whole (RFC 9112, section 8).
-		panic(http.ErrAbortHandler)
-	}
-	return err
-}
-
-// clean takes out of the request what the app must not get from a client: the
-// headers that only we set, in every spelling and behind the body too, their
-// names in Connection (a proxy deletes what is named there, after us), our
-// credential, and the secret that binds this browser to its forms. An error page
-// of the app needs that secret, to ask for the error on behalf of the browser. The
-// error wraps [ErrUnavailable] if a bearer token could not be looked up.
-func (g *SessionAuth) clean(r *http.Request, res *web.Auth) error {
-	res.Gated = true
-	g.strip.DeleteFrom(r.Header)
-	g.own.CutConnection(r.Header)
-	g.strip.CutTrailers(r)
-	if !g.stripsCredentials() {
-		return nil
-	}
-	httpx.CutCookies(r.Header, func(name string) bool {
-		return name == g.site.Cookie.Name || g.site.IsBrowserCookie(name) && !g.site.IsErrorPage(r)
-	})
-	httpx.CutLookalikes(r.Header, g.site.Cookie.Name)
-	return g.cutBearer(r, res)
-}
-
-// tell sets the configured headers. A value that cannot be a header's (a trait
-// may hold anything) is left out rather than repaired.
-func (g *SessionAuth) tell(r *http.Request, repl *caddy.Replacer, res *web.Auth) {
-	values := make([]string, len(g.told)) // for all of them at once
-	for i, header := range g.told {
-		var value string
-		switch header.template {
-		case "{" + userPlaceholder + "id}":
-			value = res.Session.Identity
-		case "{" + logoutURLPlaceholder + "}":
-			value = g.site.LogoutURL(r, res.LogoutToken(), "")
-		default:
-			value = repl.ReplaceAll(header.template, "")
-		}
-		if value == "" {
-			continue
-		}
-		if !httpguts.ValidHeaderFieldValue(value) {
-			g.logger.Warn("header left out: its value has control characters", zap.String("header", header.name))
-			continue
-		}
-		values[i] = value
-		r.Header[header.name] = values[i : i+1 : i+1]
-	}
-}
-
-// refuse answers a request that has no live session.
-func (g *SessionAuth) refuse(w http.ResponseWriter, r *http.Request) error {
-	site := g.site
-	web.NoteGateAnswer(r)
-	if httpx.WantsJSON(r) || !web.IsNavigation(r) {
-		return site.FailJSON(w, r, web.ErrSessionInactive())
-	}
-	if g.LoginURL == "" {
-		web.Prepare(w.Header())
-		web.ErrorHeaders(w.Header(), web.ErrSessionInactive())
-		return site.Pages.Unauthorized(w, r, pages.UnauthorizedData{})
-	}
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	u, err := url.Parse(repl.ReplaceAll(g.LoginURL, ""))
-	if err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("session_auth: login_url is not a URL"))
-	}
-	// What was sent with an unsafe method cannot be asked for again by the
-	// redirect after sign-in, so there is no page to come back to.
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		q := u.Query()
-		q.Set("return_to", g.returnTo(r))
-		u.RawQuery = q.Encode()
-	}
-	return web.Redirect(w, r, u.String())
-}
-
-// returnTo is the page that was asked for. With a base_url, several sites may
-// share one sign-in: whoever came to another one goes back there, if it is
-// allowed.
-func (g *SessionAuth) returnTo(r *http.Request) string {
-	if there, err := g.site.CheckReturnURL(r, httpx.RequestOrigin(r)+web.OriginalURI(r)); err == nil {
-		return there
-	}
-	return g.site.Base(r) + web.OriginalURI(r)
+func (s *SessionAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return s.handler.ServeHTTP(w, r, next)
 }
 
 // Interface guards.
@@ -297,9 +50,3 @@ var (
 	_ caddy.Validator             = (*SessionAuth)(nil)
 	_ caddyhttp.MiddlewareHandler = (*SessionAuth)(nil)
 )
-
-// unavailable answers a request when nobody can be asked whose it is.
-func (g *SessionAuth) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
-	web.NoteGateAnswer(r)
-	return g.site.Unavailable(w, r, err)
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/internal/web"
@@ -63,8 +64,7 @@ func BenchmarkGate(b *testing.B) {
 		}
 	}
 	b.Run("without", func(b *testing.B) { serve(b, passOn{}) })
-	gate := &SessionAuth{site: a.Site, logger: zap.NewNop()}
-	gate.prepare()
+	gate := gate.New(gate.Options{}, a.Site, zap.NewNop())
 	b.Run("with", func(b *testing.B) { serve(b, gate) })
 }
 

@@ -12,19 +12,18 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // newGate makes a gate as Provision would.
-func newGate(t *testing.T, a *testApp, g *SessionAuth) *SessionAuth {
+func newGate(t *testing.T, a *testApp, options gate.Options) *gate.Handler {
 	t.Helper()
-	if err := g.Validate(); err != nil {
+	if err := options.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	g.site, g.logger = a.Site, zap.NewNop()
-	g.prepare()
-	return g
+	return gate.New(options, a.Site, zap.NewNop())
 }
 
 // passed is what the app behind a gate got; nil if the gate answered itself.
@@ -41,7 +40,7 @@ func (p *passed) next(w http.ResponseWriter, r *http.Request) error {
 func TestGateRefuses(t *testing.T) {
 	browser := []string{"Accept: text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode: navigate"}
 	tests := map[string]struct {
-		gate     SessionAuth
+		gate     gate.Options
 		method   string
 		headers  []string
 		status   int
@@ -49,29 +48,29 @@ func TestGateRefuses(t *testing.T) {
 		media    string
 	}{
 		"browser with a login URL": {
-			SessionAuth{LoginURL: "/login"},
+			gate.Options{LoginURL: "/login"},
 			http.MethodGet, browser, http.StatusSeeOther,
 			"/login?return_to=http%3A%2F%2Fapp.example%2Fin%3Fa%3Db", "text/html",
 		},
 		"browser, login URL with a query": {
-			SessionAuth{LoginURL: "https://id.example/login?tenant=x"},
+			gate.Options{LoginURL: "https://id.example/login?tenant=x"},
 			http.MethodGet, browser, http.StatusSeeOther,
 			"https://id.example/login?return_to=http%3A%2F%2Fapp.example%2Fin%3Fa%3Db&tenant=x", "text/html",
 		},
 		"browser, form of an unsafe method": {
-			SessionAuth{LoginURL: "/login"}, http.MethodPost, browser, http.StatusSeeOther, "/login", "",
+			gate.Options{LoginURL: "/login"}, http.MethodPost, browser, http.StatusSeeOther, "/login", "",
 		},
-		"browser without a login URL": {SessionAuth{}, http.MethodGet, browser, http.StatusUnauthorized, "", "text/html"},
-		"JSON client":                 {SessionAuth{LoginURL: "/login"}, http.MethodGet, []string{"Accept: application/json"}, http.StatusUnauthorized, "", "application/json"},
-		"fetch":                       {SessionAuth{LoginURL: "/login"}, http.MethodGet, []string{"Accept: */*", "Sec-Fetch-Mode: cors"}, http.StatusUnauthorized, "", "application/json"},
-		"image":                       {SessionAuth{LoginURL: "/login"}, http.MethodGet, []string{"Accept: image/png", "Sec-Fetch-Mode: no-cors"}, http.StatusUnauthorized, "", "application/json"},
-		"WebSocket":                   {SessionAuth{LoginURL: "/login"}, http.MethodGet, []string{"Sec-Fetch-Mode: websocket"}, http.StatusUnauthorized, "", "application/json"},
+		"browser without a login URL": {gate.Options{}, http.MethodGet, browser, http.StatusUnauthorized, "", "text/html"},
+		"JSON client":                 {gate.Options{LoginURL: "/login"}, http.MethodGet, []string{"Accept: application/json"}, http.StatusUnauthorized, "", "application/json"},
+		"fetch":                       {gate.Options{LoginURL: "/login"}, http.MethodGet, []string{"Accept: */*", "Sec-Fetch-Mode: cors"}, http.StatusUnauthorized, "", "application/json"},
+		"image":                       {gate.Options{LoginURL: "/login"}, http.MethodGet, []string{"Accept: image/png", "Sec-Fetch-Mode: no-cors"}, http.StatusUnauthorized, "", "application/json"},
+		"WebSocket":                   {gate.Options{LoginURL: "/login"}, http.MethodGet, []string{"Sec-Fetch-Mode: websocket"}, http.StatusUnauthorized, "", "application/json"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
 			var p passed
-			w := serve(t, newGate(t, a, &test.gate), newRequest(t, test.method, "http://app.example/in?a=b", test.headers...), p.next)
+			w := serve(t, newGate(t, a, test.gate), newRequest(t, test.method, "http://app.example/in?a=b", test.headers...), p.next)
 			if p.header != nil {
 				t.Fatal("the request got through")
 			}
@@ -88,7 +87,7 @@ func TestGateRefuses(t *testing.T) {
 func TestGateTellsTheApp(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, s := a.signIn(t, "alice", `{"email":"alice@example.com","name":{"first":"Alice"},"groups":["a","b"],"n":1.50}`)
-	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{
+	gate := newGate(t, a, gate.Options{Headers: map[string]string{
 		"X-User-Id": "{http.auth.user.id}", "X-Email": "{http.auth.user.email}", "X-First": "{http.auth.user.name.first}",
 		"X-Groups": "{http.auth.user.groups}", "X-N": "{http.auth.user.n}", "X-Session": "{session.id}",
 		"X-Logout-Url": "{session.logout_url}", "X-None": "{http.auth.user.none}", "X-Bad": "{bad}",
@@ -133,7 +132,7 @@ func TestGateDeletesWhatOnlyItMaySet(t *testing.T) {
 						want = []string{"alice"}
 					}
 					var p passed
-					serve(t, newGate(t, a, &SessionAuth{Optional: true}), r, p.next)
+					serve(t, newGate(t, a, gate.Options{Optional: true}), r, p.next)
 					if got := p.header["X-User-Id"]; !slices.Equal(got, want) {
 						t.Errorf("X-User-Id: %q, want %q", got, want)
 					}
@@ -156,27 +155,27 @@ func TestGateStripsCredentials(t *testing.T) {
 	c, _ := a.signIn(t, "alice", "")
 	off := false
 	tests := map[string]struct {
-		gate    SessionAuth
+		gate    gate.Options
 		headers []string
 		want    http.Header
 	}{
 		"cookie among others": {
-			SessionAuth{},
+			gate.Options{},
 			[]string{`Cookie: a="b c";  ` + web.DefaultCookieName + "=" + c.Secret() + `; d=e;f`},
 			http.Header{"Cookie": {`a="b c"; d=e;f`}},
 		},
 		"all cookies of the name": {
-			SessionAuth{},
+			gate.Options{},
 			[]string{sessionCookieLine(c), "Cookie: " + web.DefaultCookieName + "=x; a=1"},
 			http.Header{"Cookie": {"a=1"}},
 		},
-		"session token":         {SessionAuth{}, []string{"X-Session-Token: " + c.Secret()}, http.Header{}},
-		"bearer":                {SessionAuth{}, []string{"Authorization: Bearer " + c.Secret()}, http.Header{}},
-		"bearer of the app":     {SessionAuth{}, []string{sessionCookieLine(c), "Authorization: Bearer eyJ"}, http.Header{"Authorization": {"Bearer eyJ"}}},
-		"dead bearer of ours":   {SessionAuth{Optional: true}, []string{"Authorization: Bearer ory_st_gone"}, http.Header{}},
-		"basic auth of the app": {SessionAuth{}, []string{sessionCookieLine(c), "Authorization: Basic eA=="}, http.Header{"Authorization": {"Basic eA=="}}},
+		"session token":         {gate.Options{}, []string{"X-Session-Token: " + c.Secret()}, http.Header{}},
+		"bearer":                {gate.Options{}, []string{"Authorization: Bearer " + c.Secret()}, http.Header{}},
+		"bearer of the app":     {gate.Options{}, []string{sessionCookieLine(c), "Authorization: Bearer eyJ"}, http.Header{"Authorization": {"Bearer eyJ"}}},
+		"dead bearer of ours":   {gate.Options{Optional: true}, []string{"Authorization: Bearer ory_st_gone"}, http.Header{}},
+		"basic auth of the app": {gate.Options{}, []string{sessionCookieLine(c), "Authorization: Basic eA=="}, http.Header{"Authorization": {"Basic eA=="}}},
 		"off": {
-			SessionAuth{StripCredentials: &off},
+			gate.Options{StripCredentials: &off},
 			[]string{sessionCookieLine(c), "Authorization: Bearer " + c.Secret()},
 			http.Header{"Cookie": {web.DefaultCookieName + "=" + c.Secret()}, "Authorization": {"Bearer " + c.Secret()}},
 		},
@@ -184,7 +183,7 @@ func TestGateStripsCredentials(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var p passed
-			serve(t, newGate(t, a, &test.gate), newRequest(t, http.MethodGet, "/", test.headers...), p.next)
+			serve(t, newGate(t, a, test.gate), newRequest(t, http.MethodGet, "/", test.headers...), p.next)
 			for _, header := range []string{"Cookie", "Authorization", "X-Session-Token"} {
 				if !slices.Equal(p.header[header], test.want[header]) {
 					t.Errorf("%s: %q, want %q", header, p.header[header], test.want[header])
@@ -201,7 +200,7 @@ func TestGateDuringAnOutage(t *testing.T) {
 			c, _ := a.signIn(t, "alice", "")
 			a.takeStoreAway()
 			var p passed
-			w := serve(t, newGate(t, a, &SessionAuth{Optional: optional, LoginURL: "/login"}),
+			w := serve(t, newGate(t, a, gate.Options{Optional: optional, LoginURL: "/login"}),
 				newRequest(t, http.MethodGet, "/", sessionCookieLine(c), "Accept: "+accept), p.next)
 			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || p.header != nil {
 				t.Errorf("optional %v, %s: got %d, Retry-After %q, passed %v", optional, accept, w.Code, w.Header().Get("Retry-After"), p.header != nil)
@@ -215,8 +214,8 @@ func TestGateDuringAnOutage(t *testing.T) {
 
 func TestGateClearsADeadCookie(t *testing.T) {
 	a := newTestApp(t, nil)
-	for _, gate := range []SessionAuth{{}, {Optional: true}, {LoginURL: "/login"}} {
-		w := serve(t, newGate(t, a, &gate), newRequest(t, http.MethodGet, "/", "Cookie: "+web.DefaultCookieName+"=gone", "Accept: text/html"), nil)
+	for _, gate := range []gate.Options{{}, {Optional: true}, {LoginURL: "/login"}} {
+		w := serve(t, newGate(t, a, gate), newRequest(t, http.MethodGet, "/", "Cookie: "+web.DefaultCookieName+"=gone", "Accept: text/html"), nil)
 		want := web.DefaultCookieName + "=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; SameSite=Lax"
 		if got := w.Header()["Set-Cookie"]; !slices.Equal(got, []string{want}) {
 			t.Errorf("%+v: Set-Cookie %q", gate, got)
@@ -253,7 +252,7 @@ func TestIssueOnHeader(t *testing.T) {
 				_, err := w.Write([]byte("welcome"))
 				return err
 			}
-			w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
+			w := serve(t, newGate(t, a, gate.Options{IssueOnHeader: "X-Signed-In", Optional: true}),
 				newRequest(t, http.MethodPost, "/login", sessionCookieLine(old), "Accept: application/json"), next)
 			if w.Code != test.status || w.Header()["X-Signed-In"] != nil {
 				t.Errorf("got %d, header %q", w.Code, w.Header()["X-Signed-In"])
@@ -290,7 +289,7 @@ func TestIssueOnHeaderDuringAnOutage(t *testing.T) {
 		_, err := w.Write([]byte("welcome"))
 		return err
 	}
-	w := serve(t, newGate(t, a, &SessionAuth{IssueOnHeader: "X-Signed-In", Optional: true}),
+	w := serve(t, newGate(t, a, gate.Options{IssueOnHeader: "X-Signed-In", Optional: true}),
 		newRequest(t, http.MethodPost, "/login", "Accept: application/json"), next)
 	if w.Code != http.StatusServiceUnavailable || w.Header()["Set-Cookie"] != nil || strings.Contains(w.Body.String(), "welcome") {
 		t.Errorf("got %d %q, cookies %q", w.Code, w.Body, w.Header()["Set-Cookie"])
@@ -378,7 +377,7 @@ func TestSessionProvider(t *testing.T) {
 func TestPlaceholdersAreUnknownToTheAnonymous(t *testing.T) {
 	a := newTestApp(t, nil)
 	r := newRequest(t, http.MethodGet, "/")
-	serve(t, newGate(t, a, &SessionAuth{Optional: true}), r, nil)
+	serve(t, newGate(t, a, gate.Options{Optional: true}), r, nil)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if got := repl.ReplaceAll("{http.auth.user.id}{session.id}{session.logout_url}", ""); got != "" {
 		t.Errorf("got %q", got)
@@ -394,7 +393,7 @@ func TestProviderKeepsTheIdentity(t *testing.T) {
 		t.Errorf("got %+v, %v, %v", user, ok, err)
 	}
 	var p passed
-	gate := newGate(t, a, &SessionAuth{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}"}})
+	gate := newGate(t, a, gate.Options{Headers: map[string]string{"X-User-Id": "{http.auth.user.id}"}})
 	serve(t, gate, newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), p.next)
 	if got := p.header.Get("X-User-Id"); got != "mallory" {
 		t.Errorf("the app hears of %q", got)
@@ -412,7 +411,7 @@ func TestGateReturnsToTheSiteThatWasAsked(t *testing.T) {
 		"evil.example.org": "https://id.example.com/page",
 	} {
 		r := newRequest(t, http.MethodGet, "http://"+host+"/page", "Accept: text/html")
-		w := serve(t, newGate(t, a, &SessionAuth{LoginURL: "/login"}), r, nil)
+		w := serve(t, newGate(t, a, gate.Options{LoginURL: "/login"}), r, nil)
 		location, err := url.Parse(w.Header().Get("Location"))
 		if err != nil || location.Query().Get("return_to") != want {
 			t.Errorf("%s: Location %q, want %s", host, w.Header().Get("Location"), want)

@@ -18,8 +18,8 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
-	"github.com/caddy-logout/caddy-logout/pages"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -39,10 +39,12 @@ func pageRequest(t *testing.T, c session.Credential, form url.Values, headers ..
 	return r
 }
 
-func pageHandler(a *testApp) *Logout { return &Logout{site: a.Site, SessionsPage: "/account/sessions"} }
+func pageHandler(a *testApp) *signout.Handler {
+	return &signout.Handler{Site: a.Site, Options: signout.Options{SessionsPage: "/account/sessions"}}
+}
 
 func pageForm(c session.Credential, end string) url.Values {
-	return url.Values{"csrf_token": {session.TokenFor(c, sessionsPagePurpose)}, "end": {end}}
+	return url.Values{"csrf_token": {session.TokenFor(c, signout.SessionsPagePurpose)}, "end": {end}}
 }
 
 func TestSessionsPageLists(t *testing.T) {
@@ -102,8 +104,8 @@ func TestSessionsPageEnds(t *testing.T) {
 	}{
 		"another":    {func(_, other session.Credential) string { return session.KeyOf(other.Secret()).ID() }, true, false, true, "/account/sessions"},
 		"this":       {func(own, _ session.Credential) string { return session.KeyOf(own.Secret()).ID() }, false, true, true, siteURL + "/"},
-		"others":     {func(_, _ session.Credential) string { return endOthers }, true, false, false, "/account/sessions"},
-		"everywhere": {func(_, _ session.Credential) string { return endAll }, false, false, false, siteURL + "/"},
+		"others":     {func(_, _ session.Credential) string { return signout.EndOthers }, true, false, false, "/account/sessions"},
+		"everywhere": {func(_, _ session.Credential) string { return signout.EndAll }, false, false, false, siteURL + "/"},
 		"nothing":    {func(_, _ session.Credential) string { return "" }, true, true, true, "/account/sessions"},
 		"unknown":    {func(_, _ session.Credential) string { return session.KeyOf("nobody").ID() }, true, true, true, "/account/sessions"},
 	}
@@ -134,16 +136,16 @@ func TestSessionsPageEnds(t *testing.T) {
 }
 
 func TestSessionsPageRefuses(t *testing.T) {
-	good := func(own, _ session.Credential) url.Values { return pageForm(own, endAll) }
+	good := func(own, _ session.Credential) url.Values { return pageForm(own, signout.EndAll) }
 	tests := map[string]struct {
 		form    func(own, bob session.Credential) url.Values
 		headers []string
 		status  int
 	}{
-		"no token":         {func(_, _ session.Credential) url.Values { return url.Values{"end": {endAll}} }, nil, http.StatusForbidden},
-		"token of another": {func(_, bob session.Credential) url.Values { return pageForm(bob, endAll) }, nil, http.StatusForbidden},
+		"no token":         {func(_, _ session.Credential) url.Values { return url.Values{"end": {signout.EndAll}} }, nil, http.StatusForbidden},
+		"token of another": {func(_, bob session.Credential) url.Values { return pageForm(bob, signout.EndAll) }, nil, http.StatusForbidden},
 		"the logout token": {func(own, _ session.Credential) url.Values {
-			return url.Values{"csrf_token": {session.LogoutToken(own)}, "end": {endAll}}
+			return url.Values{"csrf_token": {session.LogoutToken(own)}, "end": {signout.EndAll}}
 		}, nil, http.StatusForbidden},
 		"from another site":   {good, []string{"Sec-Fetch-Site: cross-site"}, http.StatusForbidden},
 		"from a sibling":      {good, []string{"Sec-Fetch-Site: same-site"}, http.StatusForbidden},
@@ -151,7 +153,7 @@ func TestSessionsPageRefuses(t *testing.T) {
 		"in early data":       {good, []string{"Early-Data: 1"}, http.StatusTooEarly},
 		"by a script":         {good, []string{"Accept: application/json"}, http.StatusNotAcceptable},
 		"a body beyond the bound": {func(own, _ session.Credential) url.Values {
-			form := pageForm(own, endAll)
+			form := pageForm(own, signout.EndAll)
 			form.Set("x", strings.Repeat("x", web.MaxBodyLength))
 			return form
 		}, nil, http.StatusRequestEntityTooLarge},
@@ -186,7 +188,7 @@ func TestSessionsPageRefuses(t *testing.T) {
 	if w := serve(t, pageHandler(a), r, nil); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, POST" {
 		t.Errorf("DELETE: got %d %q", w.Code, w.Header().Get("Allow"))
 	}
-	if w := serve(t, &Logout{site: a.Site}, pageRequest(t, c, nil), nil); w.Code != http.StatusTeapot {
+	if w := serve(t, &signout.Handler{Site: a.Site}, pageRequest(t, c, nil), nil); w.Code != http.StatusTeapot {
 		t.Errorf("without the option: got %d, want the app's answer", w.Code)
 	}
 	for _, path := range []string{"/account/sessions/", "/account/Sessions", "/account/sessions/x", "/x/account/sessions"} {
@@ -196,7 +198,7 @@ func TestSessionsPageRefuses(t *testing.T) {
 	}
 	bringBack := a.takeStoreAway()
 	defer bringBack()
-	for _, form := range []url.Values{nil, pageForm(c, endAll)} {
+	for _, form := range []url.Values{nil, pageForm(c, signout.EndAll)} {
 		w := serve(t, pageHandler(a), pageRequest(t, c, form), nil)
 		if w.Code != http.StatusServiceUnavailable || w.Header()["Set-Cookie"] != nil {
 			t.Errorf("store away: got %d %q", w.Code, w.Header())
@@ -209,7 +211,7 @@ func TestSessionsPageOption(t *testing.T) {
 		"": true, "/account/sessions": true, "/s": true,
 		"account": false, "/": false, "/a/": false, "/a//b": false, "/a*": false, "/a?b": false, "/a%2fb": false,
 	} {
-		if err := (&Logout{SessionsPage: path}).Validate(); (err == nil) != ok {
+		if err := (&signout.Options{SessionsPage: path}).Validate(); (err == nil) != ok {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
@@ -274,53 +276,20 @@ func TestEverywhereEndsWhatWasCreatedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestBrowserName(t *testing.T) {
-	const webkit = "AppleWebKit/537.36 (KHTML, like Gecko) "
-	for agent, want := range map[string]string{
-		"": "An unknown browser",
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) " + webkit + "Chrome/140.0.0.0 Safari/537.36":                                             "Chrome on Windows",
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) " + webkit + "Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0":                               "Edge on Windows",
-		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/605.1.15":              "Safari on macOS",
-		"Mozilla/5.0 (iPad; CPU OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/140.0 Mobile/15E148 Safari/604.1":      "Chrome on iPad",
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/140.0 Mobile Safari/605.1.15": "Firefox on iPhone",
-		"Mozilla/5.0 (Linux; Android 15) " + webkit + "SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36":                            "Samsung Internet on Android",
-		"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) " + webkit + "Chrome/140.0.0.0 Safari/537.36":                                              "Chrome on ChromeOS",
-		"Mozilla/5.0 (X11; Linux x86_64) " + webkit + "Chrome/140.0.0.0 Safari/537.36 OPR/120.0.0.0":                                         "Opera on Linux",
-		"curl/8.5.0":                      "curl",
-		"Mozilla/5.0 (X11; Linux x86_64)": "A browser on Linux",
-		"<script>alert(1)</script> 日本語":   "An unknown browser",
-	} {
-		if got, _ := browserName(new(pages.Set), agent); got != want {
-			t.Errorf("%q: %q, want %q", agent, got, want)
-		}
-	}
-}
-
-func TestAgoInWords(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Minute: "just now", 59 * time.Second: "just now", time.Minute: "1 minute ago", 90 * time.Minute: "1 hour ago",
-		23 * time.Hour: "23 hours ago", 24 * time.Hour: "1 day ago", 72 * time.Hour: "3 days ago",
-	} {
-		if got := agoInWords(new(pages.Set), d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
-}
-
 // The page shows a bounded number, and ends those that it does not show.
 func TestSessionsPageIsBounded(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.Lifespan, a.MaxSessions = caddy.Duration(time.Hour), new(0) })
 	own, _ := a.signIn(t, "alice", "")
 	a.advance(time.Second)
-	for range maxSessionsOnPage + 2 {
+	for range signout.MaxSessionsOnPage + 2 {
 		a.signIn(t, "alice", "")
 	}
 	w := serve(t, pageHandler(a), pageRequest(t, own, nil), nil)
 	rows := regexp.MustCompile(`<li>`).FindAllString(w.Body.String(), -1)
-	if len(rows) != maxSessionsOnPage || !strings.Contains(w.Body.String(), "And 3 more.") || !strings.Contains(w.Body.String(), "This device") {
+	if len(rows) != signout.MaxSessionsOnPage || !strings.Contains(w.Body.String(), "And 3 more.") || !strings.Contains(w.Body.String(), "This device") {
 		t.Errorf("%d rows", len(rows))
 	}
-	serve(t, pageHandler(a), pageRequest(t, own, pageForm(own, endOthers)), nil)
+	serve(t, pageHandler(a), pageRequest(t, own, pageForm(own, signout.EndOthers)), nil)
 	if left, err := a.SessionsOf(t.Context(), "alice"); err != nil || len(left) != 1 {
 		t.Errorf("%d left (%v)", len(left), err)
 	}

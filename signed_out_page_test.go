@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -23,7 +24,7 @@ var goesThere = []string{"Accept: text/html,application/xhtml+xml,*/*;q=0.8", "S
 
 func TestSignedOutPage(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.DefaultReturnURL = web.DonePath })
-	h := &Logout{site: a.Site}
+	h := &signout.Handler{Site: a.Site}
 	c, _ := a.signIn(t, "alice", "")
 
 	w := serve(t, h, newRequest(t, http.MethodGet, donePage, append(goesThere, sessionCookieLine(c))...), nil)
@@ -53,7 +54,7 @@ func TestSignedOutPageSaysNothingUntrue(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	a.takeStoreAway()
-	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, donePage, append(goesThere, sessionCookieLine(c))...), nil)
+	w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, donePage, append(goesThere, sessionCookieLine(c))...), nil)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Set-Cookie") != "" || strings.Contains(w.Body.String(), "You are signed out") {
 		t.Errorf("got %d %q\n%s", w.Code, w.Header(), w.Body)
 	}
@@ -80,11 +81,11 @@ func TestPictureOrPage(t *testing.T) {
 		"a form":                           {http.MethodPost, goesThere, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := serve(t, &Logout{site: a.Site}, newRequest(t, test.method, siteURL+"/.ory"+web.DonePath, test.headers...), nil)
+			w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, test.method, siteURL+"/.ory"+web.DonePath, test.headers...), nil)
 			if want := map[bool]int{true: http.StatusOK, false: http.StatusNoContent}[test.page]; w.Code != want {
 				t.Errorf("got %d, want %d", w.Code, want)
 			}
-			if done := strings.Contains(w.Header().Get("Set-Cookie"), doneCookie+"=1"); done == test.page {
+			if done := strings.Contains(w.Header().Get("Set-Cookie"), signout.DoneCookie+"=1"); done == test.page {
 				t.Errorf("the cookie of the picture: %v", done)
 			}
 			if test.method == http.MethodGet && test.page && !strings.Contains(w.Body.String(), `src="/.ory`+web.DonePath) {
@@ -123,7 +124,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 			"time.now": "adesso", "sessions.signed_in": "entrato {ago}",
 		}}
 	})
-	w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, donePage, goesThere...), nil)
+	w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, donePage, goesThere...), nil)
 	for _, want := range []string{`<html lang="it">`, "<h1>Ciao</h1>", ">Entra</a>"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("there is no %s in\n%s", want, w.Body)
@@ -138,7 +139,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 		}
 	}
 	// What goes over the wire to clients is not for people, and stays as it is.
-	w = serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/sessions/whoami", "Accept: application/json"), nil)
+	w = serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/sessions/whoami", "Accept: application/json"), nil)
 	if w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "scaduta") {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}

@@ -22,10 +22,12 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
+	"github.com/caddy-logout/caddy-logout/internal/signin"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
-	"github.com/caddy-logout/caddy-logout/login"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -86,7 +88,7 @@ func strangers(a *testApp, n int) []stranger {
 	secret := strings.Repeat(fmt.Sprintf("%08x", n), 8)
 	cookie := "Cookie: " + web.DefaultCookieName + "=" + c.Secret() + "; " + a.BrowserCookieName(false) + "=" + secret
 	token, key := session.LogoutToken(c), a.Format.Key(c)
-	flow := newLoginFlow(n%2 == 0, a.time())
+	flow := signin.NewFlow(n%2 == 0, a.time())
 	form := "Content-Type: application/x-www-form-urlencoded"
 	const typed = "Sec-Fetch-Site: none"
 	all := []stranger{
@@ -114,9 +116,9 @@ func strangers(a *testApp, n int) []stranger {
 		{"GET", "/self-service/login/browser?return_to=https://evil.example", "", []string{cookie}},
 		{"GET", "/self-service/login/browser", "", nil},
 		{"GET", "/self-service/login/api", "", []string{"X-Session-Token: " + c.Secret()}},
-		{"GET", "/self-service/login?flow=" + flow.id, "", []string{cookie}},
-		{"POST", "/self-service/login?flow=" + flow.id, url.Values{
-			"method": {"password"}, "identifier": {fmt.Sprintf("stranger-%d", n)}, "password": {"x"}, "csrf_token": {flow.csrfToken(secret)},
+		{"GET", "/self-service/login?flow=" + flow.ID, "", []string{cookie}},
+		{"POST", "/self-service/login?flow=" + flow.ID, url.Values{
+			"method": {"password"}, "identifier": {fmt.Sprintf("stranger-%d", n)}, "password": {"x"}, "csrf_token": {flow.CSRFToken(secret)},
 		}.Encode(), []string{cookie, form}},
 	}
 	accept := []string{"Accept: application/json", "Accept: text/html"}[n%2]
@@ -133,14 +135,16 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	idle := func(a *App) { a.IdleTimeout = caddy.Duration(time.Hour) }
 	run := func(t *testing.T, a *testApp, count countKeys) {
 		t.Helper()
-		accounts, err := login.ParseAccounts("accounts", strings.NewReader("alice:"+string(hash)+"\n"))
+		file := filepath.Join(t.TempDir(), "accounts")
+		storetest.NoError(t, os.WriteFile(file, []byte("alice:"+string(hash)+"\n"), 0o600))
+		signIn, err := signin.New(signin.Options{Accounts: file}, a.Site, zap.NewNop())
 		storetest.NoError(t, err)
-		signIn := &Login{site: a.Site, logger: zap.NewNop(), accounts: accounts, attempts: login.NewAttempts(login.DefaultLimits, a.time)}
-		signOut := newLogout(t, a, AppLogout{
-			Paths: []string{"/logout"}, LogoutOn: []LogoutOn{{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{2}}}}, StripCookies: []StripCookies{{Names: []string{"*"}}},
+		defer func() { _ = signIn.Close() }()
+		signOut := newLogout(t, a, signout.AppLogout{
+			Paths: []string{"/logout"}, LogoutOn: []signout.LogoutOn{{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{2}}}}, StripCookies: []signout.StripCookies{{Names: []string{"*"}}},
 		})
 		signOut.SessionsPage = "/account/sessions"
-		gate := newGate(t, a, &SessionAuth{Optional: true})
+		gate := newGate(t, a, gate.Options{Optional: true})
 		app := func(w http.ResponseWriter, r *http.Request) error {
 			return gate.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 				_, err := io.WriteString(w, "the app")

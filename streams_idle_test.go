@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -61,7 +62,7 @@ func TestAttackIdleStreams(t *testing.T) {
 			arm(s)
 
 			c, session := a.signIn(t, "alice", "")
-			gate, release := newGate(t, a, new(SessionAuth)), make(chan struct{})
+			gate, release := newGate(t, a, gate.Options{}), make(chan struct{})
 			defer close(release)
 			var streams []<-chan error
 			for range 5 {
@@ -122,14 +123,14 @@ func TestIdleStreamsOfTwoConfigurations(t *testing.T) {
 			c, _ := a.signIn(t, "alice", "")
 			release := make(chan struct{})
 			defer close(release)
-			ended := a.serveStream(t, newGate(t, a, new(SessionAuth)), c, release)
+			ended := a.serveStream(t, newGate(t, a, gate.Options{}), c, release)
 
 			next := newTestApp(t, nil)
 			next.Manager.IdleTimeout = test.next
 			next.useClock(a.time)
 			next.use(a.open())
 			next.Manager.Format = a.Format
-			serve(t, newGate(t, next, new(SessionAuth)), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), nil)
+			serve(t, newGate(t, next, gate.Options{}), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), nil)
 			a.advance(11 * time.Minute)
 			s.Check(true)
 			if test.cut {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/deferred"
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/internal/streams"
@@ -72,7 +73,7 @@ func TestAttackReloadRotatesThePassword(t *testing.T) {
 		old := configured(t, config("first"))
 		c, s := old.signIn(t, "alice", "")
 		release := make(chan struct{})
-		ended := old.serveStream(t, newGate(t, old, &SessionAuth{}), c, release)
+		ended := old.serveStream(t, newGate(t, old, gate.Options{}), c, release)
 
 		server.CLI(t, "ACL", "SETUSER", "caddy", ">second")
 		next := configured(t, config("second"))
@@ -117,7 +118,7 @@ func TestPlaceThatChanges(t *testing.T) {
 	c, s := a.signIn(t, "alice", "")
 	release := make(chan struct{})
 	defer close(release)
-	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
+	ended := a.serveStream(t, newGate(t, a, gate.Options{}), c, release)
 	b := configured(t, config("b.db"))
 	storetest.NoError(t, a.Cleanup())
 	deferred.Closes.Expire()
@@ -156,7 +157,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := func(i int) map[string]string {
-				c := map[string]string{"module": "redis", "address": server.Addr(), "dial_timeout": "500ms"}
+				c := map[string]string{"module": "redis", "address": server.Addr(), "timeout": "10s", "dial_timeout": "500ms"}
 				if test.changes {
 					c["dial_timeout"] = (500*time.Millisecond + time.Duration(i)).String()
 				}
@@ -168,7 +169,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 			defer close(release)
 			var ended <-chan error
 			if test.long {
-				ended = running.serveStream(t, newGate(t, running, &SessionAuth{}), c, release)
+				ended = running.serveStream(t, newGate(t, running, gate.Options{}), c, release)
 			}
 			for i := range 20 {
 				next := configured(t, config(i+1))
@@ -218,7 +219,7 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 					t.Fatal("the store is still open")
 				}
 			}
-			gate := newGate(t, a, &SessionAuth{Optional: true, IssueOnHeader: "X-Sign-In"})
+			gate := newGate(t, a, gate.Options{Optional: true, IssueOnHeader: "X-Sign-In"})
 			// Nobody: it is not registered, and the app signs somebody in when all is closed.
 			w := serve(t, gate, newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
 				closeStore()
@@ -251,7 +252,7 @@ func TestExitClosesWhatIsKept(t *testing.T) {
 	a := configured(t, map[string]string{"module": "embedded", "file": filepath.Join(t.TempDir(), "sessions.db")})
 	c, _ := a.signIn(t, "alice", "")
 	release := make(chan struct{})
-	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
+	ended := a.serveStream(t, newGate(t, a, gate.Options{}), c, release)
 	storetest.NoError(t, a.Cleanup())
 	deferred.Closes.Expire()
 	if n := openStores(); n != 1 {

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/streams"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -40,7 +41,7 @@ func (a *testApp) withStreams(t *testing.T) *streams.Streams {
 
 // serveStream passes a gate and stays with the app until its context is done or
 // release is closed. ended gets why.
-func (a *testApp) serveStream(t *testing.T, gate *SessionAuth, c session.Credential, release <-chan struct{}) (ended <-chan error) {
+func (a *testApp) serveStream(t *testing.T, gate *gate.Handler, c session.Credential, release <-chan struct{}) (ended <-chan error) {
 	t.Helper()
 	result, inside := make(chan error, 1), make(chan struct{})
 	next := func(_ http.ResponseWriter, r *http.Request) error {
@@ -101,7 +102,7 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
 			a.withStreams(t)
-			gate := newGate(t, a, &SessionAuth{})
+			gate := newGate(t, a, gate.Options{})
 			c, s := a.signIn(t, "alice", "")
 			other, _ := a.signIn(t, "bob", "")
 			release := make(chan struct{})
@@ -127,8 +128,8 @@ func TestStreamsKeep(t *testing.T) {
 	a.withStreams(t)
 	c, s := a.signIn(t, "alice", "")
 	release := make(chan struct{})
-	kept := a.serveStream(t, newGate(t, a, &SessionAuth{KeepStreams: true}), c, release)
-	cut := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
+	kept := a.serveStream(t, newGate(t, a, gate.Options{KeepStreams: true}), c, release)
+	cut := a.serveStream(t, newGate(t, a, gate.Options{}), c, release)
 	if _, err := a.Revoke(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ func TestStreamsSpareTheLogoutItself(t *testing.T) {
 		served = r.Context().Err() == nil
 		return nil
 	}
-	serve(t, newGate(t, a, &SessionAuth{}), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), next)
+	serve(t, newGate(t, a, gate.Options{}), newRequest(t, http.MethodGet, "/", sessionCookieLine(c)), next)
 	if !served || a.alive(t, c) {
 		t.Errorf("served %v, session live %v", served, a.alive(t, c))
 	}
@@ -166,7 +167,7 @@ func TestStreamsDuringAnOutage(t *testing.T) {
 	c, s := a.signIn(t, "alice", "")
 	release := make(chan struct{})
 	defer close(release)
-	ended := a.serveStream(t, newGate(t, a, &SessionAuth{}), c, release)
+	ended := a.serveStream(t, newGate(t, a, gate.Options{}), c, release)
 	flaky.setAway(true)
 	if _, err := store.Revoke(t.Context(), s.Key, s.Identity, a.time(), s.ExpiresAt); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
@@ -22,47 +24,47 @@ const expired = "; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; HttpOnly"
 func TestStripCookies(t *testing.T) {
 	const secure, partitioned = "; Secure", "; Secure; SameSite=None; Partitioned"
 	tests := map[string]struct {
-		strip  StripCookies
+		strip  signout.StripCookies
 		base   string
 		cookie string
 		want   []string
 	}{
-		"plain, HTTP": {StripCookies{Names: []string{"sid"}}, "http://app.example", "", []string{"sid=; Path=/" + expired}},
-		"plain, HTTPS": {StripCookies{Names: []string{"sid"}}, "https://app.example", "sid=1", []string{
+		"plain, HTTP": {signout.StripCookies{Names: []string{"sid"}}, "http://app.example", "", []string{"sid=; Path=/" + expired}},
+		"plain, HTTPS": {signout.StripCookies{Names: []string{"sid"}}, "https://app.example", "sid=1", []string{
 			"sid=; Path=/" + expired + secure, "sid=; Path=/" + expired + partitioned,
 		}},
 		"domains and paths": {
-			StripCookies{Names: []string{"sid"}, Domains: []string{"app.example", "example"}, Paths: []string{"/a", "/"}}, "http://app.example", "", []string{
+			signout.StripCookies{Names: []string{"sid"}, Domains: []string{"app.example", "example"}, Paths: []string{"/a", "/"}}, "http://app.example", "", []string{
 				"sid=; Path=/" + expired, "sid=; Path=/a" + expired,
 				"sid=; Path=/; Domain=app.example" + expired, "sid=; Path=/a; Domain=app.example" + expired,
 				"sid=; Path=/; Domain=example" + expired, "sid=; Path=/a; Domain=example" + expired,
 			},
 		},
 		"__Host-": {
-			StripCookies{Names: []string{"__Host-sid"}, Domains: []string{"app.example"}, Paths: []string{"/a"}}, "http://app.example", "", []string{
+			signout.StripCookies{Names: []string{"__Host-sid"}, Domains: []string{"app.example"}, Paths: []string{"/a"}}, "http://app.example", "", []string{
 				"__Host-sid=; Path=/" + expired + secure, "__Host-sid=; Path=/" + expired + partitioned,
 			},
 		},
 		"__Secure-": {
-			StripCookies{Names: []string{"__secure-sid"}, Domains: []string{"app.example"}}, "http://app.example", "", []string{
+			signout.StripCookies{Names: []string{"__secure-sid"}, Domains: []string{"app.example"}}, "http://app.example", "", []string{
 				"__secure-sid=; Path=/" + expired + secure, "__secure-sid=; Path=/" + expired + partitioned,
 				"__secure-sid=; Path=/; Domain=app.example" + expired + secure, "__secure-sid=; Path=/; Domain=app.example" + expired + partitioned,
 			},
 		},
 		"chunks and relatives": {
-			StripCookies{Names: []string{"sid"}}, "http://app.example", "sid_0=a; sid.12=b; sid-3=c; sidC1=d; sid_=e; sid_x=f; sid_1234=g; side=h; Sid_0=i; __Secure-sid.1=j", []string{
+			signout.StripCookies{Names: []string{"sid"}}, "http://app.example", "sid_0=a; sid.12=b; sid-3=c; sidC1=d; sid_=e; sid_x=f; sid_1234=g; side=h; Sid_0=i; __Secure-sid.1=j", []string{
 				"sid=; Path=/" + expired, "sid_0=; Path=/" + expired, "sid.12=; Path=/" + expired, "sid-3=; Path=/" + expired, "sidC1=; Path=/" + expired,
 				"__Secure-sid.1=; Path=/" + expired + secure, "__Secure-sid.1=; Path=/" + expired + partitioned,
 			},
 		},
 		"glob": {
-			StripCookies{Names: []string{"wp_*_in"}}, "http://app.example", `wp_logged_in=1; wp_logged_in=2; wp_in=3; wp__in=4; WP_x_in=5; =wp_x_in; wp_"_in=6; wp_[x]_in=7`, []string{
+			signout.StripCookies{Names: []string{"wp_*_in"}}, "http://app.example", `wp_logged_in=1; wp_logged_in=2; wp_in=3; wp__in=4; WP_x_in=5; =wp_x_in; wp_"_in=6; wp_[x]_in=7`, []string{
 				"wp_logged_in=; Path=/" + expired, "wp__in=; Path=/" + expired, "wp_[x]_in=; Path=/" + expired,
 			},
 		},
-		"glob without such cookies": {StripCookies{Names: []string{"wp_*"}}, "http://app.example", "a=b", nil},
+		"glob without such cookies": {signout.StripCookies{Names: []string{"wp_*"}}, "http://app.example", "a=b", nil},
 		"everything but ours": {
-			StripCookies{Names: []string{"*"}}, "http://app.example", "a=1; " + web.DefaultCookieName + "=x; csrf_token_2ad2f6a1e5e0e1f5=2; BROWSER=y", []string{
+			signout.StripCookies{Names: []string{"*"}}, "http://app.example", "a=1; " + web.DefaultCookieName + "=x; csrf_token_2ad2f6a1e5e0e1f5=2; BROWSER=y", []string{
 				"a=; Path=/" + expired, "csrf_token_2ad2f6a1e5e0e1f5=; Path=/" + expired,
 			},
 		},
@@ -70,10 +72,10 @@ func TestStripCookies(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			a := newTestApp(t, nil)
-			l := newLogout(t, a, AppLogout{StripCookies: []StripCookies{test.strip}})
+			l := newLogout(t, a, signout.AppLogout{StripCookies: []signout.StripCookies{test.strip}})
 			r := newRequest(t, http.MethodGet, test.base+"/", "Cookie: "+strings.ReplaceAll(test.cookie, "BROWSER", a.BrowserCookieName(false)))
 			h := make(http.Header)
-			l.stripCookies(h, r)
+			l.DeleteStripped(h, r)
 			if !slices.Equal(h["Set-Cookie"], test.want) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(h["Set-Cookie"], "\n"), strings.Join(test.want, "\n"))
 			}
@@ -88,14 +90,14 @@ func TestStripCookies(t *testing.T) {
 
 func TestStripCookiesBounded(t *testing.T) {
 	a := newTestApp(t, nil)
-	l := newLogout(t, a, AppLogout{StripCookies: []StripCookies{{Names: []string{"sid"}}, {Names: []string{"x*"}}}})
+	l := newLogout(t, a, signout.AppLogout{StripCookies: []signout.StripCookies{{Names: []string{"sid"}}, {Names: []string{"x*"}}}})
 	var cookies []string
 	for i := range 100 {
 		cookies = append(cookies, "sid_"+strconv.Itoa(i)+"=1", "x"+strconv.Itoa(i)+"=1")
 	}
 	h := make(http.Header)
-	l.stripCookies(h, newRequest(t, http.MethodGet, "http://app.example/", "Cookie: "+strings.Join(cookies, "; ")))
-	if got := len(h["Set-Cookie"]); got != maxStripped+1 {
+	l.DeleteStripped(h, newRequest(t, http.MethodGet, "http://app.example/", "Cookie: "+strings.Join(cookies, "; ")))
+	if got := len(h["Set-Cookie"]); got != signout.MaxStripped+1 {
 		t.Errorf("%d lines", got)
 	}
 }
@@ -103,14 +105,14 @@ func TestStripCookiesBounded(t *testing.T) {
 // What an app sets in its answer to a logout: deletions pass, new cookies that a
 // logout ends do not.
 func TestSetsStripped(t *testing.T) {
-	l := &AppLogout{StripCookies: []StripCookies{{Names: []string{"sid"}}, {Names: []string{"wp_*"}}}}
+	l := &signout.AppLogout{StripCookies: []signout.StripCookies{{Names: []string{"sid"}}, {Names: []string{"wp_*"}}}}
 	for line, want := range map[string]bool{
 		"sid=1": true, "sid=": true, " sid =1; Path=/": true, "sid_0=1": true, "wp_x=1; Max-Age=10": true, "__Host-sid=1; Secure": true, "=sid=1": true,
 		"sid=1; Expires=Fri, 01 Jan 2100 00:00:00 GMT": true, "sid=1; Max-Age=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT": true,
 		"sid=; Max-Age=0": false, "sid=x; Max-Age=-1; Domain=app.example": false, "sid=; Expires=Thu, 01 Jan 1970 00:00:00 GMT": false,
 		"side=1": false, "theme=sid": false, "theme": false, "": false,
 	} {
-		if got := l.setsStripped(line); got != want {
+		if got := l.SetsStripped(line); got != want {
 			t.Errorf("%q: %v", line, got)
 		}
 	}
@@ -118,9 +120,9 @@ func TestSetsStripped(t *testing.T) {
 
 // Every way out deletes the app's cookies, and has the browser forget on HTTPS.
 func TestForgetInEveryFlow(t *testing.T) {
-	options := AppLogout{
-		Paths: []string{"/logout"}, StripCookies: []StripCookies{{Names: []string{"sid"}}}, ClearSiteData: []string{"cache", "storage"},
-		LogoutOn: []LogoutOn{{Location: []string{"/app/bye"}}},
+	options := signout.AppLogout{
+		Paths: []string{"/logout"}, StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}, ClearSiteData: []string{"cache", "storage"},
+		LogoutOn: []signout.LogoutOn{{Location: []string{"/app/bye"}}},
 	}
 	flows := map[string]struct {
 		method, target string
@@ -137,7 +139,7 @@ func TestForgetInEveryFlow(t *testing.T) {
 				t.Run(name+", "+scheme+", "+strconv.FormatBool(on), func(t *testing.T) {
 					a := newTestApp(t, nil)
 					c, _ := a.signIn(t, "alice", "")
-					l := newLogout(t, a, AppLogout{Paths: options.Paths, LogoutOn: options.LogoutOn})
+					l := newLogout(t, a, signout.AppLogout{Paths: options.Paths, LogoutOn: options.LogoutOn})
 					if on {
 						l = newLogout(t, a, options)
 					}
@@ -169,7 +171,7 @@ func TestForgetInEveryFlow(t *testing.T) {
 
 // A logout that failed, or was none, has nothing forgotten.
 func TestForgetNothing(t *testing.T) {
-	options := AppLogout{Paths: []string{"/logout"}, StripCookies: []StripCookies{{Names: []string{"sid"}}}, ClearSiteData: []string{"cookies"}}
+	options := signout.AppLogout{Paths: []string{"/logout"}, StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}, ClearSiteData: []string{"cookies"}}
 	for name, target := range map[string]string{
 		"wrong token": "/self-service/logout?token=x", "asked first": "/logout", "others only": "/sessions",
 	} {
@@ -189,7 +191,7 @@ func TestForgetNothing(t *testing.T) {
 }
 
 func TestLogoutOn(t *testing.T) {
-	on := []LogoutOn{
+	on := []signout.LogoutOn{
 		{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{3}}, Location: []string{"/login", "https://id.example/"}},
 		{ResponseMatcher: caddyhttp.ResponseMatcher{Headers: http.Header{"X-Logged-Out": {"*"}, "X-State": {"*out"}}}},
 	}
@@ -214,11 +216,11 @@ func TestLogoutOn(t *testing.T) {
 			t.Run(name+", "+strconv.FormatBool(configured), func(t *testing.T) {
 				a := newTestApp(t, nil)
 				c, _ := a.signIn(t, "alice", "")
-				options := AppLogout{StripCookies: []StripCookies{{Names: []string{"sid"}}}}
+				options := signout.AppLogout{StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}}
 				if configured {
 					options.LogoutOn = on
 				}
-				gate := newGate(t, a, &SessionAuth{}) // takes our cookie out on the way
+				gate := newGate(t, a, gate.Options{}) // takes our cookie out on the way
 				r := newRequest(t, http.MethodPost, "http://app.example/x", "Sec-Fetch-Site: cross-site", sessionCookieLine(c))
 				w := serve(t, newLogout(t, a, options), r, func(w http.ResponseWriter, r *http.Request) error {
 					return gate.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
@@ -250,7 +252,7 @@ func TestLogoutOn(t *testing.T) {
 // An anonymous visitor who is sent to the login page was not logged out.
 func TestLogoutOnAnonymous(t *testing.T) {
 	a := newTestApp(t, nil)
-	l := newLogout(t, a, AppLogout{LogoutOn: []LogoutOn{{Location: []string{"/login"}}}, StripCookies: []StripCookies{{Names: []string{"sid"}}}})
+	l := newLogout(t, a, signout.AppLogout{LogoutOn: []signout.LogoutOn{{Location: []string{"/login"}}}, StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}})
 	toLogin := func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Location", "/login")
 		w.WriteHeader(http.StatusFound)
@@ -272,7 +274,7 @@ func TestLogoutOnOutage(t *testing.T) {
 			a.withJournal(t, filepath.Join(t.TempDir(), "pending.db"))
 		}
 		c, _ := a.signIn(t, "alice", "")
-		l := newLogout(t, a, AppLogout{LogoutOn: []LogoutOn{{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{410}}}}})
+		l := newLogout(t, a, signout.AppLogout{LogoutOn: []signout.LogoutOn{{ResponseMatcher: caddyhttp.ResponseMatcher{StatusCode: []int{410}}}}})
 		bringBack := func() {}
 		w := serve(t, l, newRequest(t, http.MethodGet, "http://app.example/", "Accept: text/html", sessionCookieLine(c)), func(w http.ResponseWriter, _ *http.Request) error {
 			bringBack = a.takeStoreAway()
@@ -293,7 +295,7 @@ func TestLogoutOnOutage(t *testing.T) {
 func TestOwnCookiesNeverReachTheApp(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.ErrorUI = "/error" })
 	c, _ := a.signIn(t, "alice", "")
-	gate := newGate(t, a, &SessionAuth{})
+	gate := newGate(t, a, gate.Options{})
 	plain, host := a.BrowserCookieName(false), a.BrowserCookieName(true)
 	for name, test := range map[string]struct {
 		target string
@@ -321,7 +323,7 @@ func TestOwnCookiesNeverReachTheApp(t *testing.T) {
 func TestOwnCookiesNeverComeFromTheApp(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
-	gate := newGate(t, a, &SessionAuth{Optional: true})
+	gate := newGate(t, a, gate.Options{Optional: true})
 	app := func(w http.ResponseWriter, _ *http.Request) error {
 		for _, line := range []string{
 			"a=1", web.DefaultCookieName + "=evil", " " + web.DefaultCookieName + " = evil; Path=/x", "=" + web.DefaultCookieName + "=evil",
@@ -347,7 +349,7 @@ func TestOwnCookiesNeverComeFromTheApp(t *testing.T) {
 // A handler of ours behind the gate may set them.
 func TestOwnCookiesBehindTheGate(t *testing.T) {
 	a := newTestApp(t, nil)
-	gate := newGate(t, a, &SessionAuth{Optional: true})
+	gate := newGate(t, a, gate.Options{Optional: true})
 	c, s := a.signIn(t, "alice", "")
 	w := serve(t, gate, newRequest(t, http.MethodGet, "http://app.example/"), func(w http.ResponseWriter, r *http.Request) error {
 		a.SetSessionCookie(w, r, c, s)

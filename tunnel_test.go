@@ -15,7 +15,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
+	"github.com/caddy-logout/caddy-logout/internal/signin"
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
@@ -112,9 +115,9 @@ func TestEveryHandlerRefusesTunnels(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
 	for name, handler := range map[string]caddyhttp.MiddlewareHandler{
-		"session_auth": newGate(t, a, new(SessionAuth)), "optional": newGate(t, a, &SessionAuth{Optional: true}),
-		"logout": &Logout{site: a.Site}, "login": &Login{site: a.Site},
-		"logout_on": &Logout{site: a.Site, AppLogout: AppLogout{LogoutOn: []LogoutOn{{}}}},
+		"session_auth": newGate(t, a, gate.Options{}), "optional": newGate(t, a, gate.Options{Optional: true}),
+		"logout": &signout.Handler{Site: a.Site}, "login": &signin.Handler{Site: a.Site},
+		"logout_on": &signout.Handler{Site: a.Site, Options: signout.Options{AppLogout: signout.AppLogout{LogoutOn: []signout.LogoutOn{{}}}}},
 	} {
 		r := newRequest(t, http.MethodConnect, "/", sessionCookieLine(c))
 		answer := serve(t, handler, r, func(http.ResponseWriter, *http.Request) error {

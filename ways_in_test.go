@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
@@ -49,11 +50,11 @@ func TestMadeUpHost(t *testing.T) {
 			if test.forwarded != "" {
 				headers = append(headers, "X-Forwarded-Host: "+test.forwarded)
 			}
-			w := serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet, "http://"+test.host+"/self-service/logout/browser", headers...), nil)
+			w := serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, "http://"+test.host+"/self-service/logout/browser", headers...), nil)
 			if !strings.Contains(w.Body.String(), `"logout_url":"`+test.wantURL) {
 				t.Errorf("got %s", w.Body)
 			}
-			w = serve(t, &Logout{site: a.Site}, newRequest(t, http.MethodGet,
+			w = serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet,
 				"http://"+test.host+"/self-service/logout/browser?return_to="+test.returnTo, headers...), nil)
 			if allowed := w.Code == http.StatusOK; allowed != test.allowed {
 				t.Errorf("return_to %s: %d %s", test.returnTo, w.Code, w.Body)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,3 +91,16 @@ func OriginalURI(r *http.Request) string {
 // DonePath is the address of the signed-out page, and of the picture on it or on
 // any other goodbye page, below the prefix of the sessions app.
 const DonePath = "/self-service/logout/done"
+
+// ValidatePrefix checks what goes before our paths: nothing that servers and
+// proxies read in different ways.
+func ValidatePrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") ||
+		strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#*\\%; ") {
+		return errors.New("want a path like /.ory, without a slash at its end")
+	}
+	return nil
+}

@@ -1,6 +1,6 @@
 // This file says in words which browser a User-Agent header is of.
 
-package caddylogout
+package signout
 
 import (
 	"strings"
@@ -50,10 +50,10 @@ var systems = []family{
 	{"Linux", "Linux"},
 }
 
-// browserName says what a User-Agent header is of, such as "Firefox on Windows",
+// BrowserName says what a User-Agent header is of, such as "Firefox on Windows",
 // and what kind of thing that is. It answers from its own words alone and repeats
 // nothing of the header, which is whatever a client likes to send.
-func browserName(texts *pages.Set, agent string) (name, kind string) {
+func BrowserName(texts *pages.Set, agent string) (name, kind string) {
 	browser, system := firstOf(browsers, agent), firstOf(systems, agent)
 	kind = "desktop"
 	switch {

@@ -1,7 +1,7 @@
 // This file signs people in: what a sign-in form sends, what is checked before
 // and after the password, and the session that comes of it.
 
-package caddylogout
+package signin
 
 import (
 	"context"
@@ -25,8 +25,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// loginForm is what a client sends to sign in.
-type loginForm struct {
+// Form is what a client sends to sign in.
+type Form struct {
 	Method     string `json:"method"`
 	Identifier string `json:"identifier"`
 	Password   string `json:"password"`
@@ -35,7 +35,7 @@ type loginForm struct {
 
 // Texts of a sign-in that did not work.
 var (
-	textWrong = uiText{
+	TextWrong = uiText{
 		ID: 4000006, Type: "error", page: "login.wrong",
 		Text: "The name or the password is wrong. Please check the spelling of both.",
 	}
@@ -52,15 +52,15 @@ var (
 
 // submit signs in: the flow, the return URL and where the request comes from are
 // checked first, then the limit on tries, and the password at last.
-func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) submit(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	switch {
 	case httpx.Speculative(r):
 		return site.FailJSON(w, r, web.ErrSpeculative())
 	case httpx.EarlyData(r):
 		return site.FailJSON(w, r, web.ErrTooEarly())
 	}
-	f, err := parseLoginFlow(r.URL.Query().Get("flow"), site.Now())
+	f, err := parseFlow(r.URL.Query().Get("flow"), site.Now())
 	if err != nil {
 		if httpx.WantsJSON(r) {
 			return site.FailJSON(w, r, err)
@@ -70,7 +70,7 @@ func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
 	if err := l.readQuery(r, &f); err != nil {
 		return l.refuse(w, r, f, err)
 	}
-	form, err := readLoginForm(w, r)
+	form, err := readForm(w, r)
 	if err != nil {
 		return l.refuse(w, r, f, err)
 	}
@@ -95,11 +95,11 @@ func (l *Login) submit(w http.ResponseWriter, r *http.Request) error {
 }
 
 // asJSON reports whether the answer to a submission is JSON.
-func (f *loginFlow) asJSON(r *http.Request) bool { return f.api || httpx.WantsJSON(r) }
+func (f *Flow) asJSON(r *http.Request) bool { return f.api || httpx.WantsJSON(r) }
 
-// readLoginForm reads a form or a JSON body. Errors do not repeat what was sent.
-func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
-	var form loginForm
+// readForm reads a form or a JSON body. Errors do not repeat what was sent.
+func readForm(w http.ResponseWriter, r *http.Request) (Form, error) {
+	var form Form
 	body := http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch media {
@@ -122,7 +122,7 @@ func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
 			return form, web.NewError(http.StatusBadRequest, "request_body_invalid",
 				"Unable to decode the form: it is not valid.", web.MsgBadRequest)
 		}
-		form = loginForm{
+		form = Form{
 			Method: values.Get("method"), Identifier: values.Get("identifier"),
 			Password: values.Get("password"), CSRFToken: values.Get("csrf_token"),
 		}
@@ -135,15 +135,15 @@ func readLoginForm(w http.ResponseWriter, r *http.Request) (loginForm, error) {
 
 // checkOrigin refuses what a page of another site made the browser send. To be
 // signed in to an attacker's account unawares (login CSRF) is an attack, too.
-func (l *Login) checkOrigin(r *http.Request, f loginFlow, form loginForm) error {
-	site := l.site
+func (l *Handler) checkOrigin(r *http.Request, f Flow, form Form) error {
+	site := l.Site
 	if f.api {
 		// An API flow hands its token to whoever sent the password, so no script
 		// in a browser may use it: it would keep the token where scripts can
 		// steal it, instead of in a cookie that they cannot read.
 		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 			return web.NewError(http.StatusBadRequest, "api_flow_in_browser",
-				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+loginBrowserPath+" instead.", web.MsgBadRequest)
+				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+BrowserPath+" instead.", web.MsgBadRequest)
 		}
 		return nil
 	}
@@ -172,7 +172,7 @@ type tooManyError struct{ wait time.Duration }
 func (tooManyError) Error() string { return "too many failed tries" }
 
 // verify compares the password, if the limit on tries allows one more.
-func (l *Login) verify(r *http.Request, form loginForm) (login.Account, error) {
+func (l *Handler) verify(r *http.Request, form Form) (login.Account, error) {
 	ip := httpx.ClientIP(r)
 	if wait, ok := l.attempts.Begin(form.Identifier, ip); !ok {
 		return login.Account{}, tooManyError{wait}
@@ -189,7 +189,7 @@ func (l *Login) verify(r *http.Request, form loginForm) (login.Account, error) {
 
 // failTry answers a try that did not work. An account that does not exist, or
 // that is guessed at too often, is answered as any other is.
-func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, state flowState, err error) error {
+func (l *Handler) failTry(w http.ResponseWriter, r *http.Request, f Flow, state flowState, err error) error {
 	var tooMany tooManyError
 	switch {
 	case errors.As(err, &tooMany):
@@ -199,20 +199,20 @@ func (l *Login) failTry(w http.ResponseWriter, r *http.Request, f loginFlow, sta
 		text := textTooMany
 		english := new(pages.Set)
 		text.Text = english.Text(text.page, inWords(english, tooMany.wait))
-		text.pageArgs = []any{inWords(l.site.Pages, tooMany.wait)}
+		text.pageArgs = []any{inWords(l.Site.Pages, tooMany.wait)}
 		if f.asJSON(r) {
-			return l.site.FailJSON(w, r, web.NewError(http.StatusTooManyRequests, "too_many_attempts", text.Text, "Too many requests"))
+			return l.Site.FailJSON(w, r, web.NewError(http.StatusTooManyRequests, "too_many_attempts", text.Text, "Too many requests"))
 		}
 		state.message = &text
 		return l.writePage(w, r, http.StatusTooManyRequests, f, state)
 	case errors.Is(err, login.ErrWrong):
 		l.auditRefused(r, f, state.identifier, "wrong_name_or_password")
-		state.message = &textWrong
+		state.message = &TextWrong
 		return l.answerFlow(w, r, http.StatusBadRequest, f, state)
 	default: // too many at once, or the client is gone
 		l.auditRefused(r, f, state.identifier, "too_many_sign_ins")
 		if f.asJSON(r) {
-			return l.site.FailJSON(w, r, web.NewError(http.StatusServiceUnavailable, "too_many_sign_ins", textBusy.Text, web.MsgUnavailable))
+			return l.Site.FailJSON(w, r, web.NewError(http.StatusServiceUnavailable, "too_many_sign_ins", textBusy.Text, web.MsgUnavailable))
 		}
 		w.Header().Set("Retry-After", strconv.Itoa(web.RetryAfter))
 		state.message = &textBusy
@@ -231,8 +231,8 @@ func inWords(texts *pages.Set, wait time.Duration) string {
 // signIn makes the session and hands it out. It is always a new one, under a
 // credential that nobody has seen before (session fixation), and the ones that
 // the browser had end.
-func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, account login.Account) error {
-	site := l.site
+func (l *Handler) signIn(w http.ResponseWriter, r *http.Request, f Flow, account login.Account) error {
+	site := l.Site
 	location, err := l.returnURL(r, f.returnTo)
 	if err != nil {
 		return l.refuse(w, r, f, web.ErrReturnURL(f.returnTo, err))
@@ -281,29 +281,29 @@ func (l *Login) signIn(w http.ResponseWriter, r *http.Request, f loginFlow, acco
 // endPrevious ends the sessions whose cookies came along: a browser has one
 // session, and what it had before must not outlive the change of person. The
 // client may hang up now, the sessions end all the same.
-func (l *Login) endPrevious(r *http.Request) error {
+func (l *Handler) endPrevious(r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())
-	for _, c := range l.site.Format.Locate(r, nil) {
+	for _, c := range l.Site.Format.Locate(r, nil) {
 		if c.From != session.FromCookie {
 			continue
 		}
-		found, err := l.site.Lookup(ctx, c)
+		found, err := l.Site.Lookup(ctx, c)
 		if err != nil {
 			return err
 		}
 		if found.Session == nil {
 			continue
 		}
-		if _, err := l.site.Revoke(ctx, found.Session); err != nil {
+		if _, err := l.Site.Revoke(ctx, found.Session); err != nil {
 			return err
 		}
-		l.site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
+		l.Site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
 	}
 	return nil
 }
 
 // trigger names the flow in the audit log.
-func (f *loginFlow) trigger() string {
+func (f *Flow) trigger() string {
 	if f.api {
 		return telemetry.ByLoginAPI
 	}
@@ -311,7 +311,7 @@ func (f *loginFlow) trigger() string {
 }
 
 // answerFlow answers with the form and what is wrong with it.
-func (l *Login) answerFlow(w http.ResponseWriter, r *http.Request, status int, f loginFlow, state flowState) error {
+func (l *Handler) answerFlow(w http.ResponseWriter, r *http.Request, status int, f Flow, state flowState) error {
 	if f.asJSON(r) {
 		return l.writeFlow(w, r, status, f, state)
 	}
@@ -321,25 +321,25 @@ func (l *Login) answerFlow(w http.ResponseWriter, r *http.Request, status int, f
 // refuse answers a submission with an error. A browser gets it as a page at
 // once: to keep it for the error page would give a browser whose cookie did not
 // come along, as in a forged request, another cookie instead of its own.
-func (l *Login) refuse(w http.ResponseWriter, r *http.Request, f loginFlow, err error) error {
-	l.site.Audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger()}.Failed(err))
+func (l *Handler) refuse(w http.ResponseWriter, r *http.Request, f Flow, err error) error {
+	l.Site.Audit(r, telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger()}.Failed(err))
 	if f.asJSON(r) {
-		return l.site.FailJSON(w, r, err)
+		return l.Site.FailJSON(w, r, err)
 	}
-	e := l.site.AsAPIError(r, err)
+	e := l.Site.AsAPIError(r, err)
 	web.Prepare(w.Header())
 	web.ErrorHeaders(w.Header(), e)
-	return l.site.Pages.Error(w, r, e.Code, pages.ErrorData{
-		ID: e.ID, Text: e.Sentence(), Home: l.site.Base(r) + l.site.Prefix + loginBrowserPath,
+	return l.Site.Pages.Error(w, r, e.Code, pages.ErrorData{
+		ID: e.ID, Text: e.Sentence(), Home: l.Site.Base(r) + l.Site.Prefix + BrowserPath,
 	})
 }
 
 // auditRefused tells that a try failed. The name is only told when there is such
 // an account: people type passwords into that field.
-func (l *Login) auditRefused(r *http.Request, f loginFlow, identifier, reason string) {
+func (l *Handler) auditRefused(r *http.Request, f Flow, identifier, reason string) {
 	e := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger(), Outcome: telemetry.OutcomeRefused, Reason: reason}
 	if l.accounts.Has(identifier) {
 		e.Identity = identifier
 	}
-	l.site.Audit(r, e)
+	l.Site.Audit(r, e)
 }

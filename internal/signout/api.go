@@ -1,6 +1,6 @@
 // This file ends sessions for clients without cookies, by their token.
 
-package caddylogout
+package signout
 
 import (
 	"encoding/json"
@@ -16,8 +16,8 @@ import (
 )
 
 // endByToken ends the session of a token, for clients without cookies.
-func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) endByToken(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	switch {
 	case r.Method != http.MethodDelete:
 		return site.FailMethod(w, r, http.MethodDelete)
@@ -68,10 +68,10 @@ func (l *Logout) endByToken(w http.ResponseWriter, r *http.Request) error {
 // tokensToEnd returns the credentials that the request names: the token in the
 // body, or, without a body, those in the headers. A cookie names none here: it
 // is sent along unasked, and this address is not protected by a logout token.
-func (l *Logout) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]session.Credential, error) {
+func (l *Handler) tokensToEnd(w http.ResponseWriter, r *http.Request) ([]session.Credential, error) {
 	if r.ContentLength == 0 {
 		var tokens []session.Credential
-		for _, c := range l.site.Format.Locate(r, nil) {
+		for _, c := range l.Site.Format.Locate(r, nil) {
 			if c.From != session.FromCookie {
 				tokens = append(tokens, c)
 			}

@@ -1,7 +1,7 @@
 // This file deletes cookies of an app at a logout, in every variant that a
 // browser may hold.
 
-package caddylogout
+package signout
 
 import (
 	"errors"
@@ -21,14 +21,14 @@ import (
 
 // Limits of what one answer deletes.
 const (
-	// maxStripped bounds the names that are taken from a request, by a glob or
+	// MaxStripped bounds the names that are taken from a request, by a glob or
 	// as chunks.
-	maxStripped = 32
-	// maxStrippedName bounds the length of such a name in bytes: each goes out
+	MaxStripped = 32
+	// MaxStrippedName bounds the length of such a name in bytes: each goes out
 	// many times.
-	maxStrippedName = 256
-	// maxVariants bounds the pairs of domain and path of one cookie.
-	maxVariants = 16
+	MaxStrippedName = 256
+	// MaxVariants bounds the pairs of domain and path of one cookie.
+	MaxVariants = 16
 )
 
 // siteDataTypes are the types of Clear-Site-Data that can be configured
@@ -48,7 +48,7 @@ type StripCookies struct {
 	Paths []string `json:"paths,omitempty"`
 }
 
-func (s *StripCookies) validate() error {
+func (s *StripCookies) Validate() error {
 	if len(s.Names) == 0 {
 		return errors.New("want the name of a cookie")
 	}
@@ -67,8 +67,8 @@ func (s *StripCookies) validate() error {
 			return fmt.Errorf("path: %q: want a path that starts with /", p)
 		}
 	}
-	if (len(s.Domains)+1)*(len(s.Paths)+1) > maxVariants {
-		return fmt.Errorf("at most %d pairs of domain and path, with none and / counted in", maxVariants)
+	if (len(s.Domains)+1)*(len(s.Paths)+1) > MaxVariants {
+		return fmt.Errorf("at most %d pairs of domain and path, with none and / counted in", MaxVariants)
 	}
 	return nil
 }
@@ -98,9 +98,9 @@ func isChunk(name, whole string) bool {
 	return ok && len(part) >= 2 && len(part) <= 4 && strings.ContainsRune("_.-C", rune(part[0])) && strings.Trim(part[1:], "0123456789") == ""
 }
 
-// setsStripped reports whether a Set-Cookie line sets one of the cookies. One
+// SetsStripped reports whether a Set-Cookie line sets one of the cookies. One
 // that deletes it may go through: the app knows best where it has set it.
-func (l *AppLogout) setsStripped(line string) bool {
+func (l *AppLogout) SetsStripped(line string) bool {
 	name := web.SetCookieName(line)
 	if !slices.ContainsFunc(l.StripCookies, func(s StripCookies) bool { return s.matches(name) }) {
 		return false
@@ -123,17 +123,17 @@ func (l *AppLogout) hasStripped(r *http.Request) bool {
 }
 
 // cleanBrowser has the browser forget, after a logout, what it is to forget.
-func (l *Logout) cleanBrowser(h http.Header, r *http.Request) {
-	l.stripCookies(h, r)
+func (l *Handler) cleanBrowser(h http.Header, r *http.Request) {
+	l.DeleteStripped(h, r)
 	// Browsers heed it on HTTPS alone (section 4.1 of the same).
-	if len(l.ClearSiteData) > 0 && strings.HasPrefix(l.site.SiteOrigin(r), "https://") {
+	if len(l.ClearSiteData) > 0 && strings.HasPrefix(l.Site.SiteOrigin(r), "https://") {
 		h.Add("Clear-Site-Data", `"`+strings.Join(l.ClearSiteData, `", "`)+`"`)
 	}
 }
 
-// stripCookies adds the lines that delete the cookies.
-func (l *Logout) stripCookies(h http.Header, r *http.Request) {
-	secure := strings.HasPrefix(l.site.SiteOrigin(r), "https://")
+// DeleteStripped adds the lines that delete the cookies.
+func (l *Handler) DeleteStripped(h http.Header, r *http.Request) {
+	secure := strings.HasPrefix(l.Site.SiteOrigin(r), "https://")
 	found := 0
 	for i := range l.StripCookies {
 		s := &l.StripCookies[i]
@@ -144,7 +144,7 @@ func (l *Logout) stripCookies(h http.Header, r *http.Request) {
 			}
 		}
 		for name := range cookieNames(r.Header) {
-			if found < maxStripped && !slices.Contains(names, name) && s.matches(name) && !l.site.IsOwnCookie(name) && plainCookieName(name) {
+			if found < MaxStripped && !slices.Contains(names, name) && s.matches(name) && !l.Site.IsOwnCookie(name) && plainCookieName(name) {
 				names = append(names, name)
 				found++
 			}
@@ -211,5 +211,5 @@ func cookieNames(h http.Header) iter.Seq[string] {
 // plainCookieName refuses names that cannot be written into a Set-Cookie line as
 // they came, or that are too long for it. Brackets, as PHP has them, can.
 func plainCookieName(name string) bool {
-	return len(name) <= maxStrippedName && !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`;,="\`, c) })
+	return len(name) <= MaxStrippedName && !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`;,="\`, c) })
 }

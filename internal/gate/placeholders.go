@@ -1,6 +1,6 @@
 // This file sets the placeholders that tell about a session.
 
-package caddylogout
+package gate
 
 import (
 	"net/http"

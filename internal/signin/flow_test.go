@@ -1,6 +1,6 @@
 // This file tests the ids and tokens of sign-in flows.
 
-package caddylogout
+package signin
 
 import (
 	"errors"
@@ -31,8 +31,8 @@ func TestLoginFlowID(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for _, api := range []bool{false, true} {
-				made := newLoginFlow(api, now.Add(-test.age))
-				read, err := parseLoginFlow(made.id, now)
+				made := NewFlow(api, now.Add(-test.age))
+				read, err := parseFlow(made.ID, now)
 				var refusal *web.Error
 				switch {
 				case test.code == 0 && (err != nil || read != made):
@@ -47,16 +47,16 @@ func TestLoginFlowID(t *testing.T) {
 
 func TestLoginFlowToken(t *testing.T) {
 	now := time.Now()
-	f, other := newLoginFlow(false, now), newLoginFlow(false, now)
+	f, other := NewFlow(false, now), NewFlow(false, now)
 	const secret = "0123456789abcdef"
-	token := f.csrfToken(secret)
-	if !f.csrfMatches(secret, token) || !f.csrfMatches(secret, f.csrfToken(secret)) {
+	token := f.CSRFToken(secret)
+	if !f.csrfMatches(secret, token) || !f.csrfMatches(secret, f.CSRFToken(secret)) {
 		t.Error("a token does not match its flow")
 	}
-	if token == f.csrfToken(secret) {
+	if token == f.CSRFToken(secret) {
 		t.Error("two tokens of a flow are alike, so the page shows the same secret twice")
 	}
-	if f.csrfMatches("another", token) || other.csrfMatches(secret, token) || f.csrfMatches("", f.csrfToken("")) {
+	if f.csrfMatches("another", token) || other.csrfMatches(secret, token) || f.csrfMatches("", f.CSRFToken("")) {
 		t.Error("a token matches another browser, another flow, or a browser without a secret")
 	}
 	for _, bad := range []string{"", "x", token[:87], token + "AAAA", strings.ToLower(token)} {
@@ -68,15 +68,15 @@ func TestLoginFlowToken(t *testing.T) {
 
 func FuzzLoginFlowID(f *testing.F) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	f.Add(newLoginFlow(false, now).id)
-	f.Add(newLoginFlow(true, now).id)
+	f.Add(NewFlow(false, now).ID)
+	f.Add(NewFlow(true, now).ID)
 	f.Add("urn:uuid:86d30eba-d04d-407e-9c78-53fd0c8ca6e7")
 	f.Fuzz(func(t *testing.T, id string) {
-		flow, err := parseLoginFlow(id, now)
+		flow, err := parseFlow(id, now)
 		if err != nil {
 			return
 		}
-		if flow.id != id || len(id) != 36 || strings.ToLower(id) != id || now.Sub(flow.issuedAt) >= loginFlowLifetime || flow.issuedAt.Sub(now) > loginFlowSkew {
+		if flow.ID != id || len(id) != 36 || strings.ToLower(id) != id || now.Sub(flow.issuedAt) >= flowLifetime || flow.issuedAt.Sub(now) > flowSkew {
 			t.Errorf("%q is taken for a live flow", id)
 		}
 	})
@@ -90,7 +90,7 @@ func FuzzLoginForm(f *testing.F) {
 	f.Fuzz(func(t *testing.T, media, body string) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/self-service/login", io.NopCloser(strings.NewReader(body)))
 		r.Header = http.Header{"Content-Type": {media}}
-		_, err := readLoginForm(httptest.NewRecorder(), r)
+		_, err := readForm(httptest.NewRecorder(), r)
 		var refusal *web.Error
 		if err != nil && (!errors.As(err, &refusal) || refusal.Code < 400 || refusal.Code > 499) {
 			t.Errorf("error is %v, want one for the client", err)

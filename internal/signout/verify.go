@@ -1,6 +1,6 @@
 // This file finds the session that a logout token belongs to.
 
-package caddylogout
+package signout
 
 import (
 	"net/http"
@@ -33,9 +33,9 @@ func (v *verifiedLogout) proven() bool { return v.credential.Secret() != "" }
 
 // verify finds the session that the token belongs to among the credentials of
 // the request. That session, and no other that came along, is the one to end.
-func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
+func (l *Handler) verify(r *http.Request, token, trigger string) (verifiedLogout, error) {
 	var buf [session.MaxCredentials]session.Credential
-	credentials := l.site.Format.Locate(r, buf[:0])
+	credentials := l.Site.Format.Locate(r, buf[:0])
 	matched, mixed := -1, false
 	for i, c := range credentials {
 		switch fit := session.FitLogoutToken(c, token); {
@@ -48,14 +48,14 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 	var out verifiedLogout
 	if matched >= 0 {
 		out.credential = credentials[matched]
-		out.handle = l.site.Format.Key(out.credential).Short()
+		out.handle = l.Site.Format.Key(out.credential).Short()
 	}
 	anyLive, liveCookie, replay := false, false, false
 	for _, c := range credentials {
-		found, err := l.site.Lookup(r.Context(), c)
+		found, err := l.Site.Lookup(r.Context(), c)
 		switch {
 		case err != nil && matched >= 0:
-			return out, l.site.Postpone(r.Context(), out.credential, manager.TriggerOf(r, trigger), err)
+			return out, l.Site.Postpone(r.Context(), out.credential, manager.TriggerOf(r, trigger), err)
 		case err != nil:
 			return out, err
 		case found.Pending && matched >= 0 && c.Secret() == out.credential.Secret():
@@ -64,14 +64,14 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 		same := matched >= 0 && c.Secret() == credentials[matched].Secret()
 		if same {
 			out.session = found.Session
-			replay = l.site.JustRevoked(found)
+			replay = l.Site.JustRevoked(found)
 		}
 		if found.Session != nil {
 			anyLive = true
 			liveCookie = liveCookie || (c.From == session.FromCookie && !same)
 		}
 	}
-	missed := l.site.MissedCookies(r, credentials)
+	missed := l.Site.MissedCookies(r, credentials)
 	out.clear = web.HasCookie(credentials) && !liveCookie && !missed
 	switch {
 	case out.session != nil || replay:
@@ -94,20 +94,20 @@ func (l *Logout) verify(r *http.Request, token, trigger string) (verifiedLogout,
 // token's: the same link in a second tab, whose cookie the first tab's answer has
 // cleared. One look-up says so, which keeps no idle session alive, and a session
 // that lives is never called ended.
-func (l *Logout) verifyWithoutCredential(r *http.Request, token string, out *verifiedLogout) error {
+func (l *Handler) verifyWithoutCredential(r *http.Request, token string, out *verifiedLogout) error {
 	out.failure = web.ErrSessionInactive()
 	key, ok := session.KeyOfLogoutToken(token)
 	if !ok {
 		return nil
 	}
-	found, err := l.site.Peek(r.Context(), key)
+	found, err := l.Site.Peek(r.Context(), key)
 	switch {
 	case err != nil:
 		return err
 	case found.Pending:
 		out.handle = key.Short()
 		return manager.ErrPending
-	case l.site.JustRevoked(found):
+	case l.Site.JustRevoked(found):
 		out.handle, out.failure = key.Short(), nil
 	}
 	return nil

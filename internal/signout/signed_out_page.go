@@ -1,6 +1,6 @@
 // This file serves the page that says goodbye, and its picture.
 
-package caddylogout
+package signout
 
 import (
 	"net/http"
@@ -14,8 +14,8 @@ import (
 
 // serveDone answers a browser that goes there with the signed-out page, and all
 // else with the picture.
-func (l *Logout) serveDone(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) serveDone(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	if !goesToPage(r) {
 		return l.serveDonePicture(w, r)
 	}
@@ -55,17 +55,17 @@ func goesToPage(r *http.Request) bool {
 	return slices.ContainsFunc(r.Header["Accept"], func(accept string) bool { return strings.Contains(accept, "text/html") })
 }
 
-// doneCookie is added to the name of the session cookie.
-const doneCookie = "_done"
+// DoneCookie is added to the name of the session cookie.
+const DoneCookie = "_done"
 
 // serveDonePicture answers a goodbye page's picture with no picture, and with a cookie
 // that is gone after a second. Chromium keeps pages whole in its back/forward
 // cache in spite of no-store, and drops them when an HttpOnly cookie changes. The
 // deletion of the session cookie comes too early for that: the page is put there
 // when the page after it, that is goodbye, begins. This comes after.
-func (l *Logout) serveDonePicture(w http.ResponseWriter, r *http.Request) error {
-	cookie := l.site.SessionCookie(r)
-	cookie.Name += doneCookie
+func (l *Handler) serveDonePicture(w http.ResponseWriter, r *http.Request) error {
+	cookie := l.Site.SessionCookie(r)
+	cookie.Name += DoneCookie
 	cookie.Value, cookie.MaxAge = "1", 1
 	web.ReplaceCookie(w.Header(), r, cookie)
 	return web.WriteNoContent(w)

@@ -1,17 +1,12 @@
 // This file makes a session when a trusted app says, by a response header, that
 // someone has signed in.
 
-package caddylogout
+package gate
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
@@ -21,58 +16,10 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// issueRequest is what asks for a session: in the header of a trusted app, and
-// in the body of a request to the admin endpoint.
-type issueRequest struct {
-	Identity string          `json:"identity"`
-	Traits   json.RawMessage `json:"traits,omitempty"`
-	// Lifespan is a duration like "1h" or "7d". Default: the app's lifespan.
-	Lifespan string `json:"lifespan,omitempty"`
-}
-
-// UnmarshalJSON implements json.Unmarshaler. Each name may stand once, and as it is
-// written here: of two identities one reader takes the first and another the last,
-// and an app that pastes a name into its JSON could be made to name somebody else.
-func (q *issueRequest) UnmarshalJSON(data []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return errors.New("want an object")
-	}
-	fields := map[string]any{"identity": &q.Identity, "traits": &q.Traits, "lifespan": &q.Lifespan}
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		to := fields[name.(string)] // what the decoder calls a name is one
-		if to == nil {
-			return fmt.Errorf("unknown field %q, or given twice", name)
-		}
-		delete(fields, name.(string))
-		if err := decoder.Decode(to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// session checks the request and says what session it asks for.
-func (q *issueRequest) session(method string) (manager.NewSession, error) {
-	n := manager.NewSession{Identity: q.Identity, Traits: q.Traits, Method: method}
-	if q.Lifespan != "" {
-		lifespan, err := caddy.ParseDuration(q.Lifespan)
-		if err != nil || lifespan <= 0 {
-			return n, fmt.Errorf("%w: lifespan: want a duration like 1h, 30m or 7d", manager.ErrInvalidSession)
-		}
-		n.Lifespan = lifespan.Round(time.Second)
-	}
-	return n, n.Validate()
-}
-
 // watchResponse returns a writer that keeps the app from setting or clearing our
 // cookies, also in a response that was in flight when the person was logged out,
 // and that watches for the header of a sign-in.
-func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, previous *web.Auth) *httpx.HookedWriter {
+func (g *Handler) watchResponse(w http.ResponseWriter, r *http.Request, previous *web.Auth) *httpx.HookedWriter {
 	return httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
 		h := w.Header()
 		if previous.Stream.WasCut() && !httpx.Informational(status) {
@@ -111,18 +58,18 @@ func (g *SessionAuth) watchResponse(w http.ResponseWriter, r *http.Request, prev
 
 // issue makes the session, hands out its cookie, and ends the session that the
 // browser had until now.
-func (g *SessionAuth) issue(w http.ResponseWriter, r *http.Request, previous *web.Auth, asked []string) error {
+func (g *Handler) issue(w http.ResponseWriter, r *http.Request, previous *web.Auth, asked []string) error {
 	site := g.site
 	refused := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByApp}
 	failed := web.NewError(http.StatusBadGateway, "sign_in_response_invalid",
 		"The application's answer to this sign-in could not be understood.", "The upstream answer was malformed")
-	var q issueRequest
+	var q manager.IssueRequest
 	if len(asked) != 1 || json.Unmarshal([]byte(asked[0]), &q) != nil {
 		g.logger.Error("sign-in header of the app is not one JSON object", zap.String("header", g.IssueOnHeader))
 		site.Audit(r, refused.Failed(failed))
 		return failed
 	}
-	n, err := q.session("app")
+	n, err := q.Session("app")
 	if err != nil {
 		g.logger.Error("sign-in header of the app is invalid", zap.String("header", g.IssueOnHeader), zap.Error(err))
 		site.Audit(r, refused.Failed(failed))

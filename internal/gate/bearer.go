@@ -1,7 +1,7 @@
 // This file keeps the app from getting the credential of a session as a bearer
 // token: whoever holds it can act as the person.
 
-package caddylogout
+package gate
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // business. What cannot be looked up is not handed on: the error says that the
 // store could not be asked. To drop the line instead would have the app refuse,
 // and perhaps sign out, somebody who is signed in.
-func (g *SessionAuth) cutBearer(r *http.Request, res *web.Auth) error {
+func (g *Handler) cutBearer(r *http.Request, res *web.Auth) error {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return nil

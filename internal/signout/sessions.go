@@ -1,6 +1,6 @@
 // This file serves whoami and the list of a person's sessions.
 
-package caddylogout
+package signout
 
 import (
 	"encoding/base64"
@@ -24,8 +24,8 @@ const identityHeader = "X-Kratos-Authenticated-Identity-Id"
 
 // whoami answers any method with the session of the request, as the original
 // does: gates in front of other apps ask with the method they were asked with.
-func (l *Logout) whoami(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	res, err := site.Authenticate(r)
 	if err != nil {
 		return site.FailJSON(w, r, err)
@@ -41,8 +41,8 @@ func (l *Logout) whoami(w http.ResponseWriter, r *http.Request) error {
 
 // caller returns the session that asks for the list of sessions. A nil result
 // and a nil error say that the answer was given.
-func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*web.Auth, error) {
-	site := l.site
+func (l *Handler) caller(w http.ResponseWriter, r *http.Request) (*web.Auth, error) {
+	site := l.Site
 	if r.Method == http.MethodDelete && httpx.EarlyData(r) {
 		return nil, site.FailJSON(w, r, web.ErrTooEarly())
 	}
@@ -66,21 +66,21 @@ func (l *Logout) caller(w http.ResponseWriter, r *http.Request) (*web.Auth, erro
 }
 
 // sessions answers GET and DELETE /sessions.
-func (l *Logout) sessions(w http.ResponseWriter, r *http.Request) error {
+func (l *Handler) sessions(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		return l.listSessions(w, r)
 	case http.MethodDelete:
 		return l.endSessions(w, r)
 	default:
-		return l.site.FailMethod(w, r, "DELETE, GET, HEAD")
+		return l.Site.FailMethod(w, r, "DELETE, GET, HEAD")
 	}
 }
 
 // listSessions lists the caller's other live sessions, newest first; with
 // ?all=true the caller's own too, marked.
-func (l *Logout) listSessions(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) listSessions(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	res, err := l.caller(w, r)
 	if res == nil || err != nil {
 		return err
@@ -112,8 +112,8 @@ func (l *Logout) listSessions(w http.ResponseWriter, r *http.Request) error {
 // endSessions ends the caller's other sessions and says how many really ended;
 // with ?all=true the caller's own too, and last, so that a failure on the way
 // can be tried again.
-func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) endSessions(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	res, err := l.caller(w, r)
 	if res == nil || err != nil {
 		return err
@@ -134,8 +134,8 @@ func (l *Logout) endSessions(w http.ResponseWriter, r *http.Request) error {
 // endMany ends the sessions of a person that are picked, and the own one if that
 // is wanted, and returns how many really ended. The own session is the last, so
 // that a failure on the way can be tried again.
-func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, pick func(session.Key) bool, ownToo bool) (int, error) {
-	site := l.site
+func (l *Handler) endMany(r *http.Request, own *session.Session, trigger string, pick func(session.Key) bool, ownToo bool) (int, error) {
+	site := l.Site
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(own)
@@ -164,8 +164,8 @@ func (l *Logout) endMany(r *http.Request, own *session.Session, trigger string, 
 // session answers DELETE /sessions/{id}: it ends one other session of the
 // caller. An id that is unknown, or another person's, changes nothing and is
 // answered the same.
-func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) error {
-	site := l.site
+func (l *Handler) session(w http.ResponseWriter, r *http.Request, id string) error {
+	site := l.Site
 	if r.Method != http.MethodDelete {
 		return site.FailMethod(w, r, http.MethodDelete)
 	}
@@ -201,8 +201,8 @@ func (l *Logout) session(w http.ResponseWriter, r *http.Request, id string) erro
 
 // Limits of a page of the list, in sessions.
 const (
-	defaultPageSize = 250
-	maxPageSize     = 1000
+	DefaultPageSize = 250
+	MaxPageSize     = 1000
 )
 
 // page is one page of a list.
@@ -216,7 +216,7 @@ type pageToken struct {
 
 // parsePage reads page_size and page_token, or the older per_page and page.
 func parsePage(query url.Values) (page, error) {
-	p := page{size: defaultPageSize}
+	p := page{size: DefaultPageSize}
 	number := func(name string, least, most int) (int, bool, error) {
 		raw := query.Get(name)
 		if raw == "" {
@@ -230,7 +230,7 @@ func parsePage(query url.Values) (page, error) {
 		return min(n, most), true, nil
 	}
 	for _, name := range []string{"per_page", "page_size"} {
-		n, ok, err := number(name, 1, maxPageSize)
+		n, ok, err := number(name, 1, MaxPageSize)
 		if err != nil {
 			return p, err
 		}

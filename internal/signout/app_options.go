@@ -1,7 +1,7 @@
 // This file holds the app's own logout: how it is named, and which requests are
 // for it.
 
-package caddylogout
+package signout
 
 import (
 	"errors"
@@ -109,20 +109,20 @@ func (l *AppLogout) appTimeout() time.Duration {
 
 // Validate implements caddy.Validator.
 func (l *AppLogout) Validate() error {
-	if err := l.validate(); err != nil {
+	if err := l.Check(); err != nil {
 		return fmt.Errorf("logout: %w", err)
 	}
 	return nil
 }
 
-func (l *AppLogout) validate() error {
+func (l *AppLogout) Check() error {
 	for _, path := range l.Paths {
-		if err := validateLogoutPath(path); err != nil {
+		if err := ValidateLogoutPath(path); err != nil {
 			return err
 		}
 	}
 	for _, q := range l.Query {
-		if err := validateLogoutPath(q.Path); err != nil {
+		if err := ValidateLogoutPath(q.Path); err != nil {
 			return fmt.Errorf("query: %w", err)
 		}
 		if len(q.Values) == 0 {
@@ -141,7 +141,7 @@ func (l *AppLogout) validate() error {
 		}
 	}
 	for i := range l.StripCookies {
-		if err := l.StripCookies[i].validate(); err != nil {
+		if err := l.StripCookies[i].Validate(); err != nil {
 			return fmt.Errorf("strip_cookies: %w", err)
 		}
 	}
@@ -166,9 +166,9 @@ func (l *AppLogout) validateOptions() error {
 	return nil
 }
 
-// validateLogoutPath refuses paths that no cleaned path equals, and those under
+// ValidateLogoutPath refuses paths that no cleaned path equals, and those under
 // which everything would be a logout.
-func validateLogoutPath(path string) error {
+func ValidateLogoutPath(path string) error {
 	plain := strings.TrimSuffix(path, "*")
 	switch {
 	case !strings.HasPrefix(path, "/"):
@@ -191,8 +191,8 @@ func matchLogoutPath(entry, path string) bool {
 	return path == entry
 }
 
-// isAppLogout reports whether the request is for the app's own logout.
-func (l *AppLogout) isAppLogout(r *http.Request) bool {
+// IsAppLogout reports whether the request is for the app's own logout.
+func (l *AppLogout) IsAppLogout(r *http.Request) bool {
 	if !l.configured() || r.Method == http.MethodOptions || r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return false
 	}

@@ -1,7 +1,7 @@
 // This file asks the app for its own logout, within its time, and holds what a
 // person sends who was asked first.
 
-package caddylogout
+package signout
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ var errAppTimeout = errors.New("the app took longer over its logout than app_tim
 
 // appFirst sends the request to the app and then ends our session, whatever came
 // of the first.
-func (l *Logout) appFirst(w http.ResponseWriter, r *http.Request, next nextHandler, confirmed confirmation, credentials []session.Credential) error {
+func (l *Handler) appFirst(w http.ResponseWriter, r *http.Request, next nextHandler, confirmed confirmation, credentials []session.Credential) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	timer := time.AfterFunc(l.appTimeout(), func() { cancel(errAppTimeout) })
@@ -84,21 +84,21 @@ func callApp(w http.ResponseWriter, r *http.Request, next nextHandler) (err erro
 	return next.ServeHTTP(w, r)
 }
 
-func (l *Logout) logAppFailure(r *http.Request, err, cause error) {
-	l.site.Logger.Warn("app's own logout failed; ours goes on",
+func (l *Handler) logAppFailure(r *http.Request, err, cause error) {
+	l.Site.Logger.Warn("app's own logout failed; ours goes on",
 		zap.String("path", r.URL.Path), zap.NamedError("cause", cause), zap.Error(err))
 }
 
-func (l *Logout) logAppStatus(r *http.Request, status int) {
+func (l *Handler) logAppStatus(r *http.Request, status int) {
 	// A refusal of our own gate says nothing of the app: the store is not there, or
 	// there is no session that the app could end.
 	if status >= 400 && !web.GateAnswered(r) {
-		l.site.Logger.Warn("app's own logout failed; ours goes on", zap.String("path", r.URL.Path), zap.Int("status", status))
+		l.Site.Logger.Warn("app's own logout failed; ours goes on", zap.String("path", r.URL.Path), zap.Int("status", status))
 	}
 }
 
 // forward returns the request as it goes to the app.
-func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request {
+func (l *Handler) forward(r *http.Request, confirmed confirmation) *http.Request {
 	r.Header = cloneHeader(r.Header)
 	if confirmed.sent {
 		// The form was ours: the app gets what it would have got without it.
@@ -109,7 +109,7 @@ func (l *Logout) forward(r *http.Request, confirmed confirmation) *http.Request 
 	// Who has no live session passes the gate here, but only to a path that is
 	// a logout in every reading: spelled as configured, and with no header by
 	// which some apps take another path or method for the real one.
-	res, err := l.site.Authenticate(r)
+	res, err := l.Site.Authenticate(r)
 	if err != nil || res.Session != nil || !slices.Contains(l.Paths, httpx.OriginalURL(r).EscapedPath()) {
 		return r
 	}
@@ -137,8 +137,8 @@ const (
 	confirmMethodField = "logout_method"
 )
 
-// maxConfirmation bounds that form in bytes. A longer body is the app's.
-const maxConfirmation = 512
+// MaxConfirmation bounds that form in bytes. A longer body is the app's.
+const MaxConfirmation = 512
 
 // confirmation is what a person sends who was asked first.
 type confirmation struct {
@@ -150,7 +150,7 @@ type confirmation struct {
 // readConfirmation reads the form. Any other body is left as it was.
 func readConfirmation(r *http.Request) confirmation {
 	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	if r.Method != http.MethodPost || r.ContentLength <= 0 || r.ContentLength > maxConfirmation ||
+	if r.Method != http.MethodPost || r.ContentLength <= 0 || r.ContentLength > MaxConfirmation ||
 		httpx.TrimBlanks(media) != "application/x-www-form-urlencoded" {
 		return confirmation{}
 	}

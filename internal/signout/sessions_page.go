@@ -1,7 +1,7 @@
 // This file serves the page on which people see where they are signed in, and
 // sign out there.
 
-package caddylogout
+package signout
 
 import (
 	"crypto/subtle"
@@ -17,22 +17,22 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// sessionsPagePurpose keeps the token of the page's form from being taken for
+// SessionsPagePurpose keeps the token of the page's form from being taken for
 // anything else that is ever computed under a credential.
-const sessionsPagePurpose = "caddy-logout sessions page v1"
+const SessionsPagePurpose = "caddy-logout sessions page v1"
 
-// maxSessionsOnPage bounds the sessions that the page shows, the newest.
-const maxSessionsOnPage = 100
+// MaxSessionsOnPage bounds the sessions that the page shows, the newest.
+const MaxSessionsOnPage = 100
 
 // What the form asks for in its field end, besides the id of a session.
 const (
-	endOthers = "others"
-	endAll    = "all"
+	EndOthers = "others"
+	EndAll    = "all"
 )
 
-// validateSessionsPage checks the path of the page.
-func validateSessionsPage(path string) error {
-	if validatePrefix(path) != nil {
+// ValidateSessionsPage checks the path of the page.
+func ValidateSessionsPage(path string) error {
+	if web.ValidatePrefix(path) != nil {
 		return errors.New("want a path like /account/sessions, without a slash at its end")
 	}
 	return nil
@@ -40,8 +40,8 @@ func validateSessionsPage(path string) error {
 
 // sessionsPage answers on the path of the page: GET shows the live sessions of
 // the person who asks, POST ends those that were chosen and shows the rest.
-func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
-	site, change := l.site, r.Method == http.MethodPost
+func (l *Handler) sessionsPage(w http.ResponseWriter, r *http.Request) error {
+	site, change := l.Site, r.Method == http.MethodPost
 	switch {
 	case !change && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return site.FailMethod(w, r, "GET, HEAD, POST")
@@ -70,24 +70,24 @@ func (l *Logout) sessionsPage(w http.ResponseWriter, r *http.Request) error {
 
 // endChosen does what a button of the page stands for. The browser is sent on
 // with 303, so that to load the page again does nothing again.
-func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *web.Auth) error {
-	site, own := l.site, res.Session
+func (l *Handler) endChosen(w http.ResponseWriter, r *http.Request, res *web.Auth) error {
+	site, own := l.Site, res.Session
 	r.Body = http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
 	if err := r.ParseForm(); err != nil {
 		return site.FailPage(w, r, web.BodyError(err))
 	}
 	// The token alone is enough: no other site can know it. That the browser
 	// says where the form was is a second lock, should the page ever leak.
-	want := session.TokenFor(res.Credential, sessionsPagePurpose)
+	want := session.TokenFor(res.Credential, SessionsPagePurpose)
 	if httpx.CrossSite(r, site.Base(r)) || subtle.ConstantTimeCompare([]byte(want), []byte(r.PostForm.Get("csrf_token"))) != 1 {
 		refusal := web.ErrCSRF("This form is not of this page as you see it now. Please go back, load the page again, and try once more.")
 		site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByPage}.OfSession(own).Failed(refusal))
 		return site.FailPage(w, r, refusal)
 	}
 	chosen := r.PostForm.Get("end")
-	out := chosen == endAll || chosen == own.ID
+	out := chosen == EndAll || chosen == own.ID
 	if _, err := l.endMany(r, own, telemetry.ByPage, func(key session.Key) bool {
-		return key != own.Key && (chosen == endAll || chosen == endOthers || key.ID() == chosen)
+		return key != own.Key && (chosen == EndAll || chosen == EndOthers || key.ID() == chosen)
 	}, out); err != nil {
 		return site.Unavailable(w, r, err)
 	}
@@ -104,23 +104,23 @@ func (l *Logout) endChosen(w http.ResponseWriter, r *http.Request, res *web.Auth
 }
 
 // showSessions shows the page.
-func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *web.Auth) error {
-	site := l.site
+func (l *Handler) showSessions(w http.ResponseWriter, r *http.Request, res *web.Auth) error {
+	site := l.Site
 	sessions, err := site.SessionsOf(r.Context(), res.Session.Identity)
 	if err != nil {
 		return site.Unavailable(w, r, err)
 	}
 	data := pages.SessionsData{
 		Action:    l.SessionsPage,
-		CSRFToken: session.TokenFor(res.Credential, sessionsPagePurpose),
+		CSRFToken: session.TokenFor(res.Credential, SessionsPagePurpose),
 		Identity:  res.Session.Identity,
 		Others:    len(sessions) > 1,
-		More:      max(0, len(sessions)-maxSessionsOnPage),
+		More:      max(0, len(sessions)-MaxSessionsOnPage),
 	}
 	own := l.row(manager.Listed{Session: res.Session, LastUsed: site.Now()}, res.Session)
 	data.Sessions = append(data.Sessions, own) // first, and also when it is an old one
 	for _, s := range sessions {
-		if s.Key != res.Session.Key && len(data.Sessions) < maxSessionsOnPage {
+		if s.Key != res.Session.Key && len(data.Sessions) < MaxSessionsOnPage {
 			data.Sessions = append(data.Sessions, l.row(s, res.Session))
 		}
 	}
@@ -129,19 +129,19 @@ func (l *Logout) showSessions(w http.ResponseWriter, r *http.Request, res *web.A
 }
 
 // row says in words what the page shows of a session.
-func (l *Logout) row(s manager.Listed, own *session.Session) pages.SessionRow {
-	browser, kind := browserName(l.site.Pages, s.Device.UserAgent)
+func (l *Handler) row(s manager.Listed, own *session.Session) pages.SessionRow {
+	browser, kind := BrowserName(l.Site.Pages, s.Device.UserAgent)
 	row := pages.SessionRow{
 		ID:        s.ID,
 		Browser:   browser,
 		Kind:      kind,
 		Address:   s.Device.IPAddress,
 		Current:   s.Key == own.Key,
-		SignedIn:  agoInWords(l.site.Pages, l.site.Now().Sub(s.IssuedAt)),
+		SignedIn:  agoInWords(l.Site.Pages, l.Site.Now().Sub(s.IssuedAt)),
 		Timestamp: s.IssuedAt.UTC().Format(time.RFC3339),
 	}
-	if l.site.IdleTimeout > 0 && !row.Current {
-		row.LastUsed = agoInWords(l.site.Pages, l.site.Now().Sub(s.LastUsed))
+	if l.Site.IdleTimeout > 0 && !row.Current {
+		row.LastUsed = agoInWords(l.Site.Pages, l.Site.Now().Sub(s.LastUsed))
 	}
 	return row
 }

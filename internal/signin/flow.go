@@ -1,7 +1,7 @@
 // This file holds the sign-in flow: its dated id, the token that binds it to a
 // browser, and its JSON.
 
-package caddylogout
+package signin
 
 import (
 	"crypto/hmac"
@@ -19,11 +19,11 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
-// loginFlowLifetime is how long a sign-in may take from its first page.
-const loginFlowLifetime = time.Hour
+// flowLifetime is how long a sign-in may take from its first page.
+const flowLifetime = time.Hour
 
-// loginFlowSkew is how far the clocks of two nodes may be apart.
-const loginFlowSkew = time.Minute
+// flowSkew is how far the clocks of two nodes may be apart.
+const flowSkew = time.Minute
 
 // The versions of flow ids. Both are laid out as version 7 of RFC 9562 (section
 // 5.7): milliseconds, then random bits. An API flow says that it is one by being
@@ -36,9 +36,9 @@ const (
 	apiFlowVersion     = 8
 )
 
-// loginFlow is a sign-in that was begun. The server keeps nothing of it.
-type loginFlow struct {
-	id       string
+// Flow is a sign-in that was begun. The server keeps nothing of it.
+type Flow struct {
+	ID       string
 	api      bool
 	issuedAt time.Time
 	// returnTo is a checked return URL, empty if none was asked for.
@@ -46,7 +46,7 @@ type loginFlow struct {
 	refresh  bool
 }
 
-func newLoginFlow(api bool, now time.Time) loginFlow {
+func NewFlow(api bool, now time.Time) Flow {
 	var b [16]byte
 	_, _ = rand.Read(b[6:]) // never fails: crypto/rand ends the program instead
 	issuedAt := now.UTC().Truncate(time.Millisecond)
@@ -59,51 +59,51 @@ func newLoginFlow(api bool, now time.Time) loginFlow {
 	}
 	b[6] = b[6]&0x0f | version<<4
 	b[8] = b[8]&0x3f | 0x80
-	return loginFlow{id: uuid.UUID(b).String(), api: api, issuedAt: issuedAt}
+	return Flow{ID: uuid.UUID(b).String(), api: api, issuedAt: issuedAt}
 }
 
-// parseLoginFlow reads the id of a flow that has not ended.
-func parseLoginFlow(id string, now time.Time) (loginFlow, error) {
+// parseFlow reads the id of a flow that has not ended.
+func parseFlow(id string, now time.Time) (Flow, error) {
 	u, err := uuid.Parse(id)
 	// One flow has one id: the other spellings that uuid.Parse takes are none.
 	if err != nil || u.String() != id || u.Variant() != uuid.RFC4122 ||
 		(u.Version() != browserFlowVersion && u.Version() != apiFlowVersion) {
-		return loginFlow{}, web.ErrNotFound()
+		return Flow{}, web.ErrNotFound()
 	}
 	var ms [8]byte
 	copy(ms[2:], u[:6])
 	issuedAt := time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC()
-	if !now.Before(issuedAt.Add(loginFlowLifetime)) || issuedAt.After(now.Add(loginFlowSkew)) {
-		return loginFlow{}, web.NewError(http.StatusGone, "self_service_flow_expired",
+	if !now.Before(issuedAt.Add(flowLifetime)) || issuedAt.After(now.Add(flowSkew)) {
+		return Flow{}, web.NewError(http.StatusGone, "self_service_flow_expired",
 			"The login flow expired, please initialize a new one.", "The self-service flow expired")
 	}
-	return loginFlow{id: id, api: u.Version() == apiFlowVersion, issuedAt: issuedAt}, nil
+	return Flow{ID: id, api: u.Version() == apiFlowVersion, issuedAt: issuedAt}, nil
 }
 
-// url is where the form of the flow is shown and sent to. base goes before the
+// URL is where the form of the flow is shown and sent to. base goes before the
 // path.
-func (f *loginFlow) url(base string) string {
-	query := "flow=" + f.id
+func (f *Flow) URL(base string) string {
+	query := "flow=" + f.ID
 	if f.refresh {
 		query += "&refresh=true"
 	}
 	if f.returnTo != "" {
 		query += "&return_to=" + url.QueryEscape(f.returnTo)
 	}
-	return base + loginPath + "?" + query
+	return base + Path + "?" + query
 }
 
 // csrfMAC binds the flow to the browser that holds the secret.
-func (f *loginFlow) csrfMAC(secret string) []byte {
+func (f *Flow) csrfMAC(secret string) []byte {
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte("caddy-logout login csrf v1\n" + f.id))
+	mac.Write([]byte("caddy-logout login csrf v1\n" + f.ID))
 	return mac.Sum(nil)
 }
 
-// csrfToken returns the token that a form of this flow has to carry. It is
+// CSRFToken returns the token that a form of this flow has to carry. It is
 // masked anew each time, since a secret that stands unchanged in a compressed
 // page can be found by its length (the BREACH attack).
-func (f *loginFlow) csrfToken(secret string) string {
+func (f *Flow) CSRFToken(secret string) string {
 	token := make([]byte, 2*sha256.Size)
 	mask := token[:sha256.Size]
 	_, _ = rand.Read(mask) // never fails: crypto/rand ends the program instead
@@ -113,7 +113,7 @@ func (f *loginFlow) csrfToken(secret string) string {
 
 // csrfMatches reports whether the token was made for this flow and the browser
 // with this secret. Without a secret nothing matches.
-func (f *loginFlow) csrfMatches(secret, token string) bool {
+func (f *Flow) csrfMatches(secret, token string) bool {
 	b, err := base64.StdEncoding.DecodeString(token)
 	if err != nil || len(b) != 2*sha256.Size || secret == "" {
 		return false
@@ -132,7 +132,7 @@ type flowState struct {
 // The flow as clients' models need it. Ids of texts are those of Ory's clients,
 // which translate by them; the sentences are ours.
 type (
-	wireFlow struct {
+	WireFlow struct {
 		ID           string      `json:"id"`
 		Type         string      `json:"type"`
 		ExpiresAt    time.Time   `json:"expires_at"`
@@ -183,10 +183,10 @@ type (
 )
 
 // json returns the flow as clients see it; base goes before all paths.
-func (f *loginFlow) json(base, csrf string, state flowState) wireFlow {
-	kind, begin := "browser", loginBrowserPath
+func (f *Flow) json(base, csrf string, state flowState) WireFlow {
+	kind, begin := "browser", BrowserPath
 	if f.api {
-		kind, begin = "api", loginAPIPath
+		kind, begin = "api", APIPath
 	}
 	requested := base + begin
 	if f.returnTo != "" {
@@ -205,13 +205,13 @@ func (f *loginFlow) json(base, csrf string, state flowState) wireFlow {
 	}
 	token := inputNode("default", uiAttributes{Name: "csrf_token", Type: "hidden", Value: csrf, Required: true}, 0, "")
 	submit := inputNode("password", uiAttributes{Name: "method", Type: "submit", Value: "password"}, 1010022, "Sign in with password")
-	out := wireFlow{
-		ID: f.id, Type: kind, State: "choose_method",
+	out := WireFlow{
+		ID: f.ID, Type: kind, State: "choose_method",
 		IssuedAt: f.issuedAt, CreatedAt: f.issuedAt, UpdatedAt: f.issuedAt,
-		ExpiresAt:  f.issuedAt.Add(loginFlowLifetime),
+		ExpiresAt:  f.issuedAt.Add(flowLifetime),
 		RequestURL: requested, ReturnTo: f.returnTo,
 		Refresh: f.refresh, RequestedAAL: web.AAL1,
-		UI: uiContainer{Action: f.url(base), Method: http.MethodPost, Nodes: []uiNode{token, identifier, password, submit}},
+		UI: uiContainer{Action: f.URL(base), Method: http.MethodPost, Nodes: []uiNode{token, identifier, password, submit}},
 	}
 	if state.message != nil {
 		out.UI.Messages = []uiText{*state.message}

@@ -1,7 +1,7 @@
 // This file holds what happens at the app's own logout: whose wish it is, then
 // the app, then our session, then the cookies, then the answer.
 
-package caddylogout
+package signout
 
 import (
 	"errors"
@@ -20,8 +20,8 @@ import (
 )
 
 // appLogout serves a request for the app's own logout.
-func (l *Logout) appLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
-	site := l.site
+func (l *Handler) appLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
+	site := l.Site
 	switch {
 	case r.Method == http.MethodHead:
 		// It must change nothing (RFC 9110, section 9.2.1), and apps answer it
@@ -58,17 +58,17 @@ func forPerson(r *http.Request) bool {
 // fromApp reports whether the request is the wish of somebody on the app's own
 // pages, or typed in. A GET of which nobody says where it comes from may be a
 // link on any page.
-func (l *Logout) fromApp(r *http.Request) bool {
+func (l *Handler) fromApp(r *http.Request) bool {
 	if r.Method == http.MethodGet && len(r.Header["Sec-Fetch-Site"])+len(r.Header["Origin"])+len(r.Header["Referer"]) == 0 {
 		return false
 	}
-	return !httpx.CrossSite(r, l.site.SiteOrigin(r))
+	return !httpx.CrossSite(r, l.Site.SiteOrigin(r))
 }
 
 // askFirst answers somebody who may not want to be logged out at all: a page
 // with one button, or, for JSON clients, the URL that does it.
-func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
-	site := l.site
+func (l *Handler) askFirst(w http.ResponseWriter, r *http.Request) error {
+	site := l.Site
 	res, err := site.Authenticate(r)
 	if err != nil {
 		site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}.Failed(err))
@@ -100,7 +100,7 @@ func (l *Logout) askFirst(w http.ResponseWriter, r *http.Request) error {
 
 // finishAppLogout ends our session and answers; app is the header that the app
 // has answered with, if it was asked.
-func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credentials []session.Credential, app http.Header) error {
+func (l *Handler) finishAppLogout(w http.ResponseWriter, r *http.Request, credentials []session.Credential, app http.Header) error {
 	if err := l.endAll(r, credentials, telemetry.ByApp); err != nil {
 		return l.failLogout(w, r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}, err, true)
 	}
@@ -119,37 +119,37 @@ func (l *Logout) finishAppLogout(w http.ResponseWriter, r *http.Request, credent
 
 // clearCookies takes out of the response what the app sets of the cookies that a
 // logout ends, and ends them.
-func (l *Logout) clearCookies(w http.ResponseWriter, r *http.Request, credentials []session.Credential) {
+func (l *Handler) clearCookies(w http.ResponseWriter, r *http.Request, credentials []session.Credential) {
 	web.DropSetCookies(w.Header(), func(line string) bool {
-		return l.site.IsOwnCookie(web.SetCookieName(line)) || l.setsStripped(line)
+		return l.Site.IsOwnCookie(web.SetCookieName(line)) || l.SetsStripped(line)
 	})
 	if web.HasCookie(credentials) {
-		l.site.ClearSessionCookie(w, r)
+		l.Site.ClearSessionCookie(w, r)
 	}
 	l.cleanBrowser(w.Header(), r)
 }
 
 // returnLocation is where the browser goes.
-func (l *Logout) returnLocation(r *http.Request) string {
+func (l *Handler) returnLocation(r *http.Request) string {
 	if l.returnURL != nil {
-		location, _ := l.returnURL.Check("", l.site.SiteOrigin(r)) // the default is never refused
+		location, _ := l.returnURL.Check("", l.Site.SiteOrigin(r)) // the default is never refused
 		return location
 	}
-	location, err := l.site.CheckReturnURL(r, httpx.OriginalURL(r).Query().Get("return_to"))
+	location, err := l.Site.CheckReturnURL(r, httpx.OriginalURL(r).Query().Get("return_to"))
 	if err == nil {
 		return location
 	}
 	telemetry.Meters.RefuseReturnURL(err)
-	return l.site.DefaultLocation(r)
+	return l.Site.DefaultLocation(r)
 }
 
-// endAll ends every live session of the credentials. All of them came from one
+// EndAll ends every live session of the credentials. All of them came from one
 // client, that wants to be out; to end one only would leave the others to whoever
 // has tossed in a cookie. The error is that of the first which could not be
 // ended, ErrPending if they were all noted, and ErrTooManyCookies if there
 // are more than were looked at.
-func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigger string) error {
-	site := l.site
+func (l *Handler) endAll(r *http.Request, credentials []session.Credential, trigger string) error {
+	site := l.Site
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	ctx, cancel := manager.Detach(r.Context())
@@ -188,7 +188,7 @@ func (l *Logout) endAll(r *http.Request, credentials []session.Credential, trigg
 
 // watchForLogout lets a request through and ends the session if the response
 // says that the app has logged somebody out.
-func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
+func (l *Handler) watchForLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
 	seen := r.WithContext(r.Context())
 	seen.Header = cloneHeader(r.Header) // before the gate takes our cookies out
 	return next.ServeHTTP(httpx.HookResponse(w, func(w http.ResponseWriter, status int) bool {
@@ -197,7 +197,7 @@ func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nex
 		}) {
 			return false
 		}
-		credentials := l.site.Format.Locate(seen, nil)
+		credentials := l.Site.Format.Locate(seen, nil)
 		if len(credentials) == 0 && !l.hasStripped(seen) {
 			return false // nobody was logged in
 		}
@@ -208,12 +208,12 @@ func (l *Logout) watchForLogout(w http.ResponseWriter, r *http.Request, next nex
 // endInResponse ends the sessions of a request before the app's response to it
 // goes out. If that fails, the response is replaced: it would say that somebody
 // is out who is not.
-func (l *Logout) endInResponse(w http.ResponseWriter, r *http.Request, credentials []session.Credential, trigger string) (answered bool) {
+func (l *Handler) endInResponse(w http.ResponseWriter, r *http.Request, credentials []session.Credential, trigger string) (answered bool) {
 	h := w.Header()
 	if err := l.endAll(r, credentials, trigger); err != nil {
 		clear(h)
 		if err := l.failLogout(w, r, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: trigger}, err, true); err != nil {
-			l.site.Logger.Error("answering for a failed logout failed", zap.Error(err))
+			l.Site.Logger.Error("answering for a failed logout failed", zap.Error(err))
 		}
 		return true
 	}
