@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/admin"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
@@ -72,9 +73,9 @@ func TestAdminNames(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/sessions/x?identity=alice", nil)
 		r.SetPathValue("id", tt.handle)
-		key, _, err := new(AdminSessions).named(a.App, r)
+		key, _, err := new(admin.API).Named(a.Site, r)
 		if err != nil {
-			err = new(AdminSessions).fail(httptest.NewRecorder(), err)
+			err = new(admin.API).Fail(httptest.NewRecorder(), err)
 		}
 		if key != tt.want || statusOf(err) != tt.status {
 			t.Errorf("%q: %v %v, want status %d", tt.handle, key.Short(), err, tt.status)
@@ -95,9 +96,9 @@ func TestAdminPages(t *testing.T) {
 	var got []string
 	query := url.Values{"page_size": {"4"}}
 	for n := 0; ; n++ {
-		page, err := parseAdminPage(query)
+		page, err := admin.ParseCursor(query)
 		storetest.NoError(t, err)
-		answer, err := a.adminPage(t.Context(), "alice", page)
+		answer, err := admin.ReadPage(t.Context(), a.Site, "alice", page)
 		storetest.NoError(t, err)
 		for i, s := range answer.Sessions {
 			got = append(got, s.ID)
@@ -199,21 +200,5 @@ func TestRevokeEverybodyUnlisted(t *testing.T) {
 	}
 	if found, err := a.Peek(t.Context(), key); err != nil || found.Session != nil {
 		t.Errorf("after: %+v %v", found, err)
-	}
-}
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"Firefox on Linux": "Firefox on Linux",
-		"\x1b[31mred":      "\uFFFD[31mred",
-		"a\u009bb":         "a\uFFFDb",
-		"a\u202eb":         "a\uFFFDb",
-		"a\xffb":           "a\uFFFDb",
-		"first\nsecond":    "first\uFFFDsecond",
-		"Jürgen 名":         "Jürgen 名",
-	} {
-		if got := printable(in); got != want {
-			t.Errorf("printable(%q) = %q, want %q", in, got, want)
-		}
 	}
 }

@@ -84,7 +84,7 @@ type App struct {
 	NearCache NearCache `json:"near_cache,omitzero"`
 
 	storeModule session.StoreModule
-	*web.Site   `json:"-"`
+	site        *web.Site
 	auditLog    *telemetry.Audit
 	accounts    []string // of all login handlers; see lasting
 	clock       func() time.Time
@@ -145,7 +145,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Cache: a.NearCache.config(), JournalFile: journal,
 		Logger: a.logger, Audit: a.auditLog, Clock: a.now,
 	})
-	a.Site = web.New(web.Config{
+	a.site = web.New(web.Config{
 		Cookie: a.Cookie, BaseURL: a.BaseURL, Prefix: a.Prefix, ErrorUI: a.ErrorUI, ReturnURLs: returnURLs, Pages: set,
 	}, sessions)
 	if err := a.registerMetrics(ctx); err != nil {
@@ -253,7 +253,7 @@ func validatePageURL(raw string) error {
 // Start implements caddy.App: it opens the store, so that one that cannot be
 // opened fails the load and not the first request.
 func (a *App) Start() error {
-	if err := a.Manager.Start(); err != nil {
+	if err := a.site.Manager.Start(); err != nil {
 		return err
 	}
 	a.warnOfChanges(running.use(a, a.lasting()))
@@ -268,11 +268,14 @@ func (*App) Stop() error { return nil }
 // Provision, and while requests of this configuration are still being served.
 func (a *App) Cleanup() error {
 	running.drop(a)
-	if a.Site != nil {
-		a.Manager.Close()
+	if a.site != nil {
+		a.site.Manager.Close()
 	}
 	return nil
 }
+
+// Site returns the site that the app configures.
+func (a *App) Site() *web.Site { return a.site }
 
 // storeIsRemote reports whether the store is a server, which can be unavailable.
 func (a *App) storeIsRemote() bool {

@@ -31,6 +31,7 @@ import (
 // testApp is an app whose clock stands still until the test moves it.
 type testApp struct {
 	*App
+	*web.Site
 	mu    sync.Mutex
 	clock time.Time
 	file  string // of the embedded store
@@ -70,6 +71,7 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 	if err := a.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	a.Site = a.App.site
 	a.useClock(a.time)
 	a.logTo(zap.NewNop())
 	store, err := boltstore.Open(file, a.time, zap.NewNop)
@@ -84,32 +86,31 @@ func newTestApp(t testing.TB, configure func(*App)) *testApp {
 // logTo has an app write to another logger.
 func (a *App) logTo(logger *zap.Logger) {
 	a.logger, a.auditLog = logger, telemetry.NewAudit(logger, nil, a.now)
-	a.Manager.Logger, a.Manager.Audit = a.logger, a.auditLog
+	a.site.Manager.Logger, a.site.Manager.Audit = a.logger, a.auditLog
 }
 
 // useClock has an app go by another clock.
 func (a *App) useClock(now func() time.Time) {
-	a.clock, a.Manager.Clock = now, now
+	a.clock, a.site.Manager.Clock = now, now
 }
 
 // appForBench is an app without a configuration; its store comes by use.
-func appForBench() *App {
-	return &App{
-		Site: web.New(web.Config{Cookie: web.Cookie{Name: web.DefaultCookieName}}, manager.New(manager.Config{
-			Format: native.New(web.DefaultCookieName), Lifespan: time.Hour, Clock: time.Now, Logger: zap.NewNop(),
-		})),
-	}
+func appForBench() *testApp {
+	site := web.New(web.Config{Cookie: web.Cookie{Name: web.DefaultCookieName}}, manager.New(manager.Config{
+		Format: native.New(web.DefaultCookieName), Lifespan: time.Hour, Clock: time.Now, Logger: zap.NewNop(),
+	}))
+	return &testApp{App: &App{site: site}, Site: site}
 }
 
 // use gives an app what is open.
 func (a *App) use(open *manager.Opened) {
-	a.OpenStore = func() (*manager.Opened, error) { return open, nil }
-	a.Measured.Store(open.Cache)
+	a.site.OpenStore = func() (*manager.Opened, error) { return open, nil }
+	a.site.Measured.Store(open.Cache)
 }
 
 // open is what is open.
 func (a *App) open() *manager.Opened {
-	open, _ := a.OpenStore()
+	open, _ := a.site.OpenStore()
 	return open
 }
 
@@ -245,7 +246,7 @@ func TestAppValidate(t *testing.T) {
 
 func TestCleanupGivesBackOnlyWhatWasTaken(t *testing.T) {
 	store := &EmbeddedStore{File: filepath.Join(t.TempDir(), "sessions.db")}
-	a := &App{storeModule: store, Site: web.New(web.Config{}, manager.New(manager.Config{Store: store}))}
+	a := &App{storeModule: store, site: web.New(web.Config{}, manager.New(manager.Config{Store: store}))}
 	if _, _, err := manager.Stores.LoadOrNew(a.storeModule.PoolKey(), func() (caddy.Destructor, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -42,8 +42,8 @@ func (a *App) lasting() lasting {
 	if s, ok := a.storeModule.(session.Located); ok {
 		l.place = s.Place()
 	}
-	if j := a.Journal.Load(); j != nil {
-		l.journal, l.waiting = a.JournalFile, j.Pending
+	if j := a.site.Manager.Journal.Load(); j != nil {
+		l.journal, l.waiting = a.site.Manager.JournalFile, j.Pending
 	}
 	return l
 }

@@ -218,7 +218,7 @@ func provisioned(t *testing.T, file, journal string) (*App, func()) {
 	if err := a.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
-	a.JournalFile = journal
+	a.site.Manager.JournalFile = journal
 	return a, cancel
 }
 
@@ -245,7 +245,7 @@ func TestExitClosesEverything(t *testing.T) {
 	if err := first.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := second.Issue(t.Context(), manager.NewSession{Identity: "alice", Method: "password"}); err != nil {
+	if _, _, err := second.site.Issue(t.Context(), manager.NewSession{Identity: "alice", Method: "password"}); err != nil {
 		t.Fatalf("after the reload: %v", err)
 	}
 	if deferred.Closes.Waiting() == 0 {

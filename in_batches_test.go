@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-logout/caddy-logout/internal/admin"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/internal/signout"
@@ -55,7 +56,7 @@ func TestSessionsOfInFewRoundTrips(t *testing.T) {
 			return len(found), err
 		}},
 		{"the admin endpoint", signout.MaxPageSize, signout.MaxPageSize/64 + 1, func() (int, error) {
-			page, err := a.adminPage(t.Context(), "alice", adminCursor{size: signout.MaxPageSize})
+			page, err := admin.ReadPage(t.Context(), a.Site, "alice", admin.Cursor{Size: signout.MaxPageSize})
 			return len(page.Sessions), err
 		}},
 	} {

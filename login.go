@@ -38,7 +38,7 @@ func (l *Login) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.handler, err = signin.New(l.Options, app.Site, ctx.Logger()); err != nil {
+	if l.handler, err = signin.New(l.Options, app.site, ctx.Logger()); err != nil {
 		return err
 	}
 	app.accounts = append(app.accounts, l.handler.Names()...)

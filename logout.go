@@ -41,7 +41,7 @@ func (l *Logout) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	l.handler, err = signout.New(l.Options, app.Site)
+	l.handler, err = signout.New(l.Options, app.site)
 	return err
 }
 

@@ -16,7 +16,7 @@ func (a *App) registerMetrics(ctx caddy.Context) error {
 	if registry == nil {
 		return nil
 	}
-	all := append(slices.Clip(telemetry.Meters.All), a.Collectors()...)
+	all := append(slices.Clip(telemetry.Meters.All), a.site.Manager.Collectors()...)
 	var failures []error
 	for _, collector := range all {
 		failures = append(failures, registry.Register(collector))

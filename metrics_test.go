@@ -64,7 +64,7 @@ func TestMetricsOutliveTheConfiguration(t *testing.T) {
 		t.Helper()
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 		t.Cleanup(cancel)
-		a := &App{Site: web.New(web.Config{}, manager.New(manager.Config{Store: new(RedisStore)}))}
+		a := &App{site: web.New(web.Config{}, manager.New(manager.Config{Store: new(RedisStore)}))}
 		if err := a.registerMetrics(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ package caddylogout
 import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-logout/caddy-logout/internal/cli"
 )
 
 func init() {
@@ -37,5 +39,5 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("login", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("session_auth", httpcaddyfile.Before, "basic_auth")
 
-	registerCommands()
+	cli.Register()
 }

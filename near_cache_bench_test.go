@@ -24,7 +24,7 @@ import (
 // could answer, total from when it was asked.
 func BenchmarkRevocationLag(b *testing.B) {
 	addr := redistest.Start(b).Addr()
-	var apps [2]*App
+	var apps [2]*testApp
 	for i := range apps {
 		store := openRedisForBench(b, addr)
 		apps[i] = appForBench()

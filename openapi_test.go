@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/caddy-logout/caddy-logout/internal/admin"
 )
 
 func TestOpenAPIPaths(t *testing.T) {
@@ -24,9 +26,9 @@ func TestOpenAPIPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want, got []string
-	for _, route := range adminRoutes {
-		for method := range route.methods {
-			want = append(want, method+" "+route.pattern)
+	for path, methods := range admin.Endpoints() {
+		for _, method := range methods {
+			want = append(want, method+" "+path)
 		}
 	}
 	for path, operations := range described.Paths {

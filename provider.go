@@ -40,7 +40,7 @@ func (p *SessionProvider) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	p.site = app.Site
+	p.site = app.site
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (m *MatchSession) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	m.site = app.Site
+	m.site = app.site
 	return nil
 }
 

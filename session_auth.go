@@ -35,7 +35,7 @@ func (s *SessionAuth) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	s.handler = gate.New(s.Options, app.Site, ctx.Logger())
+	s.handler = gate.New(s.Options, app.site, ctx.Logger())
 	return nil
 }
 

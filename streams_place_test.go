@@ -30,6 +30,7 @@ func configured(t *testing.T, store map[string]string) *testApp {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
 	t.Cleanup(cancel)
 	storetest.NoError(t, a.Provision(ctx))
+	a.Site = a.App.site
 	a.logTo(zap.NewNop())
 	storetest.NoError(t, a.Start())
 	return a

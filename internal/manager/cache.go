@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/nearcache"
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
-	"github.com/caddy-logout/caddy-logout/session"
 )
 
 // CacheConfig sets up the near cache of a manager.
@@ -75,7 +74,7 @@ func (m *Manager) giveBackCache() {
 // Collectors export how the manager does.
 func (m *Manager) Collectors() []prometheus.Collector {
 	var all []prometheus.Collector
-	if _, remote := m.Store.(session.Remote); remote && !m.Cache.Off {
+	if m.IsRemote() && !m.Cache.Off {
 		all = m.cacheCollectors()
 	}
 	if m.JournalFile != "" {

@@ -115,3 +115,9 @@ func (m *Manager) Close() {
 		})
 	})
 }
+
+// IsRemote reports whether the store is a server, which can be unavailable.
+func (m *Manager) IsRemote() bool {
+	_, remote := m.Store.(session.Remote)
+	return remote
+}

@@ -1,13 +1,12 @@
 // This file says on Caddy's admin endpoint how this node does.
 
-package caddylogout
+package admin
 
 import (
 	"context"
 	"net/http"
 
-	"github.com/caddyserver/caddy/v2"
-
+	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/storehealth"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -48,22 +47,20 @@ type storeStatistics struct {
 }
 
 // statistics answers 200 while the store is away, too: that is what it is for.
-func (s *AdminSessions) statistics(w http.ResponseWriter, r *http.Request) error {
-	app, err := activeApp()
+func (s *API) statistics(w http.ResponseWriter, r *http.Request) error {
+	site, err := activeSite()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
-	return web.WriteJSON(w, http.StatusOK, app.adminStatistics(ctx))
+	return web.WriteJSON(w, http.StatusOK, readStatistics(ctx, site))
 }
 
-func (a *App) adminStatistics(ctx context.Context) adminStatistics {
-	out := adminStatistics{Store: storeStatistics{Ready: a.Ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storehealth.Fault{}}}
-	if module, ok := a.storeModule.(interface{ CaddyModule() caddy.ModuleInfo }); ok {
-		out.Store.Module = module.CaddyModule().ID.Name()
-	}
-	store, err := a.OpenStore()
+func readStatistics(ctx context.Context, site *web.Site) adminStatistics {
+	out := adminStatistics{Store: storeStatistics{Ready: site.Ready(ctx) == nil, Away: []session.UnavailableServer{}, Faults: []storehealth.Fault{}}}
+	out.Store.Module = manager.StoreKind(site.Manager.Store)
+	store, err := site.OpenStore()
 	if err != nil {
 		return out
 	}
@@ -76,7 +73,7 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 			Hits: stats.Hits, Misses: stats.Misses, Reads: stats.Reads, Joined: stats.Joined,
 		}
 	}
-	if j := a.Journal.Load(); j != nil {
+	if j := site.Journal.Load(); j != nil {
 		out.PendingLogouts = int(j.Pending())
 	}
 	if store.Reports != nil {
@@ -84,7 +81,7 @@ func (a *App) adminStatistics(ctx context.Context) adminStatistics {
 			out.Store.Away = servers.UnavailableServers()
 		}
 	}
-	if !a.storeIsRemote() {
+	if !site.Manager.IsRemote() {
 		sessions := 0
 		err := store.WalkKeys(ctx, func(keys []session.Key) error {
 			sessions += len(keys)

@@ -1,7 +1,7 @@
 // This file holds the command caddy sessions ready, which tells an orchestrator
 // by its exit code whether this node can be used.
 
-package caddylogout
+package cli
 
 import (
 	"fmt"

@@ -1,7 +1,7 @@
 // This file holds the command caddy sessions: its subcommands, their flags and
 // their exit codes.
 
-package caddylogout
+package cli
 
 import (
 	"errors"
@@ -36,8 +36,8 @@ type commandError struct {
 func (e *commandError) Error() string { return e.err.Error() }
 func (e *commandError) Unwrap() error { return e.err }
 
-// registerCommands adds the commands to Caddy's.
-func registerCommands() {
+// Register adds the commands to Caddy's.
+func Register() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "sessions",
 		Short: "Manages the sessions of a running Caddy, and checks a configuration",

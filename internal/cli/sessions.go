@@ -1,6 +1,6 @@
 // This file holds the subcommands that list, show, end and make sessions.
 
-package caddylogout
+package cli
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-logout/caddy-logout/internal/admin"
 	"github.com/caddy-logout/caddy-logout/internal/manager"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -98,7 +99,7 @@ func cmdRevoke(flags caddycmd.Flags) error {
 	if id != "" {
 		path += "/" + url.PathEscape(id)
 	}
-	var answer adminCount
+	var answer admin.Count
 	if _, err := c.get(http.MethodDelete, path, url.Values{"identity": {flags.String("identity")}}, nil, &answer); err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func cmdRevoke(flags caddycmd.Flags) error {
 
 func printCount(count int, asJSON bool) error {
 	if asJSON {
-		return printJSON(adminCount{Count: count})
+		return printJSON(admin.Count{Count: count})
 	}
 	_, err := fmt.Fprintf(stdout, "%d sessions ended\n", count)
 	return err
@@ -116,15 +117,15 @@ func printCount(count int, asJSON bool) error {
 // revokeAll ends the sessions of everybody, and tells how far that is.
 func (c *adminClient) revokeAll(asJSON bool) error {
 	c.http.Timeout = 0
-	resp, err := c.ask(http.MethodDelete, "/sessions", url.Values{"all": {"true"}}, nil, http.Header{"Accept": {ndjson}})
+	resp, err := c.ask(http.MethodDelete, "/sessions", url.Values{"all": {"true"}}, nil, http.Header{"Accept": {admin.NDJSON}})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	lines := json.NewDecoder(resp.Body)
-	var line adminCount
+	var line admin.Count
 	for {
-		next := adminCount{}
+		next := admin.Count{}
 		if err := lines.Decode(&next); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = errors.New("the answer ends too early")

@@ -1,7 +1,7 @@
 // This file makes ready what caddy sessions check looks at: a configuration whose
 // modules are provisioned as at a start, and nothing is started.
 
-package caddylogout
+package check
 
 import (
 	"encoding/json"
@@ -22,22 +22,23 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-logout/caddy-logout/internal/manager"
+	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
-// checker is a configuration that is looked at.
-type checker struct {
+// Checker is a configuration that is looked at.
+type Checker struct {
 	raw  rawConfig
-	app  *App
+	site *web.Site
 	http *caddyhttp.App
 	dir  string
 }
 
-// newChecker provisions a configuration. Its sessions are kept in an empty file
+// New provisions a configuration. Its sessions are kept in an empty file
 // of their own, so that every handler works as it will, and no store is asked. It
 // is for a process that ends then: Caddy has no way to undo it.
-func newChecker(config []byte) (*checker, error) {
-	c := new(checker)
+func New(config []byte) (*Checker, error) {
+	c := new(Checker)
 	if err := json.Unmarshal(config, &c.raw); err != nil {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
@@ -61,25 +62,25 @@ func newChecker(config []byte) (*checker, error) {
 	if loaded, err = ctx.AppIfConfigured("sessions"); err != nil {
 		return nil, errors.New("no site of this configuration uses logout, login or session_auth")
 	}
-	c.app = loaded.(*App)
+	c.site = loaded.(interface{ Site() *web.Site }).Site()
 	if c.dir, err = os.MkdirTemp("", "caddy-sessions-check-"); err != nil {
 		return nil, err
 	}
-	c.app.OpenStore = sync.OnceValues(func() (*manager.Opened, error) {
+	c.site.OpenStore = sync.OnceValues(func() (*manager.Opened, error) {
 		store, err := boltstore.Open(filepath.Join(c.dir, "sessions.db"), time.Now, zap.NewNop)
 		return &manager.Opened{Store: store}, err
 	})
 	for _, server := range c.http.Servers {
 		if err := c.traceServer(ctx, server); err != nil {
-			c.close()
+			c.Close()
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func (c *checker) close() {
-	if store, err := c.app.OpenStore(); err == nil {
+func (c *Checker) Close() {
+	if store, err := c.site.OpenStore(); err == nil {
 		_ = store.Close()
 	}
 	_ = os.RemoveAll(c.dir)
@@ -118,7 +119,7 @@ type rawRoute struct {
 }
 
 // origins returns where the sites of a configuration are, once each and in order.
-func (c *checker) origins() []string {
+func (c *Checker) origins() []string {
 	var origins []string
 	for name, server := range c.raw.Apps.HTTP.Servers {
 		for _, route := range server.Routes {
@@ -137,7 +138,7 @@ func (c *checker) origins() []string {
 
 // origin returns the address of a host on a server. For a wildcard, any host that
 // it covers is as good as another.
-func (c *checker) origin(server, host string) string {
+func (c *Checker) origin(server, host string) string {
 	u := url.URL{Scheme: "http", Host: strings.Replace(host, "*", "any", 1)}
 	s := c.http.Servers[server]
 	if s == nil {

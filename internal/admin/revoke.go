@@ -1,7 +1,7 @@
 // This file ends sessions on the admin endpoint: one, all of a person, and those
 // of everybody.
 
-package caddylogout
+package admin
 
 import (
 	"encoding/json"
@@ -15,9 +15,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// adminCount is the answer to a revocation of many: how many sessions really
+// Count is the answer to a revocation of many: how many sessions really
 // ended.
-type adminCount struct {
+type Count struct {
 	Count int `json:"count"`
 	// Done and Error end an answer that tells of progress: one of the two.
 	Done  bool   `json:"done,omitempty"`
@@ -25,35 +25,35 @@ type adminCount struct {
 }
 
 // revokeOne ends the session that is named.
-func (s *AdminSessions) revokeOne(w http.ResponseWriter, r *http.Request) error {
-	app, err := activeApp()
+func (s *API) revokeOne(w http.ResponseWriter, r *http.Request) error {
+	site, err := activeSite()
 	if err != nil {
 		return err
 	}
-	key, identity, err := s.named(app, r)
+	key, identity, err := s.Named(site, r)
 	if err != nil {
-		return s.fail(w, err)
+		return s.Fail(w, err)
 	}
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeRevoked, Session: key.Short(), Identity: identity}
-	count, err := app.RevokeKeys(r.Context(), identity, func(other session.Key) bool { return other == key })
+	count, err := site.RevokeKeys(r.Context(), identity, func(other session.Key) bool { return other == key })
 	if err != nil {
 		e.Event = telemetry.EventLogoutRefused
-		app.Audit(r, e.Failed(err))
-		return s.fail(w, err)
+		site.Audit(r, e.Failed(err))
+		return s.Fail(w, err)
 	}
 	if count == 0 {
-		return s.fail(w, errNoSuchSession)
+		return s.Fail(w, errNoSuchSession)
 	}
-	app.Audit(r, e)
-	return web.WriteJSON(w, http.StatusOK, adminCount{Count: count})
+	site.Audit(r, e)
+	return web.WriteJSON(w, http.StatusOK, Count{Count: count})
 }
 
 // revokeMany ends all sessions of a person, or, with all=true, of everybody. An
 // identity that is empty, because a variable of a script is, ends nobody's.
-func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error {
-	app, err := activeApp()
+func (s *API) revokeMany(w http.ResponseWriter, r *http.Request) error {
+	site, err := activeSite()
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	case query.Has("all") && all != "true":
 		return adminError(http.StatusBadRequest, "all: want true, which ends the sessions of everybody")
 	case query.Has("all"):
-		return s.revokeAll(w, r, app)
+		return s.revokeAll(w, r, site)
 	}
 	identity, err := wantIdentity(query)
 	if err != nil {
@@ -76,43 +76,43 @@ func (s *AdminSessions) revokeMany(w http.ResponseWriter, r *http.Request) error
 	r, end := telemetry.StartLogout(r)
 	defer end()
 	e := telemetry.Entry{Event: telemetry.EventManyRevoked, Trigger: telemetry.ByAdmin, Outcome: telemetry.OutcomeRevoked, Identity: identity}
-	count, err := app.RevokeKeys(r.Context(), identity, func(key session.Key) bool {
+	count, err := site.RevokeKeys(r.Context(), identity, func(key session.Key) bool {
 		e = e.And(key)
 		return true
 	})
-	auditMany(app, r, e, count, err)
+	auditMany(site, r, e, count, err)
 	if err != nil {
-		return s.fail(w, err)
+		return s.Fail(w, err)
 	}
-	return web.WriteJSON(w, http.StatusOK, adminCount{Count: count})
+	return web.WriteJSON(w, http.StatusOK, Count{Count: count})
 }
 
 // auditMany tells of the end of many sessions, also if some were not ended.
-func auditMany(app *App, r *http.Request, e telemetry.Entry, count int, err error) {
+func auditMany(site *web.Site, r *http.Request, e telemetry.Entry, count int, err error) {
 	if err != nil {
 		e = e.Failed(err)
 	}
 	e.Count = count
-	app.Audit(r, e)
+	site.Audit(r, e)
 }
 
 // progressEvery is how often progress is told.
 const progressEvery = 250 * time.Millisecond
 
-// ndjson is the type of an answer that tells of progress: a line of JSON for each
+// NDJSON is the type of an answer that tells of progress: a line of JSON for each
 // step, the last of which says done or error.
-const ndjson = "application/x-ndjson"
+const NDJSON = "application/x-ndjson"
 
 // revokeAll ends the sessions of everybody. Who accepts it is told how far it is.
-func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *App) error {
-	stream := strings.Contains(r.Header.Get("Accept"), ndjson)
+func (s *API) revokeAll(w http.ResponseWriter, r *http.Request, site *web.Site) error {
+	stream := strings.Contains(r.Header.Get("Accept"), NDJSON)
 	last, told := time.Now(), false
-	tell := func(adminCount) {}
+	tell := func(Count) {}
 	if stream {
-		w.Header().Set("Content-Type", ndjson)
+		w.Header().Set("Content-Type", NDJSON)
 		out := json.NewEncoder(w)
 		// Whether anybody still listens changes nothing.
-		tell = func(line adminCount) {
+		tell = func(line Count) {
 			told = true
 			_ = out.Encode(line)
 			_ = http.NewResponseController(w).Flush()
@@ -120,22 +120,22 @@ func (s *AdminSessions) revokeAll(w http.ResponseWriter, r *http.Request, app *A
 	}
 	r, end := telemetry.StartLogout(r)
 	defer end()
-	trail := &manager.EverybodyTrail{M: app.Manager, Ctx: r.Context(), By: manager.TriggerOf(r, telemetry.ByAdmin)}
-	count, err := app.RevokeEverybody(r.Context(), trail, func(count int) {
+	trail := &manager.EverybodyTrail{M: site.Manager, Ctx: r.Context(), By: manager.TriggerOf(r, telemetry.ByAdmin)}
+	count, err := site.RevokeEverybody(r.Context(), trail, func(count int) {
 		if now := time.Now(); now.Sub(last) >= progressEvery {
 			last = now
-			tell(adminCount{Count: count})
+			tell(Count{Count: count})
 		}
 	})
 	switch {
 	case err != nil && told:
-		tell(adminCount{Count: count, Error: err.Error()})
+		tell(Count{Count: count, Error: err.Error()})
 		return nil
 	case err != nil:
-		return s.fail(w, err)
+		return s.Fail(w, err)
 	case stream:
-		tell(adminCount{Count: count, Done: true})
+		tell(Count{Count: count, Done: true})
 		return nil
 	}
-	return web.WriteJSON(w, http.StatusOK, adminCount{Count: count})
+	return web.WriteJSON(w, http.StatusOK, Count{Count: count})
 }

@@ -1,6 +1,6 @@
 // This file says on Caddy's admin endpoint whether this node can be used.
 
-package caddylogout
+package admin
 
 import (
 	"context"
@@ -19,14 +19,14 @@ const readyWithin = time.Second
 // readiness answers 200 while the store can be asked, and 503 with Retry-After
 // while it cannot: with that, a load balancer can send requests elsewhere. It
 // answers at once when the store is known to be away.
-func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error {
-	app, err := activeApp()
+func (s *API) readiness(w http.ResponseWriter, r *http.Request) error {
+	site, err := activeSite()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
-	if err := app.Ready(ctx); err != nil {
+	if err := site.Ready(ctx); err != nil {
 		// Not an error of this request, and asked every few seconds: no error in
 		// the log for each.
 		s.logger.Debug("not ready", zap.Error(err))
@@ -38,6 +38,6 @@ func (s *AdminSessions) readiness(w http.ResponseWriter, r *http.Request) error 
 
 // liveness answers 200 as long as Caddy answers: to start it anew would not bring
 // a store back.
-func (s *AdminSessions) liveness(w http.ResponseWriter, _ *http.Request) error {
+func (s *API) liveness(w http.ResponseWriter, _ *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 }

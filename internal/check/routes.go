@@ -1,7 +1,7 @@
 // This file lists the routes of a configuration: where logout and login answer,
 // and what is behind the gate.
 
-package caddylogout
+package check
 
 import (
 	"encoding/json"
@@ -45,7 +45,7 @@ type gateSeen struct{ routeScope }
 
 // routeLister goes through the routes of one server.
 type routeLister struct {
-	c      *checker
+	c      *Checker
 	server rawServer
 	name   string
 	gates  []gateSeen
@@ -58,7 +58,7 @@ const maxInvokes = 10
 
 // routes lists what is of interest in all servers, in the order in which a request
 // meets it.
-func (c *checker) routes() []listedRoute {
+func (c *Checker) routes() []listedRoute {
 	var out []listedRoute
 	for _, name := range sortedKeys(c.raw.Apps.HTTP.Servers) {
 		l := &routeLister{c: c, server: c.raw.Apps.HTTP.Servers[name], name: name}
@@ -187,7 +187,9 @@ func matcherText(name string, raw json.RawMessage) string {
 		expression struct {
 			Expr string `json:"expr"`
 		}
-		identities MatchSession
+		identities struct {
+			Identities []string `json:"identities"`
+		}
 	)
 	switch {
 	case json.Unmarshal(raw, &words) == nil:
@@ -206,8 +208,8 @@ func matcherText(name string, raw json.RawMessage) string {
 
 // logoutPaths returns what a logout handler answers: each of our paths that it
 // really serves, and the app's own.
-func (c *checker) logoutPaths(raw json.RawMessage) []string {
-	l := &signout.Handler{Site: c.app.Site}
+func (c *Checker) logoutPaths(raw json.RawMessage) []string {
+	l := &signout.Handler{Site: c.site}
 	if json.Unmarshal(raw, l) != nil {
 		return nil
 	}
@@ -217,7 +219,7 @@ func (c *checker) logoutPaths(raw json.RawMessage) []string {
 		web.ErrorsPath, "/sessions/whoami", "/sessions", "/sessions/{id}",
 	} {
 		if l.Route(path) != nil {
-			paths = append(paths, c.app.Prefix+path)
+			paths = append(paths, c.site.Prefix+path)
 		}
 	}
 	if l.SessionsPage != "" {
@@ -234,10 +236,10 @@ func (c *checker) logoutPaths(raw json.RawMessage) []string {
 	return paths
 }
 
-func (c *checker) loginPaths() []string {
+func (c *Checker) loginPaths() []string {
 	var paths []string
 	for _, path := range []string{signin.BrowserPath, signin.APIPath, signin.FlowsPath, signin.Path, web.ErrorsPath} {
-		paths = append(paths, c.app.Prefix+path)
+		paths = append(paths, c.site.Prefix+path)
 	}
 	return paths
 }

@@ -1,6 +1,6 @@
 // This file asks the admin endpoint of a running Caddy, for the commands.
 
-package caddylogout
+package cli
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-logout/caddy-logout/internal/admin"
 	"github.com/caddy-logout/caddy-logout/internal/signout"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 
@@ -112,7 +113,7 @@ func answerError(resp *http.Response) error {
 	}
 	err := errors.New(answer.Error)
 	switch {
-	case resp.StatusCode == http.StatusNotFound && resp.Header.Get("Ory-Error-Id") == noSuchSessionID:
+	case resp.StatusCode == http.StatusNotFound && resp.Header.Get("Ory-Error-Id") == admin.NoSuchSessionID:
 		return &commandError{exitNotFound, err}
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable:
 		return err

@@ -1,6 +1,6 @@
 // This file lifts the blocks that failed tries to sign in have led to.
 
-package caddylogout
+package admin
 
 import (
 	"net/http"
@@ -17,7 +17,7 @@ const maxAccountLength = 256
 
 // lift forgets failed tries at an account, from an address, or both together, in
 // all login handlers of this process. Others count for themselves.
-func (s *AdminSessions) lift(w http.ResponseWriter, r *http.Request) error {
+func (s *API) lift(w http.ResponseWriter, r *http.Request) error {
 	query, err := adminQuery(r, "account", "address")
 	if err != nil {
 		return err

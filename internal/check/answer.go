@@ -1,80 +1,24 @@
-// This file holds the subcommand that says what a configuration does.
-
-package caddylogout
+package check
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-logout/caddy-logout/internal/httpx"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
-// checkAnswer is what check prints as JSON.
-type checkAnswer struct {
+// Answer is what check prints as JSON.
+type Answer struct {
 	Routes   []listedRoute       `json:"routes,omitempty"`
 	Requests []requestVerdict    `json:"requests,omitempty"`
 	ReturnTo []returnurl.Verdict `json:"return_to,omitempty"`
 }
 
-// errReturnURLRefused makes the exit status say that a return URL is refused.
-var errReturnURLRefused = &commandError{exitRefused, errors.New("a return URL is refused")}
-
-func cmdCheck(flags caddycmd.Flags) error {
-	header, err := flags.GetStringArray("header")
-	if err != nil {
-		return err
-	}
-	requests, err := flags.GetStringArray("request")
-	if err != nil {
-		return err
-	}
-	returnTo, err := flags.GetStringArray("return-to")
-	if err != nil {
-		return err
-	}
-	if len(header) > 0 && len(requests) == 0 {
-		return errors.New("--header goes with --request")
-	}
-	config, _, _, err := caddycmd.LoadConfig(flags.String("config"), flags.String("adapter"))
-	if err != nil {
-		return err
-	}
-	if len(config) == 0 {
-		return errors.New("there is no configuration: want --config, or a Caddyfile in this folder")
-	}
-	c, err := newChecker(config)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	answer, err := c.answer(requests, header, returnTo)
-	if err != nil {
-		return err
-	}
-	if flags.Bool("json") {
-		err = printJSON(answer)
-	} else {
-		err = answer.print()
-	}
-	if err != nil {
-		return err
-	}
-	for _, v := range answer.ReturnTo {
-		if !v.Accepted {
-			return errReturnURLRefused
-		}
-	}
-	return nil
-}
-
-// answer answers what was asked, or lists the routes if nothing was.
-func (c *checker) answer(requests, header, returnTo []string) (checkAnswer, error) {
-	var out checkAnswer
+// Answer answers what was asked, or lists the routes if nothing was.
+func (c *Checker) Answer(requests, header, returnTo []string) (Answer, error) {
+	var out Answer
 	if len(requests)+len(returnTo) == 0 {
 		out.Routes = c.routes()
 	}
@@ -91,7 +35,7 @@ func (c *checker) answer(requests, header, returnTo []string) (checkAnswer, erro
 	}
 	for _, raw := range returnTo {
 		for _, base := range bases {
-			out.ReturnTo = append(out.ReturnTo, c.app.ReturnURLs.Explain(raw, base, c.app.BaseURL))
+			out.ReturnTo = append(out.ReturnTo, c.site.ReturnURLs.Explain(raw, base, c.site.BaseURL))
 		}
 	}
 	return out, nil
@@ -99,9 +43,9 @@ func (c *checker) answer(requests, header, returnTo []string) (checkAnswer, erro
 
 // bases are the addresses on which a return URL may be asked for: base_url, or
 // those of the requests, or all sites.
-func (c *checker) bases(requests, header []string) ([]string, error) {
-	if c.app.BaseURL != "" {
-		return []string{c.app.BaseURL}, nil
+func (c *Checker) bases(requests, header []string) ([]string, error) {
+	if c.site.BaseURL != "" {
+		return []string{c.site.BaseURL}, nil
 	}
 	var bases []string
 	for _, line := range requests {
@@ -120,8 +64,8 @@ func (c *checker) bases(requests, header []string) ([]string, error) {
 	return bases, nil
 }
 
-// print prints tables.
-func (a *checkAnswer) print() error {
+// Tables are the answer for people: tables whose first row is their heading.
+func (a *Answer) Tables() [][][]string {
 	var tables [][][]string
 	if a.Routes != nil {
 		rows := [][]string{{"SERVER", "REQUESTS", "DIRECTIVE", "VERDICT"}}
@@ -148,15 +92,7 @@ func (a *checkAnswer) print() error {
 		}
 		tables = append(tables, rows)
 	}
-	for i, rows := range tables {
-		if i > 0 {
-			fmt.Fprintln(stdout)
-		}
-		if err := printTable(rows[0], rows[1:]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tables
 }
 
 // rows are the lines of a route, one for each path.

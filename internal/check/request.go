@@ -3,7 +3,7 @@
 // answer a request by themselves are the real ones; where another would ask an
 // app or read files, the request has arrived.
 
-package caddylogout
+package check
 
 import (
 	"context"
@@ -74,10 +74,9 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	handler := t.MiddlewareHandler
 	intercepts, went := false, false
 	switch h := handler.(type) {
-	case *Logout:
+	case interface{ IsAppLogout(r *http.Request) bool }:
 		// It asks the app, and answers itself all the same.
-		intercepts = h.handler.IsAppLogout(r)
-	case *Login, *SessionAuth:
+		intercepts = h.IsAppLogout(r)
 	case *caddyauth.Authentication:
 		if _, ours := h.Providers["session"]; !ours && len(h.Providers) > 0 {
 			answer.By = t.name
@@ -85,6 +84,7 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		}
 	default:
 		switch {
+		case t.name == "login", t.name == "session_auth":
 		case slices.Contains(changesOnly, t.name):
 			return handler.ServeHTTP(w, r, next)
 		case slices.Contains(answersItself, t.name):
@@ -115,7 +115,7 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 var errArrived = errors.New("the request has arrived")
 
 // traceServer puts tracers in the place of all handlers of a server.
-func (c *checker) traceServer(ctx caddy.Context, server *caddyhttp.Server) error {
+func (c *Checker) traceServer(ctx caddy.Context, server *caddyhttp.Server) error {
 	if err := traceRoutes(ctx, server.Routes); err != nil {
 		return err
 	}
@@ -154,20 +154,20 @@ func traceRoute(ctx caddy.Context, route *caddyhttp.Route) error {
 }
 
 // request says what a request like "GET https://app.example.com/path" would get.
-func (c *checker) request(line string, header []string) (requestVerdict, error) {
+func (c *Checker) request(line string, header []string) (requestVerdict, error) {
 	v := requestVerdict{Request: line}
 	var err error
 	if v.WithoutSession, err = c.send(line, header, nil); err != nil {
 		return v, err
 	}
-	credential, s, err := c.app.Issue(context.Background(), manager.NewSession{Identity: "somebody", Method: "password"})
+	credential, s, err := c.site.Issue(context.Background(), manager.NewSession{Identity: "somebody", Method: "password"})
 	if err != nil {
 		return v, err
 	}
 	if v.WithSession, err = c.send(line, header, &credential); err != nil {
 		return v, err
 	}
-	if _, err := c.app.Revoke(context.Background(), s); err != nil {
+	if _, err := c.site.Revoke(context.Background(), s); err != nil {
 		return v, err
 	}
 	v.Verdict = v.WithoutSession.verdict()
@@ -190,13 +190,13 @@ func (a requestAnswer) verdict() string {
 }
 
 // send sends a request through the server for its address.
-func (c *checker) send(line string, header []string, credential *session.Credential) (requestAnswer, error) {
+func (c *Checker) send(line string, header []string, credential *session.Credential) (requestAnswer, error) {
 	r, err := parseRequest(line, header)
 	if err != nil {
 		return requestAnswer{}, err
 	}
 	if credential != nil {
-		r.AddCookie(&http.Cookie{Name: c.app.Cookie.Name, Value: credential.Secret()})
+		r.AddCookie(&http.Cookie{Name: c.site.Cookie.Name, Value: credential.Secret()})
 	}
 	server, err := c.serverFor(r)
 	if err != nil {
@@ -272,7 +272,7 @@ func parseRequest(line string, header []string) (*http.Request, error) {
 }
 
 // serverFor returns the server that listens on the port of a request.
-func (c *checker) serverFor(r *http.Request) (*caddyhttp.Server, error) {
+func (c *Checker) serverFor(r *http.Request) (*caddyhttp.Server, error) {
 	wanted := "80"
 	if r.TLS != nil {
 		wanted = "443"

@@ -2,7 +2,7 @@
 // its id, or by the first 8 digits of it, as in the logs; with the identity, it is
 // found in the index, without a look at anybody else's.
 
-package caddylogout
+package admin
 
 import (
 	"bytes"
@@ -44,8 +44,8 @@ type adminPage struct {
 // list answers the sessions of a person, those that end last first. A page is
 // read from the index as it is then: what is made or ended meanwhile makes no
 // other session come twice or not at all.
-func (s *AdminSessions) list(w http.ResponseWriter, r *http.Request) error {
-	app, err := activeApp()
+func (s *API) list(w http.ResponseWriter, r *http.Request) error {
+	site, err := activeSite()
 	if err != nil {
 		return err
 	}
@@ -57,20 +57,20 @@ func (s *AdminSessions) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := parseAdminPage(query)
+	page, err := ParseCursor(query)
 	if err != nil {
 		return err
 	}
-	answer, err := app.adminPage(r.Context(), identity, page)
+	answer, err := ReadPage(r.Context(), site, identity, page)
 	if err != nil {
-		return s.fail(w, err)
+		return s.Fail(w, err)
 	}
 	return web.WriteJSON(w, http.StatusOK, answer)
 }
 
-func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) (adminPage, error) {
+func ReadPage(ctx context.Context, site *web.Site, identity string, page Cursor) (adminPage, error) {
 	answer := adminPage{Sessions: []adminSession{}}
-	store, err := a.OpenStore()
+	store, err := site.OpenStore()
 	if err != nil {
 		return answer, err
 	}
@@ -80,43 +80,43 @@ func (a *App) adminPage(ctx context.Context, identity string, page adminCursor) 
 	}
 	keys = slices.DeleteFunc(keys, func(key session.IndexedKey) bool { return !page.before(key) })
 	slices.SortFunc(keys, compareIndexed)
-	if len(keys) > page.size {
-		keys = keys[:page.size]
-		answer.NextPageToken = cursorAt(keys[page.size-1]).String()
+	if len(keys) > page.Size {
+		keys = keys[:page.Size]
+		answer.NextPageToken = cursorAt(keys[page.Size-1]).String()
 	}
-	found, err := a.PeekAll(ctx, keys)
+	found, err := site.PeekAll(ctx, keys)
 	if err != nil {
 		return answer, err
 	}
 	for _, f := range found {
-		answer.Sessions = append(answer.Sessions, a.adminJSON(f))
+		answer.Sessions = append(answer.Sessions, adminJSON(site, f))
 	}
 	return answer, nil
 }
 
 // show answers one session.
-func (s *AdminSessions) show(w http.ResponseWriter, r *http.Request) error {
-	app, err := activeApp()
+func (s *API) show(w http.ResponseWriter, r *http.Request) error {
+	site, err := activeSite()
 	if err != nil {
 		return err
 	}
-	key, _, err := s.named(app, r)
+	key, _, err := s.Named(site, r)
 	if err != nil {
-		return s.fail(w, err)
+		return s.Fail(w, err)
 	}
-	found, err := app.Peek(r.Context(), key)
+	found, err := site.Peek(r.Context(), key)
 	if err != nil {
-		return s.fail(w, err)
+		return s.Fail(w, err)
 	}
 	if found.Session == nil {
-		return s.fail(w, errNoSuchSession)
+		return s.Fail(w, errNoSuchSession)
 	}
-	return web.WriteJSON(w, http.StatusOK, app.adminJSON(found))
+	return web.WriteJSON(w, http.StatusOK, adminJSON(site, found))
 }
 
-func (a *App) adminJSON(found manager.Found) adminSession {
-	out := adminSession{Session: web.SessionJSON(found.Session, a.BaseURL)}
-	if a.IdleTimeout > 0 {
+func adminJSON(site *web.Site, found manager.Found) adminSession {
+	out := adminSession{Session: web.SessionJSON(found.Session, site.BaseURL)}
+	if site.IdleTimeout > 0 {
 		used := found.LastUsed.UTC()
 		out.LastUsedAt = &used
 	}
@@ -127,12 +127,12 @@ func (a *App) adminJSON(found manager.Found) adminSession {
 // session: it has ended, or it never was.
 var errNoSuchSession = errors.New("this person has no live session of that id")
 
-// noSuchSessionID goes with it in the header Ory-Error-Id, so that who asks can
+// NoSuchSessionID goes with it in the header Ory-Error-Id, so that who asks can
 // tell it from a path or a configuration that is not there.
-const noSuchSessionID = "session_not_found"
+const NoSuchSessionID = "session_not_found"
 
-// named finds the key of the session that a request names.
-func (s *AdminSessions) named(app *App, r *http.Request) (session.Key, string, error) {
+// Named finds the key of the session that a request names.
+func (s *API) Named(site *web.Site, r *http.Request) (session.Key, string, error) {
 	query, err := adminQuery(r, "identity")
 	if err != nil {
 		return session.Key{}, "", err
@@ -145,7 +145,7 @@ func (s *AdminSessions) named(app *App, r *http.Request) (session.Key, string, e
 	if err != nil {
 		return session.Key{}, "", err
 	}
-	store, err := app.OpenStore()
+	store, err := site.OpenStore()
 	if err != nil {
 		return session.Key{}, "", err
 	}
@@ -206,10 +206,10 @@ func wantIdentity(query url.Values) (string, error) {
 	return identity, nil
 }
 
-// adminCursor is where a page begins, and how many sessions it has.
-type adminCursor struct {
+// Cursor is where a page begins, and how many sessions it has.
+type Cursor struct {
 	after *session.IndexedKey // nil: at the beginning
-	size  int
+	Size  int
 }
 
 // cursorToken is what page_token holds, in base64url: the session before the
@@ -239,18 +239,18 @@ func compareIndexed(x, y session.IndexedKey) int {
 }
 
 // before reports whether the page begins before a key.
-func (p adminCursor) before(key session.IndexedKey) bool {
+func (p Cursor) before(key session.IndexedKey) bool {
 	return p.after == nil || compareIndexed(*p.after, key) < 0
 }
 
-func parseAdminPage(query url.Values) (adminCursor, error) {
-	page := adminCursor{size: signout.DefaultPageSize}
+func ParseCursor(query url.Values) (Cursor, error) {
+	page := Cursor{Size: signout.DefaultPageSize}
 	if raw := query.Get("page_size"); raw != "" {
 		size, err := strconv.Atoi(raw)
 		if err != nil || size < 1 || size > signout.MaxPageSize {
 			return page, adminError(http.StatusBadRequest, fmt.Sprintf("page_size: want 1 to %d", signout.MaxPageSize))
 		}
-		page.size = size
+		page.Size = size
 	}
 	raw := query.Get("page_token")
 	if raw == "" {

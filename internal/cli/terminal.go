@@ -1,7 +1,7 @@
 // This file prints what clients, login services and apps have named as they like:
 // a terminal obeys control characters, and some change how the rest of a line reads.
 
-package caddylogout
+package cli
 
 import (
 	"bytes"
