@@ -1,3 +1,5 @@
+// Package admin serves sessions on Caddy's admin endpoint: it lists, shows, makes and
+// ends them, lifts blocks of sign-ins, and says how this node does.
 package admin
 
 import (
@@ -24,6 +26,7 @@ type API struct {
 	logger *zap.Logger
 }
 
+// New returns the API.
 func New(logger *zap.Logger) *API { return &API{logger: logger} }
 
 // Routes returns what there is.

@@ -34,8 +34,8 @@ type adminSession struct {
 	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
 }
 
-// adminPage is an answer to GET /sessions.
-type adminPage struct {
+// Page is an answer to GET /sessions.
+type Page struct {
 	Sessions []adminSession `json:"sessions"`
 	// NextPageToken is the page_token of what follows; empty if nothing does.
 	NextPageToken string `json:"next_page_token,omitempty"`
@@ -68,8 +68,9 @@ func (s *API) list(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, answer)
 }
 
-func ReadPage(ctx context.Context, site *web.Site, identity string, page Cursor) (adminPage, error) {
-	answer := adminPage{Sessions: []adminSession{}}
+// ReadPage reads a page of the sessions of a person.
+func ReadPage(ctx context.Context, site *web.Site, identity string, page Cursor) (Page, error) {
+	answer := Page{Sessions: []adminSession{}}
 	store, err := site.OpenStore()
 	if err != nil {
 		return answer, err
@@ -243,6 +244,7 @@ func (p Cursor) before(key session.IndexedKey) bool {
 	return p.after == nil || compareIndexed(*p.after, key) < 0
 }
 
+// ParseCursor reads where a page begins, and how many sessions it holds.
 func ParseCursor(query url.Values) (Cursor, error) {
 	page := Cursor{Size: signout.DefaultPageSize}
 	if raw := query.Get("page_size"); raw != "" {

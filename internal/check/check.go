@@ -1,6 +1,5 @@
-// This file makes ready what caddy sessions check looks at: a configuration whose
-// modules are provisioned as at a start, and nothing is started.
-
+// Package check says what a configuration does, without running it: which paths are
+// intercepted, what is behind a gate, and where a request would arrive.
 package check
 
 import (
@@ -79,6 +78,7 @@ func New(config []byte) (*Checker, error) {
 	return c, nil
 }
 
+// Close removes what the checker has made.
 func (c *Checker) Close() {
 	if store, err := c.site.OpenStore(); err == nil {
 		_ = store.Close()

@@ -1,6 +1,4 @@
-// This file holds the command caddy sessions: its subcommands, their flags and
-// their exit codes.
-
+// Package cli is the command `caddy sessions`.
 package cli
 
 import (

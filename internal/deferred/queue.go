@@ -34,10 +34,10 @@ type Close struct {
 	timer *time.Timer // nil: it is held
 }
 
-// Later calls close after Delay. When the process is exiting, it calls it now,
+// Later calls end after Delay. When the process is exiting, it calls it now,
 // after all that waits.
-func (q *Queue) Later(close func()) {
-	p := &Close{close: sync.OnceFunc(close)}
+func (q *Queue) Later(end func()) {
+	p := &Close{close: sync.OnceFunc(end)}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, p)
 	p.timer = time.AfterFunc(Delay, func() { q.do(p) })
@@ -48,8 +48,8 @@ func (q *Queue) Later(close func()) {
 }
 
 // Hold keeps what is closed by Release, or when the process ends.
-func (q *Queue) Hold(close func()) *Close {
-	p := &Close{close: sync.OnceFunc(close)}
+func (q *Queue) Hold(end func()) *Close {
+	p := &Close{close: sync.OnceFunc(end)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, p)

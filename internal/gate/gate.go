@@ -1,3 +1,5 @@
+// Package gate lets requests with a live session pass to an app, tells the app about
+// them, and keeps from it what a client must not say.
 package gate
 
 import (

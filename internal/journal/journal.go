@@ -1,6 +1,5 @@
-// This file holds the journal of pending logouts: what was asked for while the
-// store was unavailable, synced to disk before anybody is told.
-
+// Package journal keeps the logouts that were asked for while the store was
+// unavailable: synced to disk before a client is told, and done when the store is back.
 package journal
 
 import (

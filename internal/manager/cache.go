@@ -53,7 +53,7 @@ func (m *Manager) takeCache(r *notifications) (*nearcache.Cache, error) {
 		}
 		cache := nearcache.New(entries, m.Cache.MaxStale)
 		cache.CountInto(&telemetry.Meters.Checks)
-		return &watchedCache{cache: cache, stop: r.Subscribe(cache)}, nil
+		return &watchedCache{cache: cache, stop: r.subscribe(cache)}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the near cache: %w", err)

@@ -152,7 +152,7 @@ func (m *Manager) idle(ctx context.Context, open *Opened, known *nearcache.Entry
 
 // surelyIdle is idle without asking the store anything.
 func (m *Manager) surelyIdle(open *Opened, known *nearcache.Entry, now time.Time) bool {
-	return m.SeemsIdle(known, now) && !open.Uses.Excuses(m.idleAt(known), now, m.IdleTimeout)
+	return m.SeemsIdle(known, now) && !open.Uses.excuses(m.idleAt(known), now, m.IdleTimeout)
 }
 
 // idleAt returns when a session is idle if it is not used until then.

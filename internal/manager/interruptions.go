@@ -17,7 +17,7 @@ type interruption struct{ from, until time.Time }
 // with it. The lock is held.
 func (u *Uses) remember(i interruption) {
 	for n, have := range u.past {
-		if !i.from.After(have.until.Add(u.Interval())) && !have.from.After(i.until.Add(u.Interval())) {
+		if !i.from.After(have.until.Add(u.interval())) && !have.from.After(i.until.Add(u.interval())) {
 			if have.from.Before(i.from) {
 				i.from = have.from
 			}
@@ -43,18 +43,18 @@ func (u *Uses) mayHaveMissed(ctx context.Context, idleAt, now time.Time, idleTim
 	u.mu.Lock()
 	// A session that was idle when notes last worked is idle, whatever came then:
 	// a credential that was found long after its use costs the store nothing.
-	sure := !idleAt.After(u.worked) && !idleAt.After(now.Add(-3*u.Interval()))
+	sure := !idleAt.After(u.worked) && !idleAt.After(now.Add(-3*u.interval()))
 	u.mu.Unlock()
 	if !sure {
 		u.Check(ctx)
 	}
-	return u.Excuses(idleAt, now, idleTimeout)
+	return u.excuses(idleAt, now, idleTimeout)
 }
 
-// Excuses reports the same by what is known without asking. An interruption
+// excuses reports the same by what is known without asking. An interruption
 // excuses who was not idle when it began, until one idle_timeout after its end;
 // interruptions that follow each other within that time are one.
-func (u *Uses) Excuses(idleAt, now time.Time, idleTimeout time.Duration) bool {
+func (u *Uses) excuses(idleAt, now time.Time, idleTimeout time.Duration) bool {
 	if u == nil {
 		return false
 	}

@@ -50,6 +50,8 @@ type NewSession struct {
 // ErrInvalidSession says that a session cannot be made of what was asked for.
 var ErrInvalidSession = errors.New("invalid session")
 
+// Validate says why no session can be made of it, or nil. The error wraps
+// [ErrInvalidSession].
 func (n *NewSession) Validate() error {
 	switch {
 	case len(n.Identity) > MaxIdentityLength:
@@ -93,6 +95,7 @@ func (m *Manager) Issue(ctx context.Context, n NewSession) (c session.Credential
 	return c, s, err
 }
 
+// IssueOnce is one try of Issue.
 func (m *Manager) IssueOnce(ctx context.Context, n *NewSession) (session.Credential, *session.Session, error) {
 	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	key := m.Format.Key(c)

@@ -1,3 +1,6 @@
+// Package manager finds, makes, lists and ends sessions. It holds what a session has in
+// this process: the open store, the near cache, the requests that are being served, the
+// uses, and the journal of pending logouts.
 package manager
 
 import (

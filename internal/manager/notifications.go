@@ -24,15 +24,15 @@ type notifications struct {
 	starting sync.Once
 }
 
-// NewReports shares what store reports, if it does.
-func NewReports(store session.Store) *notifications {
+// newNotifications shares what store reports, if it does.
+func newNotifications(store session.Store) *notifications {
 	watcher, _ := store.(session.Watcher)
 	return &notifications{Watcher: watcher}
 }
 
-// Subscribe tells sink how things stand and then what happens, until the
+// subscribe tells sink how things stand and then what happens, until the
 // function that it returns is called. It returns nil if the store reports nothing.
-func (r *notifications) Subscribe(sink session.WatchSink) (unsubscribe func()) {
+func (r *notifications) subscribe(sink session.WatchSink) (unsubscribe func()) {
 	if r.Watcher == nil {
 		return nil
 	}
@@ -59,8 +59,8 @@ func (r *notifications) Subscribe(sink session.WatchSink) (unsubscribe func()) {
 	}
 }
 
-// Close ends the listening. It comes before the store is closed.
-func (r *notifications) Close() {
+// close ends the listening. It comes before the store is closed.
+func (r *notifications) close() {
 	r.mu.RLock()
 	stop := r.stop
 	r.mu.RUnlock()

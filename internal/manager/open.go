@@ -75,7 +75,7 @@ func (m *Manager) take() (*Opened, error) {
 	}
 	pooled := value.(*pooledStore)
 	pooled.source.Use()
-	m.taken.source, m.taken.unwatch = pooled.source, pooled.uses.Watch(m.IdleTimeout)
+	m.taken.source, m.taken.unwatch = pooled.source, pooled.uses.watch(m.IdleTimeout)
 	open := &Opened{
 		Store: pooled.Store, Streams: pooled.source.Streams, Reports: pooled.reports, Health: pooled.health, Uses: pooled.uses,
 	}

@@ -36,10 +36,10 @@ type pooledStore struct {
 }
 
 func newPooledStore(store session.Store, place streams.Place) *pooledStore {
-	p := &pooledStore{Store: telemetry.MeasuredStore{Store: store}, reports: NewReports(store)}
+	p := &pooledStore{Store: telemetry.MeasuredStore{Store: store}, reports: newNotifications(store)}
 	p.uses = NewUses(p.Store, time.Now)
 	p.source = streams.Places.Join(&UsedStore{p.Store, p.uses}, place, time.Now)
-	p.reports.Subscribe(p.source)
+	p.reports.subscribe(p.source)
 	p.health = storehealth.Start(store)
 	return p
 }
@@ -47,9 +47,9 @@ func newPooledStore(store session.Store, place streams.Place) *pooledStore {
 // Destruct implements caddy.Destructor.
 func (p *pooledStore) Destruct() error {
 	p.health.Stop()
-	p.reports.Close()
+	p.reports.close()
 	streams.Places.Leave(p.source)
-	p.uses.Close()
+	p.uses.close()
 	return p.Close()
 }
 

@@ -22,7 +22,7 @@ const (
 	// whether uses can be noted, within these bounds.
 	usesShare    = 20
 	minUsesEvery = 100 * time.Millisecond
-	MaxUsesEvery = 15 * time.Second
+	maxUsesEvery = 15 * time.Second
 	// minUsesGap is the least time without a check that is an interruption, as
 	// is that of three checks: no proxy was running, or this one was suspended.
 	minUsesGap = 2 * time.Second
@@ -30,9 +30,9 @@ const (
 	usesTimeout = 2 * time.Second
 	// usesKept is how long the store keeps what is known of interruptions.
 	usesKept = 90 * 24 * time.Hour
-	// MaxMissedUses bounds the uses that wait to be written. Those beyond it are
+	// maxMissedUses bounds the uses that wait to be written. Those beyond it are
 	// forgotten, and nobody loses by it: an interruption excuses everybody.
-	MaxMissedUses = 100_000
+	maxMissedUses = 100_000
 	// maxInterruptions bounds the interruptions that are remembered.
 	maxInterruptions = 16
 	// usesAtOnce is how many missed uses are written together.
@@ -43,7 +43,7 @@ const (
 // next start: as the last uses of three keys that no session has. To write it is
 // to prove that uses can be noted.
 var (
-	UsesCheckedKey = session.KeyOf("uses of sessions: last check")
+	usesCheckedKey = session.KeyOf("uses of sessions: last check")
 	usesFromKey    = session.KeyOf("uses of sessions: last interruption, beginning")
 	usesUntilKey   = session.KeyOf("uses of sessions: last interruption, end")
 )
@@ -53,10 +53,10 @@ var (
 type Uses struct {
 	store  session.Store
 	now    func() time.Time
-	Logger func() *zap.Logger
+	logger func() *zap.Logger
 
-	Every    atomic.Int64 // a time.Duration; 0: no configuration has an idle_timeout
-	Missing  atomic.Int64 // how many are in missed
+	every    atomic.Int64 // a time.Duration; 0: no configuration has an idle_timeout
+	missing  atomic.Int64 // how many are in missed
 	wake     chan struct{}
 	stop     chan struct{}
 	done     sync.WaitGroup
@@ -79,34 +79,35 @@ type Uses struct {
 // missedUse is a use that could not be noted.
 type missedUse struct{ at, until time.Time }
 
+// NewUses returns what knows of the uses of the sessions in a store.
 func NewUses(store session.Store, now func() time.Time) *Uses {
 	return &Uses{
 		store: store, now: now, missed: make(map[session.Key]missedUse),
-		Logger: func() *zap.Logger { return caddy.Log().Named("sessions") },
+		logger: func() *zap.Logger { return caddy.Log().Named("sessions") },
 		wake:   make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 }
 
-// Interval returns the time between two checks.
-func (u *Uses) Interval() time.Duration {
-	if every := time.Duration(u.Every.Load()); every > 0 {
+// interval returns the time between two checks.
+func (u *Uses) interval() time.Duration {
+	if every := time.Duration(u.every.Load()); every > 0 {
 		return every
 	}
-	return MaxUsesEvery
+	return maxUsesEvery
 }
 
-// Watch has it checked as often as an idle_timeout asks for, until the function
+// watch has it checked as often as an idle_timeout asks for, until the function
 // that it returns is called. Of several, the shortest counts. What passes without
 // any is an interruption: nobody notes uses then.
-func (u *Uses) Watch(idleTimeout time.Duration) (unwatch func()) {
+func (u *Uses) watch(idleTimeout time.Duration) (unwatch func()) {
 	if idleTimeout <= 0 {
 		return func() {}
 	}
-	every := min(max(idleTimeout/usesShare, minUsesEvery), MaxUsesEvery)
+	every := min(max(idleTimeout/usesShare, minUsesEvery), maxUsesEvery)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.watching = append(u.watching, every)
-	u.Every.Store(int64(slices.Min(u.watching)))
+	u.every.Store(int64(slices.Min(u.watching)))
 	u.starting.Do(func() { u.done.Go(u.checkOnAndOn) })
 	u.wakeUp()
 	return sync.OnceFunc(func() {
@@ -114,9 +115,9 @@ func (u *Uses) Watch(idleTimeout time.Duration) (unwatch func()) {
 		defer u.mu.Unlock()
 		i := slices.Index(u.watching, every)
 		u.watching = slices.Delete(u.watching, i, i+1)
-		u.Every.Store(0)
+		u.every.Store(0)
 		if len(u.watching) > 0 {
-			u.Every.Store(int64(slices.Min(u.watching)))
+			u.every.Store(int64(slices.Min(u.watching)))
 		}
 	})
 }
@@ -128,19 +129,19 @@ func (u *Uses) wakeUp() {
 	}
 }
 
-// Close ends the checks and waits for them.
-func (u *Uses) Close() {
+// close ends the checks and waits for them.
+func (u *Uses) close() {
 	close(u.stop)
 	u.done.Wait()
 }
 
 func (u *Uses) checkOnAndOn() {
 	for {
-		next := time.After(u.Interval())
-		if u.Every.Load() == 0 {
+		next := time.After(u.interval())
+		if u.every.Load() == 0 {
 			next = nil
 		} else if u.Check(context.Background()) {
-			u.WriteMissed(context.Background())
+			u.writeMissed(context.Background())
 		}
 		select {
 		case <-u.stop:
@@ -158,7 +159,7 @@ func (u *Uses) Check(ctx context.Context) (works bool) {
 	u.checking.Lock()
 	defer u.checking.Unlock()
 	now := u.now()
-	if age := now.Sub(u.checked); age >= 0 && age < u.Interval()/10 {
+	if age := now.Sub(u.checked); age >= 0 && age < u.interval()/10 {
 		return u.works
 	}
 	u.checked, u.works = now, false
@@ -166,7 +167,7 @@ func (u *Uses) Check(ctx context.Context) (works bool) {
 	defer cancel()
 	last, known, err := u.readInterruption(ctx)
 	if err == nil {
-		err = u.store.Touch(ctx, UsesCheckedKey, now, now.Add(usesKept))
+		err = u.store.Touch(ctx, usesCheckedKey, now, now.Add(usesKept))
 	}
 	found := u.conclude(now, last, known, err)
 	if err != nil {
@@ -193,7 +194,7 @@ func (u *Uses) Check(ctx context.Context) (works bool) {
 // readInterruption reads when any server checked last, and the last interruption
 // that one has told of.
 func (u *Uses) readInterruption(ctx context.Context) (last time.Time, known interruption, err error) {
-	records, err := u.store.GetMany(ctx, []session.Key{UsesCheckedKey, usesFromKey, usesUntilKey})
+	records, err := u.store.GetMany(ctx, []session.Key{usesCheckedKey, usesFromKey, usesUntilKey})
 	if err != nil {
 		return time.Time{}, interruption{}, err
 	}
@@ -221,7 +222,7 @@ func (u *Uses) conclude(now, last time.Time, known interruption, err error) (tel
 		// The first check of all: no use was noted before it.
 		u.worked = time.UnixMilli(1)
 	}
-	gap := max(3*u.Interval(), minUsesGap)
+	gap := max(3*u.interval(), minUsesGap)
 	if u.failing || now.Sub(u.worked) > gap {
 		tell = interruption{u.worked, now}
 		u.remember(tell)
@@ -231,7 +232,7 @@ func (u *Uses) conclude(now, last time.Time, known interruption, err error) (tel
 	}
 	if u.failing {
 		u.failing = false
-		u.Logger().Info("uses of sessions are noted again", zap.Duration("failed_for", now.Sub(u.failedAt)))
+		u.logger().Info("uses of sessions are noted again", zap.Duration("failed_for", now.Sub(u.failedAt)))
 	}
 	u.worked = now
 	return tell
@@ -250,7 +251,7 @@ func (u *Uses) startFailing(err error) {
 		return
 	}
 	u.failing, u.failedAt = true, u.now()
-	u.Logger().Warn("uses of sessions cannot be noted; until they can, nobody becomes idle", zap.Error(err))
+	u.logger().Warn("uses of sessions cannot be noted; until they can, nobody becomes idle", zap.Error(err))
 }
 
 // note notes a use. While notes are known to fail, it is kept without asking the
@@ -263,7 +264,7 @@ func (u *Uses) note(ctx context.Context, store session.Store, key session.Key, a
 		err = store.Touch(ctx, key, at, until)
 	}
 	if err != nil && u != nil {
-		u.Miss(key, at, until, err)
+		u.miss(key, at, until, err)
 	}
 }
 
@@ -276,12 +277,12 @@ func (u *Uses) knownToFail() bool {
 	return u.failing
 }
 
-// Miss keeps a use that could not be noted, and has it written later.
-func (u *Uses) Miss(key session.Key, at, until time.Time, err error) {
+// miss keeps a use that could not be noted, and has it written later.
+func (u *Uses) miss(key session.Key, at, until time.Time, err error) {
 	u.mu.Lock()
-	if _, have := u.missed[key]; have || len(u.missed) < MaxMissedUses {
+	if _, have := u.missed[key]; have || len(u.missed) < maxMissedUses {
 		u.missed[key] = missedUse{at, until}
-		u.Missing.Store(int64(len(u.missed)))
+		u.missing.Store(int64(len(u.missed)))
 	}
 	first := !u.failing
 	u.startFailing(err)
@@ -293,7 +294,7 @@ func (u *Uses) Miss(key session.Key, at, until time.Time, err error) {
 
 // missedUse returns the last use of a session that could not be noted.
 func (u *Uses) missedUse(key session.Key) time.Time {
-	if u == nil || u.Missing.Load() == 0 {
+	if u == nil || u.missing.Load() == 0 {
 		return time.Time{}
 	}
 	u.mu.Lock()
@@ -301,9 +302,9 @@ func (u *Uses) missedUse(key session.Key) time.Time {
 	return u.missed[key].at
 }
 
-// WriteMissed writes the uses that could not be noted, until many fail together:
+// writeMissed writes the uses that could not be noted, until many fail together:
 // of a Cluster, one master may refuse.
-func (u *Uses) WriteMissed(ctx context.Context) {
+func (u *Uses) writeMissed(ctx context.Context) {
 	u.mu.Lock()
 	missed := maps.Clone(u.missed)
 	u.mu.Unlock()
@@ -340,7 +341,7 @@ func (u *Uses) written(key session.Key, use missedUse) {
 	defer u.mu.Unlock()
 	if u.missed[key] == use {
 		delete(u.missed, key)
-		u.Missing.Store(int64(len(u.missed)))
+		u.missing.Store(int64(len(u.missed)))
 	}
 }
 

@@ -46,6 +46,7 @@ type Flow struct {
 	refresh  bool
 }
 
+// NewFlow begins a sign-in.
 func NewFlow(api bool, now time.Time) Flow {
 	var b [16]byte
 	_, _ = rand.Read(b[6:]) // never fails: crypto/rand ends the program instead
@@ -129,7 +130,7 @@ type flowState struct {
 	missingIdentifier, missingPassword bool
 }
 
-// The flow as clients' models need it. Ids of texts are those of Ory's clients,
+// WireFlow is the flow as clients' models need it. Ids of texts are those of Ory's clients,
 // which translate by them; the sentences are ours.
 type (
 	WireFlow struct {

@@ -1,3 +1,5 @@
+// Package signin serves the pages and flows by which people sign in with a name and a
+// password.
 package signin
 
 import (

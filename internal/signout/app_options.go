@@ -115,6 +115,7 @@ func (l *AppLogout) Validate() error {
 	return nil
 }
 
+// Check is Validate, for the Caddyfile: its error does not name the directive.
 func (l *AppLogout) Check() error {
 	for _, path := range l.Paths {
 		if err := ValidateLogoutPath(path); err != nil {

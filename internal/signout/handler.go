@@ -1,3 +1,5 @@
+// Package signout serves what ends sessions and tells about them: Ory's self-service
+// logout, the list of a person's sessions and its page, and the app's own logout.
 package signout
 
 import (

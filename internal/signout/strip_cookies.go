@@ -48,6 +48,7 @@ type StripCookies struct {
 	Paths []string `json:"paths,omitempty"`
 }
 
+// Validate says what is wrong with the names, domains and paths, or nil.
 func (s *StripCookies) Validate() error {
 	if len(s.Names) == 0 {
 		return errors.New("want the name of a cookie")

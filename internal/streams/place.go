@@ -47,6 +47,7 @@ func (p Place) same(other Place) bool {
 // a while after a reload that goes to another one.
 var Places Pool
 
+// Pool holds the requests under way of a process, by place.
 type Pool struct {
 	mu  sync.Mutex
 	all []*Streams

@@ -1,6 +1,5 @@
-// This file holds the requests that are being served by session, so that those
+// Package streams holds the requests that are being served for a session, so that those
 // which last (WebSockets, server-sent events, long downloads) end with it.
-
 package streams
 
 import (

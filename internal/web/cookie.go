@@ -49,11 +49,13 @@ type Cookie struct {
 // DefaultCookieName is that of Ory Kratos: its clients find it.
 const DefaultCookieName = "ory_kratos_session"
 
+// The prefixes of names that bind browsers to rules (RFC 6265bis, section 4.1.3).
 const (
 	HostPrefix   = "__Host-"
 	SecurePrefix = "__Secure-"
 )
 
+// SetDefaults fills in what is not configured.
 func (c *Cookie) SetDefaults() {
 	if c.Name == "" {
 		c.Name = DefaultCookieName
@@ -104,6 +106,7 @@ func (c *Cookie) Validate() error {
 	return nil
 }
 
+// HasPrefixFold is strings.HasPrefix without regard to case.
 func HasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
@@ -118,6 +121,7 @@ func (site *Site) secure(r *http.Request) bool {
 		c.SameSite == "none" || strings.HasPrefix(site.Base(r), "https://")
 }
 
+// SessionCookie returns the session cookie without a value.
 func (site *Site) SessionCookie(r *http.Request) *http.Cookie {
 	cookie := &http.Cookie{
 		Name:     site.Cookie.Name,

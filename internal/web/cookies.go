@@ -25,6 +25,7 @@ func (site *Site) MissedCookies(r *http.Request, credentials []session.Credentia
 	return false
 }
 
+// HasCookie reports whether one of the credentials came as a cookie.
 func HasCookie(credentials []session.Credential) bool {
 	return slices.ContainsFunc(credentials, func(c session.Credential) bool { return c.From == session.FromCookie })
 }

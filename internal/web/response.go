@@ -61,6 +61,7 @@ func NewError(code int, id, reason, message string) *Error {
 	return &Error{ID: id, Code: code, Status: http.StatusText(code), Reason: reason, Message: message}
 }
 
+// ErrSessionInactive is the answer to a request without a live session.
 func ErrSessionInactive() *Error {
 	return NewError(http.StatusUnauthorized, "session_inactive", "No active session was found in this request.", msgInactive)
 }
@@ -77,20 +78,24 @@ func errEndedMeanwhile() *Error {
 		"The sessions of this person are being ended at this moment. Please try again in a few seconds.", MsgUnavailable)
 }
 
+// ErrCSRF is the answer to what a page of another site may have sent.
 func ErrCSRF(reason string) *Error {
 	return NewError(http.StatusForbidden, "security_csrf_violation", reason, msgCSRF)
 }
 
+// ErrNotFound is the answer at a path below ours that does not exist.
 func ErrNotFound() *Error {
 	return NewError(http.StatusNotFound, "not_found", "", "Unable to locate the resource")
 }
 
+// ErrTooEarly is the answer to a change in TLS early data.
 func ErrTooEarly() *Error {
 	return NewError(http.StatusTooEarly, "too_early",
 		"This request changes something and came in TLS early data, which can be replayed (RFC 8470). Please send it again.",
 		"The request may be replayed")
 }
 
+// ErrSpeculative is the answer to a prefetch of what changes something.
 func ErrSpeculative() *Error {
 	return NewError(http.StatusForbidden, "speculative_request",
 		"This address changes something, so it does not answer a prefetch or prerender.", MsgForbidden)
@@ -107,6 +112,7 @@ func ErrReturnURL(raw string, err error) *Error {
 		"The return_to query parameter is not a URL that browsers agree on.", MsgBadRequest)
 }
 
+// Clip cuts a text to n bytes, and marks that.
 func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -1,3 +1,5 @@
+// Package web is this site towards a client: whose session a request has, cookies,
+// URLs, and answers, errors first of all.
 package web
 
 import (
@@ -33,6 +35,7 @@ type Site struct {
 	outages     *telemetry.BoundedLog
 }
 
+// New returns a site whose sessions a manager keeps.
 func New(config Config, sessions *manager.Manager) *Site {
 	return &Site{
 		Config: config, Manager: sessions,

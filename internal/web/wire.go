@@ -26,12 +26,14 @@ type Session struct {
 	Current bool `json:"current,omitempty"`
 }
 
+// WireMethod is how the person of a session has signed in.
 type WireMethod struct {
 	Method      string    `json:"method"`
 	AAL         string    `json:"aal"`
 	CompletedAt time.Time `json:"completed_at"`
 }
 
+// WireIdentity is the person of a session.
 type WireIdentity struct {
 	ID             string          `json:"id"`
 	SchemaID       string          `json:"schema_id"`
@@ -42,6 +44,7 @@ type WireIdentity struct {
 	OrganizationID *string         `json:"organization_id"`
 }
 
+// WireDevice is where a session was made.
 type WireDevice struct {
 	ID        string  `json:"id"`
 	IPAddress string  `json:"ip_address"`

@@ -1,14 +1,13 @@
 // This file tests that all who subscribe to a store's reports hear the same, and
 // that whoever comes late is told how things stand.
 
-package caddylogout
+package manager
 
 import (
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
@@ -38,25 +37,25 @@ func (s *recordingSink) Changed(session.Key) { *s = append(*s, "changed") }
 func (s *recordingSink) ChangedAll()         { *s = append(*s, "changed all") }
 
 func TestReports(t *testing.T) {
-	if manager.NewReports(awayStore{}).Subscribe(new(recordingSink)) != nil {
+	if newNotifications(struct{ session.Store }{}).subscribe(new(recordingSink)) != nil {
 		t.Error("a store that reports nothing can be subscribed to")
 	}
 	store := new(scriptedWatcher)
-	r := manager.NewReports(store)
-	r.Close() // nobody has listened yet
+	r := newNotifications(store)
+	r.close() // nobody has listened yet
 	var first, late, later recordingSink
 	until := time.Now().Add(time.Hour)
-	leave := r.Subscribe(&first)
+	leave := r.subscribe(&first)
 	store.sink.Armed(until)
 	store.sink.Alive(until)
-	r.Subscribe(&late)
+	r.subscribe(&late)
 	store.sink.Changed(storetest.NewKey())
 	leave()
 	store.sink.ChangedAll()
 	store.sink.Disarmed()
 	store.sink.Refused()
-	r.Subscribe(&later)
-	r.Close()
+	r.subscribe(&later)
+	r.close()
 	if want := []string{"armed", "alive", "changed", "disarmed"}; !slices.Equal(first, want) {
 		t.Errorf("the first heard %q, want %q", first, want)
 	}

@@ -1,7 +1,7 @@
 // This file lets uses of sessions go unnoted, on real servers that refuse writes or
 // are not there, and looks who is idle then.
 
-package caddylogout
+package manager
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/caddy-logout/caddy-logout/internal/manager"
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 	"github.com/caddy-logout/caddy-logout/session"
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
@@ -43,17 +42,17 @@ func (s *refusingStore) Touch(ctx context.Context, key session.Key, at, until ti
 
 // usesNode is one server of several that share a store and a clock.
 type usesNode struct {
-	*testApp
-	uses *manager.Uses
+	*testManager
+	uses *Uses
 }
 
 func newUsesNode(t *testing.T, clock *storetest.Clock, store session.Store) *usesNode {
 	t.Helper()
-	n := &usesNode{newTestApp(t, idleAfter(usesTimeoutOfTest)), manager.NewUses(store, clock.Now)}
+	n := &usesNode{newTestManager(t, idleAfter(usesTimeoutOfTest)), NewUses(store, clock.Now)}
 	n.useClock(clock.Now)
-	n.App.use(&manager.Opened{Store: store, Uses: n.uses})
-	n.uses.Logger = zap.NewNop
-	n.uses.Every.Store(int64(usesEveryOfTest))
+	n.use(&Opened{Store: store, Uses: n.uses})
+	n.uses.logger = zap.NewNop
+	n.uses.every.Store(int64(usesEveryOfTest))
 	n.background(t)
 	return n
 }
@@ -62,7 +61,7 @@ func newUsesNode(t *testing.T, clock *storetest.Clock, store session.Store) *use
 func (n *usesNode) background(t *testing.T) {
 	t.Helper()
 	if n.uses.Check(t.Context()) {
-		n.uses.WriteMissed(t.Context())
+		n.uses.writeMissed(t.Context())
 	}
 }
 
@@ -128,7 +127,7 @@ func TestAttackOutageOfUses(t *testing.T) {
 				store.Store = file
 			} else {
 				redis = redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-				store.Store = openRedis(t, RedisStore{Address: redis.Addr(), Timeout: unhurried}, clock.Now)
+				store.Store = openRedis(redis.Addr(), clock.Now)
 			}
 			t.Cleanup(func() { _ = store.Close() })
 			one, two := newUsesNode(t, clock, store), newUsesNode(t, clock, store)
@@ -293,7 +292,7 @@ func TestUsesThatAnotherNodeMissed(t *testing.T) {
 	if clock.Now().Sub(record.LastUsed) > 2*time.Minute {
 		t.Errorf("the missed use was not written: %v, now %v", record.LastUsed, clock.Now())
 	}
-	if n := one.uses.Missing.Load(); n != 0 {
+	if n := one.uses.missing.Load(); n != 0 {
 		t.Errorf("%d uses wait after they were written", n)
 	}
 }
@@ -323,23 +322,23 @@ func TestUsesMissedAreBounded(t *testing.T) {
 	store := &refusingStore{Store: file}
 	n := newUsesNode(t, clock, store)
 	core, logs := observer.New(zap.DebugLevel)
-	n.uses.Logger = func() *zap.Logger { return zap.New(core) }
+	n.uses.logger = func() *zap.Logger { return zap.New(core) }
 	c, _ := n.signIn(t, "alice", "")
 
 	clock.Advance(2 * time.Minute)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	found, err := n.Lookup(gone, c)
-	if found.Session != nil && n.uses.Missing.Load() != 0 {
+	if found.Session != nil && n.uses.missing.Load() != 0 {
 		t.Errorf("a client that is gone makes a use be missed: %v", err)
 	}
 
 	store.refuses.Store(true)
-	for i := range manager.MaxMissedUses + 1000 {
-		n.uses.Miss(session.KeyOf(fmt.Sprint("ory_st_", i)), clock.Now(), clock.Now().Add(time.Hour), session.ErrUnavailable)
+	for i := range maxMissedUses + 1000 {
+		n.uses.miss(session.KeyOf(fmt.Sprint("ory_st_", i)), clock.Now(), clock.Now().Add(time.Hour), session.ErrUnavailable)
 	}
-	if got := n.uses.Missing.Load(); got != manager.MaxMissedUses {
-		t.Errorf("%d missed uses are kept, want %d", got, manager.MaxMissedUses)
+	if got := n.uses.missing.Load(); got != maxMissedUses {
+		t.Errorf("%d missed uses are kept, want %d", got, maxMissedUses)
 	}
 	usesPass(t, clock, 20*time.Minute, n)
 	if live, _ := n.finds(t, c); !live {
@@ -347,21 +346,21 @@ func TestUsesMissedAreBounded(t *testing.T) {
 	}
 	store.refuses.Store(false)
 	usesPass(t, clock, time.Minute, n)
-	if n.uses.Missing.Load() != 0 || logs.Len() != 2 {
-		t.Errorf("%d uses wait, %d lines were logged: %v", n.uses.Missing.Load(), logs.Len(), logs.All())
+	if n.uses.missing.Load() != 0 || logs.Len() != 2 {
+		t.Errorf("%d uses wait, %d lines were logged: %v", n.uses.missing.Load(), logs.Len(), logs.All())
 	}
 }
 
 // A longer idle_timeout by reload finds the uses that were noted under the shorter.
 func TestLongerIdleTimeoutFindsUses(t *testing.T) {
 	t.Parallel()
-	a := newTestApp(t, idleAfter(10*time.Minute))
+	a := newTestManager(t, idleAfter(10*time.Minute))
 	c, _ := a.signIn(t, "alice", "")
 	for range 12 {
 		a.advance(9 * time.Minute)
 		a.wantLive(t, c, true)
 	}
-	a.Manager.IdleTimeout = time.Hour
+	a.IdleTimeout = time.Hour
 	a.advance(30 * time.Minute) // the note would have been forgotten long ago
 	a.wantLive(t, c, true)
 	a.advance(time.Hour)
@@ -376,9 +375,9 @@ func TestIdleTimeoutTurnedOn(t *testing.T) {
 	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
 	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	before := newTestApp(t, nil)
+	before := newTestManager(t, nil)
 	before.useClock(clock.Now)
-	before.use(&manager.Opened{Store: store})
+	before.use(&Opened{Store: store})
 	here, _ := before.signIn(t, "alice", "")
 	gone, _ := before.signIn(t, "alice", "")
 	clock.Advance(time.Hour)
@@ -400,32 +399,32 @@ func TestUsesAreWatchedWhileTheyAreAsked(t *testing.T) {
 	store, err := boltstore.Open(filepath.Join(t.TempDir(), "sessions.db"), clock.Now, zap.NewNop)
 	storetest.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	storetest.NoError(t, store.Touch(t.Context(), manager.UsesCheckedKey, clock.Now().Add(-time.Second), clock.Now().Add(time.Hour)))
-	u := manager.NewUses(store, clock.Now)
-	defer u.Close()
-	u.Watch(0)()
-	long, short := u.Watch(time.Hour), u.Watch(time.Minute)
-	if u.Interval() != 3*time.Second {
-		t.Errorf("checked every %v, want 3s", u.Interval())
+	storetest.NoError(t, store.Touch(t.Context(), usesCheckedKey, clock.Now().Add(-time.Second), clock.Now().Add(time.Hour)))
+	u := NewUses(store, clock.Now)
+	defer u.close()
+	u.watch(0)()
+	long, short := u.watch(time.Hour), u.watch(time.Minute)
+	if u.interval() != 3*time.Second {
+		t.Errorf("checked every %v, want 3s", u.interval())
 	}
 	storetest.WaitFor(t, "the first check", func() bool {
-		record, err := store.GetWithUse(t.Context(), manager.UsesCheckedKey)
+		record, err := store.GetWithUse(t.Context(), usesCheckedKey)
 		return err == nil && record.LastUsed.Equal(clock.Now())
 	})
 	short()
 	short()
-	if u.Interval() != manager.MaxUsesEvery {
-		t.Errorf("checked every %v, want %v", u.Interval(), manager.MaxUsesEvery)
+	if u.interval() != maxUsesEvery {
+		t.Errorf("checked every %v, want %v", u.interval(), maxUsesEvery)
 	}
 	long()
 	began := clock.Now()
 	clock.Advance(time.Hour)
 	u.Check(t.Context())
 	now := clock.Now()
-	if !u.Excuses(began.Add(time.Millisecond), now, time.Minute) || u.Excuses(began, now, time.Minute) {
+	if !u.excuses(began.Add(time.Millisecond), now, time.Minute) || u.excuses(began, now, time.Minute) {
 		t.Error("the time without a check is not an interruption from its beginning")
 	}
-	if u.Excuses(now, now.Add(time.Minute), time.Minute) {
+	if u.excuses(now, now.Add(time.Minute), time.Minute) {
 		t.Error("it excuses for longer than one timeout")
 	}
 }
