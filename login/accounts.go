@@ -17,6 +17,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
 	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
@@ -106,14 +108,18 @@ func ParseAccounts(file string, r io.Reader) (*Accounts, error) {
 		accounts.byName[account.Name] = account
 
 		// Strangers are answered as slowly as most of those who are known.
-		params := account.hash.params()
+		params := account.hash.params
 		if costs[params]++; costs[params] > most {
 			most = costs[params]
 			accounts.stranger = account.hash.fake()
 		}
 	}
-	if accounts.stranger == nil {
-		accounts.stranger = fakeBcrypt(14)
+	if most == 0 {
+		stranger, err := parseBcrypt(string(caddyauth.BcryptHash{}.FakeHash()))
+		if err != nil {
+			return nil, fmt.Errorf("the fake hash of Caddy: %w", err)
+		}
+		accounts.stranger = stranger.fake()
 	}
 	return accounts, nil
 }

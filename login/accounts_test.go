@@ -84,6 +84,12 @@ func TestParseAccounts(t *testing.T) {
 		{name: "argon2id with too much work", text: "alice:$argon2id$v=19$m=262144,t=5,p=1$" + salt + "$" + key, wantErr: "out of bounds"},
 		{name: "argon2id with two costs", text: "alice:$argon2id$v=19$m=64,t=1$" + salt + "$" + key, wantErr: "not a password hash"},
 		{name: "argon2id costs in another order", text: "alice:$argon2id$v=19$t=1,m=64,p=1$" + salt + "$" + key, wantErr: "out of bounds"},
+		{name: "argon2id with something after the costs", text: "alice:$argon2id$v=19$m=64,t=1,p=1x$" + salt + "$" + key, wantErr: "not a password hash"},
+		{name: "argon2id with a sign", text: "alice:$argon2id$v=19$m=+64,t=1,p=1$" + salt + "$" + key, wantErr: "out of bounds"},
+		{name: "argon2id with a space", text: "alice:$argon2id$v=19$m= 64,t=1,p=1$" + salt + "$" + key, wantErr: "not a password hash"},
+		{name: "argon2id without names of costs", text: "alice:$argon2id$v=19$64,1,1$" + salt + "$" + key, wantErr: "out of bounds"},
+		{name: "argon2id with too many threads", text: "alice:$argon2id$v=19$m=4096,t=1,p=257$" + salt + "$" + key, wantErr: "out of bounds"},
+		{name: "argon2id with less memory than its threads need", text: "alice:$argon2id$v=19$m=64,t=1,p=9$" + salt + "$" + key, wantErr: "out of bounds"},
 		{name: "argon2id with a short key", text: "alice:$argon2id$v=19$m=64,t=1,p=1$" + salt + "$AAAA", wantErr: "not a password hash"},
 		{name: "argon2id with a short salt", text: "alice:$argon2id$v=19$m=64,t=1,p=1$AAAA$" + key, wantErr: "not a password hash"},
 		{name: "argon2i", text: "alice:$argon2i$v=19$m=64,t=1,p=1$" + salt + "$" + key, wantErr: "not a password hash"},
@@ -212,13 +218,61 @@ func TestStrangerCost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := accounts.stranger.params(); got != test.want {
+			if got := accounts.stranger.params; got != test.want {
 				t.Errorf("a stranger costs %q, want %q", got, test.want)
 			}
-			if b, ok := accounts.stranger.(bcryptHash); ok {
-				// A fake that bcrypt cannot read would be answered at once.
-				if _, err := parseBcrypt(string(b.encoded)); err != nil {
-					t.Errorf("the fake is no bcrypt hash: %v", err)
+			// A fake that Caddy cannot read would be answered at once.
+			if _, err := parseHash(string(accounts.stranger.encoded)); err != nil {
+				t.Errorf("the fake is no hash: %v", err)
+			}
+		})
+	}
+}
+
+// TestFakes checks that a fake has the params of what it stands for, and that the
+// password of that does not match it.
+func TestFakes(t *testing.T) {
+	for name, encoded := range map[string]string{
+		"bcrypt": quick(t, "antitiming"), "argon2id": quickArgon2id("antitiming"),
+		"a salt that begins with A": "$2a$04$A" + quick(t, "antitiming")[8:],
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, err := parseHash(encoded)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fake, err := parseHash(string(h.fake().encoded))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fake.params != h.params {
+				t.Errorf("the fake costs %q, not %q", fake.params, h.params)
+			}
+			if string(fake.encoded) == encoded || fake.matches("antitiming") {
+				t.Error("the fake is no fake")
+			}
+		})
+	}
+}
+
+// BenchmarkCompare compares the right password with a hash of usual cost, and with
+// one of the least, where what is done besides shows.
+func BenchmarkCompare(b *testing.B) {
+	for _, bench := range []struct{ name, encoded string }{
+		{"bcrypt-14", caddyBcrypt},
+		{"bcrypt-4", quick(b, "antitiming")},
+		{"argon2id-46MiB", caddyArgon2id},
+		{"argon2id-64KiB", quickArgon2id("antitiming")},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			h, err := parseHash(bench.encoded)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if !h.matches("antitiming") {
+					b.Fatal("the right password is wrong")
 				}
 			}
 		})
@@ -270,10 +324,12 @@ func FuzzAccounts(f *testing.F) {
 			return
 		}
 		for name, account := range accounts.byName {
-			if name == "" || len(name) > MaxName || name != account.Name || account.hash == nil {
+			if name == "" || len(name) > MaxName || name != account.Name || account.hash.comparer == nil {
 				t.Fatalf("account %q should not be there", name)
 			}
-			if h, ok := account.hash.(argon2idHash); ok && uint64(h.memory)*uint64(h.time) > maxArgon2Work {
+			var memory, time uint64
+			_, err := fmt.Sscanf(account.hash.params, "argon2id %d %d", &memory, &time)
+			if err == nil && (memory == 0 || time == 0 || memory*time > maxArgon2Work) {
 				t.Fatal("a comparison may take for ever")
 			}
 			if account.Traits != nil && account.Traits[0] != '{' {

@@ -1,18 +1,16 @@
-// This file holds the password hashes that `caddy hash-password` prints: how
-// they are read, and how a password is compared with one.
+// This file holds the password hashes that `caddy hash-password` prints. Caddy's
+// own code reads and compares them; the bounds on the work are ours.
 
 package login
 
 import (
-	"crypto/rand"
-	"crypto/subtle"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/argon2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -36,14 +34,33 @@ const bcryptMaxPassword = 72
 var errHash = errors.New("not a password hash as `caddy hash-password` prints it")
 
 // hash is one parsed password hash.
-type hash interface {
-	// matches does the work of comparing, whatever comes of it.
-	matches(password string) bool
+type hash struct {
+	encoded  []byte
+	comparer caddyauth.Comparer
+	// longest is how many bytes a password may have at most.
+	longest int
 	// params names the algorithm and its cost: two hashes with equal params
 	// take equally long to compare.
-	params() string
-	// fake returns a hash with the same params that no password matches.
-	fake() hash
+	params string
+}
+
+// matches does the work of comparing, whatever comes of it.
+func (h hash) matches(password string) bool {
+	right, err := h.comparer.Compare(h.encoded, []byte(password))
+	return right && err == nil && len(password) <= h.longest
+}
+
+// fake returns a hash with the same params that no known password matches: it
+// differs in the first character behind the last $, which belongs to the salt of
+// bcrypt and to the key of Argon2id. Caddy's FakeHash has one cost only.
+func (h hash) fake() hash {
+	h.encoded = bytes.Clone(h.encoded)
+	if first := &h.encoded[bytes.LastIndexByte(h.encoded, '$')+1]; *first == 'A' {
+		*first = 'B'
+	} else {
+		*first = 'A'
+	}
+	return h
 }
 
 // parseHash reads a hash. Its errors do not repeat it.
@@ -54,13 +71,8 @@ func parseHash(s string) (hash, error) {
 	case strings.HasPrefix(s, "$argon2id$"):
 		return parseArgon2id(s)
 	default:
-		return nil, errHash
+		return hash{}, errHash
 	}
-}
-
-type bcryptHash struct {
-	encoded []byte
-	cost    int
 }
 
 // bcryptLen is the length of every bcrypt hash: "$2a$14$", 22 characters of
@@ -73,103 +85,53 @@ func parseBcrypt(s string) (hash, error) {
 	// x/crypto compares a hash of any length, and would take one that lost its
 	// end when it was pasted for one that no password matches.
 	if len(s) != bcryptLen || s[6] != '$' || strings.Trim(s[7:], bcryptAlphabet) != "" {
-		return nil, errHash
+		return hash{}, errHash
 	}
 	if v := s[:4]; v != "$2a$" && v != "$2b$" && v != "$2y$" {
-		return nil, errHash
+		return hash{}, errHash
 	}
 	cost, err := bcrypt.Cost([]byte(s))
 	if err != nil {
-		return nil, errHash
+		return hash{}, errHash
 	}
 	if cost > maxBcryptCost {
-		return nil, fmt.Errorf("bcrypt cost %d is over %d: each try would take many seconds", cost, maxBcryptCost)
+		return hash{}, fmt.Errorf("bcrypt cost %d is over %d: each try would take many seconds", cost, maxBcryptCost)
 	}
-	return bcryptHash{encoded: []byte(s), cost: cost}, nil
-}
-
-func (h bcryptHash) matches(password string) bool {
-	right := bcrypt.CompareHashAndPassword(h.encoded, []byte(password)) == nil
-	return right && len(password) <= bcryptMaxPassword
-}
-
-func (h bcryptHash) params() string { return fmt.Sprintf("bcrypt %d", h.cost) }
-
-func (h bcryptHash) fake() hash { return fakeBcrypt(h.cost) }
-
-func fakeBcrypt(cost int) hash {
-	// Random bytes instead of a hash of something: nobody knows a password that
-	// gives them, and the caller looks at whether the name is known anyhow.
-	random := make([]byte, bcryptLen-7)
-	_, _ = rand.Read(random) // never fails since Go 1.24
-	for i, b := range random {
-		random[i] = bcryptAlphabet[b%64]
-	}
-	return bcryptHash{encoded: fmt.Appendf(nil, "$2a$%02d$%s", cost, random), cost: cost}
-}
-
-// argon2idHash is in the PHC string format, as RFC 9106's authors write it:
-// $argon2id$v=19$m=47104,t=1,p=1$<salt>$<key>.
-type argon2idHash struct {
-	memory, time uint32
-	threads      uint8
-	salt, key    []byte
-}
-
-func parseArgon2id(s string) (hash, error) {
-	parts := strings.Split(s, "$")
-	if len(parts) != 6 {
-		return nil, errHash
-	}
-	if parts[2] != "v="+strconv.Itoa(argon2.Version) {
-		return nil, fmt.Errorf("argon2id version is not %d", argon2.Version)
-	}
-	costs := strings.Split(parts[3], ",")
-	if len(costs) != 3 {
-		return nil, errHash
-	}
-	memory, okM := number(costs[0], "m=", maxArgon2Memory)
-	time, okT := number(costs[1], "t=", maxArgon2Time)
-	threads, okP := number(costs[2], "p=", maxArgon2Threads)
-	if !okM || !okT || !okP || memory < 8*threads || memory*time > maxArgon2Work {
-		return nil, fmt.Errorf("argon2id cost is out of bounds (m up to %d, t up to %d, p up to %d, m*t up to %d)",
-			maxArgon2Memory, maxArgon2Time, maxArgon2Threads, maxArgon2Work)
-	}
-	salt, errSalt := base64.RawStdEncoding.Strict().DecodeString(parts[4])
-	key, errKey := base64.RawStdEncoding.Strict().DecodeString(parts[5])
-	// RFC 9106, section 3.1: 8 bytes of salt at least. A key of less than 16
-	// bytes could be met by chance.
-	if errSalt != nil || errKey != nil || len(salt) < 8 || len(salt) > 64 || len(key) < 16 || len(key) > 128 {
-		return nil, errHash
-	}
-	return argon2idHash{
-		memory: uint32(memory), time: uint32(time), threads: uint8(threads),
-		salt: salt, key: key,
+	return hash{
+		encoded: []byte(s), comparer: caddyauth.BcryptHash{}, longest: bcryptMaxPassword,
+		params: fmt.Sprintf("bcrypt %d", cost),
 	}, nil
 }
 
-// number reads prefix and then a number between 1 and limit.
-func number(s, prefix string, limit uint64) (uint64, bool) {
-	digits, ok := strings.CutPrefix(s, prefix)
-	if !ok {
-		return 0, false
+// parseArgon2id reads the PHC string format, as RFC 9106's authors write it:
+// $argon2id$v=19$m=47104,t=1,p=1$<salt>$<key>.
+func parseArgon2id(s string) (hash, error) {
+	parts := strings.Split(s, "$")
+	if len(parts) != 6 || strings.Count(parts[3], ",") != 2 {
+		return hash{}, errHash
 	}
-	n, err := strconv.ParseUint(digits, 10, 32)
-	return n, err == nil && n >= 1 && n <= limit
-}
-
-func (h argon2idHash) matches(password string) bool {
-	key := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.key)))
-	return subtle.ConstantTimeCompare(key, h.key) == 1
-}
-
-func (h argon2idHash) params() string {
-	return fmt.Sprintf("argon2id %d %d %d %d", h.memory, h.time, h.threads, len(h.key))
-}
-
-func (h argon2idHash) fake() hash {
-	h.salt, h.key = make([]byte, len(h.salt)), make([]byte, len(h.key))
-	_, _ = rand.Read(h.salt) // never fails since Go 1.24
-	_, _ = rand.Read(h.key)
-	return h
+	if parts[2] != "v=19" {
+		return hash{}, errors.New("argon2id version is not 19")
+	}
+	// Caddy's DecodeHash bounds no cost and tells none. It does refuse what Sscanf
+	// lets pass: spaces, and what follows the last number.
+	var memory, time uint32
+	var threads uint8
+	_, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &time, &threads)
+	if err != nil || time < 1 || time > maxArgon2Time || threads < 1 || threads > maxArgon2Threads ||
+		memory > maxArgon2Memory || memory < 8*uint32(threads) || memory*time > maxArgon2Work {
+		return hash{}, fmt.Errorf("argon2id cost is out of bounds (m up to %d, t up to %d, p up to %d, m*t up to %d)",
+			maxArgon2Memory, maxArgon2Time, maxArgon2Threads, maxArgon2Work)
+	}
+	_, key, err := caddyauth.DecodeHash([]byte(s))
+	salt, errSalt := base64.RawStdEncoding.DecodeString(parts[4])
+	// RFC 9106, section 3.1: 8 bytes of salt at least. A key of less than 16
+	// bytes could be met by chance.
+	if err != nil || errSalt != nil || len(salt) < 8 || len(salt) > 64 || len(key) < 16 || len(key) > 128 {
+		return hash{}, errHash
+	}
+	return hash{
+		encoded: []byte(s), comparer: caddyauth.Argon2idHash{}, longest: MaxPassword,
+		params: fmt.Sprintf("argon2id %d %d %d %d", memory, time, threads, len(key)),
+	}, nil
 }
