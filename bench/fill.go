@@ -19,10 +19,7 @@ import (
 	"time"
 )
 
-const (
-	cookieName = "ory_kratos_session"
-	prefix     = "caddy-logout:"
-)
+const prefix = "caddy-logout:"
 
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
@@ -92,12 +89,17 @@ func (b *bench) fill(ctx context.Context, n int, identity string) ([]session, er
 	return sessions, nil
 }
 
-// credentialFile writes the credentials of sessions for the load generator.
-func (b *bench) credentialFile(name string, sessions []session) (string, error) {
+// credentials makes n sessions and writes their credentials to a file for the load
+// generator.
+func (b *bench) credentials(ctx context.Context, name string, n int) (file string, err error) {
+	sessions, err := b.fill(ctx, n, "")
+	if err != nil {
+		return "", err
+	}
 	var text strings.Builder
 	for _, s := range sessions {
 		text.WriteString(s.credential + "\n")
 	}
-	path := filepath.Join(b.dir, name)
-	return path, os.WriteFile(path, []byte(text.String()), 0o600)
+	file = filepath.Join(b.Dir, name)
+	return file, os.WriteFile(file, []byte(text.String()), 0o600)
 }

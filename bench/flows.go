@@ -8,38 +8,40 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // benchFlows measures each flow on its own.
-func (b *bench) benchFlows(ctx context.Context, out *report) error {
+func (b *bench) benchFlows(ctx context.Context, out *rig.Report) error {
 	gate, err := b.startCaddy(ctx, b.gate(""))
 	if err != nil {
 		return err
 	}
-	defer b.stop(gate.process)
-	redirect, err := b.startCaddy(ctx, [2]string{"", "redir /leave /goodbye 303\n"})
+	defer gate.Stop()
+	redirect, err := b.startCaddy(ctx, rig.Site{Site: "redir /leave /goodbye 303\n"})
 	if err != nil {
 		return err
 	}
-	defer b.stop(redirect.process)
+	defer redirect.Stop()
 	rows := []struct {
 		name, flow string
-		server     *process
+		server     *rig.Caddy
 	}{
-		{"bare Caddy `redir`, for comparison", "redirect", redirect.process},
-		{"whoami without a credential (401)", "anonymous", gate.process},
-		{"whoami", "whoami", gate.process},
-		{"one-step logout: submit a known token", "submit", gate.process},
-		{"logout cycle: create the URL, submit it", "cycle", gate.process},
-		{"API logout", "api", gate.process},
+		{"bare Caddy `redir`, for comparison", "redirect", redirect},
+		{"whoami without a credential (401)", "anonymous", gate},
+		{"whoami", "whoami", gate},
+		{"one-step logout: submit a known token", "submit", gate},
+		{"logout cycle: create the URL, submit it", "cycle", gate},
+		{"API logout", "api", gate},
 	}
-	out.heading("Ending sessions")
-	table := out.table("", "connections", "per second", "CPU µs each", "min … max", "Redis commands", "reads", "p50", "p99")
+	out.Heading("Ending sessions")
+	table := out.Table("", "connections", "per second", "CPU µs each", "min … max", "Redis commands", "reads", "p50", "p99")
 	for _, connections := range []int{2, 64} {
 		for _, row := range rows {
 			var samples []sample
 			for range 3 {
-				m, err := b.flowOnce(ctx, row.server, row.flow, connections, enough)
+				m, err := b.flowOnce(ctx, row.server, row.flow, connections, enough, b.o.each)
 				if err != nil {
 					return err
 				}
@@ -47,12 +49,12 @@ func (b *bench) benchFlows(ctx context.Context, out *report) error {
 			}
 			low := slices.MinFunc(samples, byCPU)
 			high := slices.MaxFunc(samples, byCPU)
-			table.row(row.name, connections, rounded(median(samples, throughput)), tenths(median(samples, cpu)),
+			table.Row(row.name, connections, rounded(median(samples, throughput)), tenths(median(samples, cpu)),
 				tenths(low.CPU)+" … "+tenths(high.CPU), tenths(median(samples, commands)), hundredths(median(samples, reads)),
 				micros(median(samples, p50)), micros(median(samples, p99)))
 		}
 	}
-	out.end(table)
+	table.End()
 	return nil
 }
 
@@ -66,76 +68,80 @@ func byCPU(x, y sample) int {
 	return 0
 }
 
-func p50(s sample) float64 { return float64(s.P50) }
-func p99(s sample) float64 { return float64(s.P99) }
-
 // enough is more sessions than a flow can end in the time of one measurement.
 const enough = 20_000
 
 // flowOnce measures a flow with fresh sessions: n if each is good for one time,
 // a thousand if they go round.
-func (b *bench) flowOnce(ctx context.Context, server *process, name string, connections, n int) (sample, error) {
+func (b *bench) flowOnce(ctx context.Context, server *rig.Caddy, name string, connections, n int, lasts time.Duration) (sample, error) {
 	if !flows[name].once {
 		n = 1000
 	}
-	sessions, err := b.fill(ctx, n, "")
+	file, err := b.credentials(ctx, "flow", n)
 	if err != nil {
 		return sample{}, err
 	}
-	file, err := b.credentialFile("flow", sessions)
-	if err != nil {
-		return sample{}, err
-	}
-	s := side{name: name, addr: server.addr, processes: []*process{server, b.redis}, credentials: file}
-	return b.load(ctx, s, name, connections, b.o.each)
+	return b.load(ctx, b.sideOf(name, file, server), name, connections, lasts)
 }
 
 // lagLogouts is how many logouts the lag is measured with.
 const lagLogouts = 1000
 
-// benchLag logs out on one server and asks another, which has the session in
-// its near cache, until it refuses.
-func (b *bench) benchLag(ctx context.Context, out *report) error {
+// benchLag measures how soon another server refuses a session that was ended.
+func (b *bench) benchLag(ctx context.Context, out *rig.Report) error {
 	if b.cacheOff == "" {
 		return nil // each check asks Redis: there is no lag
 	}
-	sessions, err := b.fill(ctx, lagLogouts, "")
+	var servers [2]*rig.Caddy
+	for i := range servers {
+		var err error
+		if servers[i], err = b.startCaddy(ctx, b.gate("")); err != nil {
+			return err
+		}
+		defer servers[i].Stop()
+	}
+	lags, err := b.lags(ctx, servers[0], servers[1], lagLogouts)
 	if err != nil {
 		return err
 	}
+	out.Heading("From a logout on one server to the refusal on another")
+	out.Text("Two Caddys on one Redis, %d logouts. The time is from the answer to the logout on the first to "+
+		"the first refusal that comes back from the second, which is asked again and again, so it holds the time of one request: p50 %s, p99 %s, longest %s.",
+		len(lags), lags[len(lags)/2], lags[len(lags)*99/100], lags[len(lags)-1])
+	return nil
+}
+
+// lags logs out on one server and asks another, which has the session in its near
+// cache, until it refuses. It returns the times that n logouts took, sorted.
+func (b *bench) lags(ctx context.Context, first, second *rig.Caddy, n int) ([]time.Duration, error) {
+	sessions, err := b.fill(ctx, n, "")
+	if err != nil {
+		return nil, err
+	}
 	var connections [2]*connection
-	for i := range connections {
-		server, err := b.startCaddy(ctx, b.gate(""))
-		if err != nil {
-			return err
-		}
-		defer b.stop(server.process)
-		if connections[i], err = dial(ctx, server.addr); err != nil {
-			return err
+	for i, server := range []*rig.Caddy{first, second} {
+		if connections[i], err = dial(ctx, server.Addr); err != nil {
+			return nil, err
 		}
 		defer connections[i].Close()
 	}
-	lags := make([]time.Duration, 0, lagLogouts)
+	lags := make([]time.Duration, 0, n)
 	for _, s := range sessions {
 		for range 2 {
 			for _, c := range connections {
 				if err := flows["whoami"].run(c, s.credential); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 		lag, err := lagOf(connections[0], connections[1], s.credential)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		lags = append(lags, lag)
 	}
 	slices.Sort(lags)
-	out.heading("From a logout on one server to the refusal on another")
-	out.text("Two Caddys on one Redis, %d logouts. The time is from the answer to the logout on the first to "+
-		"the first refusal that comes back from the second, which is asked again and again, so it holds the time of one request: p50 %s, p99 %s, longest %s.",
-		len(lags), lags[len(lags)/2], lags[len(lags)*99/100], lags[len(lags)-1])
-	return nil
+	return lags, nil
 }
 
 func lagOf(first, second *connection, credential string) (time.Duration, error) {

@@ -3,18 +3,17 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // everywhere is how many sessions a person has who logs out everywhere.
@@ -25,12 +24,12 @@ const cached = 20_000
 
 // benchGrowth fills the store step by step. The near cache is off, so that each
 // check meets the store.
-func (b *bench) benchGrowth(ctx context.Context, out *report) error {
+func (b *bench) benchGrowth(ctx context.Context, out *rig.Report) error {
 	gate, err := b.startCaddy(ctx, b.gate(b.cacheOff))
 	if err != nil {
 		return err
 	}
-	defer b.stop(gate.process)
+	defer gate.Stop()
 	if err := b.client.FlushAll(ctx).Err(); err != nil {
 		return err
 	}
@@ -38,8 +37,8 @@ func (b *bench) benchGrowth(ctx context.Context, out *report) error {
 	if b.o.million {
 		sizes = append(sizes, 1_000_000)
 	}
-	out.heading("With more sessions in the store")
-	table := out.table("sessions", "check: CPU µs", "p50", "p99", "logout: CPU µs", "p50", "p99",
+	out.Heading("With more sessions in the store")
+	table := out.Table("sessions", "check: CPU µs", "p50", "p99", "logout: CPU µs", "p50", "p99",
 		"end 10 of one person", "end 1,000", fmt.Sprintf("end %d", everywhere))
 	have, bytesEach := 0, 0.0
 	for _, size := range sizes {
@@ -53,7 +52,7 @@ func (b *bench) benchGrowth(ctx context.Context, out *report) error {
 		for _, flow := range []string{"check", "submit"} {
 			var samples []sample
 			for range 5 {
-				m, err := b.flowOnce(ctx, gate.process, flow, 2, 1500)
+				m, err := b.flowOnce(ctx, gate, flow, 2, 1500, b.o.each)
 				if err != nil {
 					return err
 				}
@@ -68,19 +67,19 @@ func (b *bench) benchGrowth(ctx context.Context, out *report) error {
 			}
 			row = append(row, took)
 		}
-		table.row(row...)
+		table.Row(row...)
 	}
-	out.end(table)
+	table.End()
 	return b.benchMemory(ctx, out, bytesEach)
 }
 
 // endAll ends the sessions of a person who has n, and returns how long it took.
-func (b *bench) endAll(ctx context.Context, gate *caddyServer, n int) (time.Duration, error) {
+func (b *bench) endAll(ctx context.Context, gate *rig.Caddy, n int) (time.Duration, error) {
 	sessions, err := b.fill(ctx, n, "everywhere-"+newSession("").key[:8])
 	if err != nil {
 		return 0, err
 	}
-	c, err := dial(ctx, gate.addr)
+	c, err := dial(ctx, gate.Addr)
 	if err != nil {
 		return 0, err
 	}
@@ -108,7 +107,7 @@ func (b *bench) memory(ctx context.Context) int {
 }
 
 // benchMemory weighs a session in Redis and in the near cache.
-func (b *bench) benchMemory(ctx context.Context, out *report, bytesEach float64) error {
+func (b *bench) benchMemory(ctx context.Context, out *rig.Report, bytesEach float64) error {
 	sessions, err := b.fill(ctx, cached, "")
 	if err != nil {
 		return err
@@ -126,8 +125,8 @@ func (b *bench) benchMemory(ctx context.Context, out *report, bytesEach float64)
 	if err != nil {
 		return err
 	}
-	defer b.stop(gate.process)
-	c, err := dial(ctx, gate.addr)
+	defer gate.Stop()
+	c, err := dial(ctx, gate.Addr)
 	if err != nil {
 		return err
 	}
@@ -139,8 +138,8 @@ func (b *bench) benchMemory(ctx context.Context, out *report, bytesEach float64)
 	if err != nil {
 		return err
 	}
-	out.heading("Memory")
-	out.text("A session of a person with one session, whose JSON is %d bytes, takes %.0f bytes of Redis' memory: "+
+	out.Heading("Memory")
+	out.Text("A session of a person with one session, whose JSON is %d bytes, takes %.0f bytes of Redis' memory: "+
 		"%d the session under its key, the rest the index of the person and Redis' own tables. "+
 		"A tombstone takes %d bytes.", len(text), bytesEach, value, tombstone)
 	if b.cacheOff == "" {
@@ -149,8 +148,8 @@ func (b *bench) benchMemory(ctx context.Context, out *report, bytesEach float64)
 	return b.weighCache(ctx, out, gate, c, sessions[1:])
 }
 
-func (b *bench) weighCache(ctx context.Context, out *report, gate *caddyServer, c *connection, sessions []session) error {
-	before, err := heap(ctx, gate)
+func (b *bench) weighCache(ctx context.Context, out *rig.Report, gate *rig.Caddy, c *connection, sessions []session) error {
+	before, err := gate.Heap(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,36 +158,17 @@ func (b *bench) weighCache(ctx context.Context, out *report, gate *caddyServer, 
 			return err
 		}
 	}
-	after, err := heap(ctx, gate)
+	after, err := gate.Heap(ctx)
 	if err != nil {
 		return err
 	}
-	out.text("In the near cache each of %d such sessions takes %.0f bytes of Caddy's heap.",
-		len(sessions), float64(after-before)/float64(len(sessions)))
+	out.Text("In the near cache each of %d such sessions takes %.0f bytes of Caddy's heap.",
+		len(sessions), (after-before)/float64(len(sessions)))
 	return nil
 }
 
-// heap returns what is alive on a Caddy's heap, in bytes, after it was swept.
-func heap(ctx context.Context, server *caddyServer) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.admin+"/debug/pprof/heap?gc=1&debug=1", nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if number, ok := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); ok {
-			return strconv.Atoi(number)
-		}
-	}
-	return 0, errors.New("the profile does not tell the heap")
-}
-
 // benchCheck runs the benchmarks of the check itself, without servers around it.
-func (b *bench) benchCheck(ctx context.Context, out *report) error {
+func (b *bench) benchCheck(ctx context.Context, out *rig.Report) error {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(Lookup|Authenticate|Decode|Cookie)", "-benchmem", ".")
 	cmd.Stderr = os.Stderr
 	text, err := cmd.Output()
@@ -201,7 +181,7 @@ func (b *bench) benchCheck(ctx context.Context, out *report) error {
 			lines = append(lines, strings.TrimSpace(string(line)))
 		}
 	}
-	out.heading("The check itself")
-	out.text("```\n%s\n```", strings.Join(lines, "\n"))
+	out.Heading("The check itself")
+	out.Text("```\n%s\n```", strings.Join(lines, "\n"))
 	return nil
 }

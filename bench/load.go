@@ -21,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // loadSpec is what the generator is to do; it reads it as JSON from its input.
@@ -55,7 +57,7 @@ const get = " HTTP/1.1\r\nHost: bench.example\r\n"
 
 var flows = map[string]flow{
 	"check": {run: func(c *connection, credential string) error {
-		err := c.ask(200, "GET /app/page"+get+"Cookie: theme=dark; "+cookieName+"="+credential+"; lang=en\r\n\r\n")
+		err := c.ask(200, "GET /app/page"+get+"Cookie: theme=dark; "+rig.Cookie+"="+credential+"; lang=en\r\n\r\n")
 		if err == nil && string(c.body) != hello {
 			err = errors.New("the answer is not the app's")
 		}
@@ -72,7 +74,7 @@ var flows = map[string]flow{
 	}},
 	"cycle": {once: true, run: func(c *connection, credential string) error {
 		err := c.ask(200, "GET /self-service/logout/browser"+get+"Accept: application/json\r\nCookie: "+
-			cookieName+"="+credential+"\r\n\r\n")
+			rig.Cookie+"="+credential+"\r\n\r\n")
 		if err != nil {
 			return err
 		}
@@ -117,7 +119,7 @@ func dial(ctx context.Context, addr string) (*connection, error) {
 }
 
 func (c *connection) submit(credential, token string) error {
-	return c.ask(303, "GET /self-service/logout?token="+token+get+"Cookie: "+cookieName+"="+credential+"\r\n\r\n")
+	return c.ask(303, "GET /self-service/logout?token="+token+get+"Cookie: "+rig.Cookie+"="+credential+"\r\n\r\n")
 }
 
 // errUnavailable says that the answer was 503.

@@ -4,19 +4,26 @@
 //
 //	go run ./bench            all, on bin/caddy (see make build)
 //	go run ./bench -million   also with 10⁶ sessions in the store
+//
+// With -baseline it measures two builds in turn instead, so that what else the
+// machine does falls on both, and each figure has its ratio to that of the baseline:
+//
+//	git worktree add ../before HEAD~1
+//	(cd ../before && go build -o bin/caddy ./cmd/caddy)
+//	go run ./bench -baseline ../before/bin/caddy
+//
+// Build both with the same Go and the same flags, else these are what is measured.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // options is what a run was asked for.
@@ -27,7 +34,8 @@ type options struct {
 	each    time.Duration
 	million bool
 	only    string
-	against string
+	// baseline is another Caddy, which is measured in turn with this one.
+	baseline string
 	// profile and connections are for taking a profile instead of measuring.
 	profile     string
 	connections int
@@ -40,15 +48,7 @@ func (o *options) wants(section string) bool {
 	return o.only == "" || strings.Contains(","+o.only+",", ","+section+",")
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { rig.Main("bench", run) }
 
 func run(ctx context.Context, args []string) error {
 	// The program is also the servers and the clients that it starts.
@@ -72,11 +72,11 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.each, "time", 1500*time.Millisecond, "how long one measurement takes")
 	flags.BoolVar(&o.million, "million", false, "grow the store to 10⁶ sessions too")
 	flags.StringVar(&o.only, "only", "", "sections, with commas between: check,proxy,flows,lag,streams,growth (default all)")
-	flags.StringVar(&o.against, "against", "", "measure only the gate, against this other Caddy")
+	flags.StringVar(&o.baseline, "baseline", "", "another Caddy: measure gate, logout and lag (-only proxy,flows,lag) with both in turn, and write no page")
 	flags.StringVar(&o.profile, "profile", "", "measure nothing: write a CPU profile of the gate to this file")
 	flags.IntVar(&o.connections, "connections", 64, "how many connections there are for -profile")
 	flags.StringVar(&o.flow, "flow", "check", "what they do for -profile: check, whoami, submit, cycle or api")
-	flags.BoolVar(&o.cached, "cached", false, "with the near cache, for -profile and -against")
+	flags.BoolVar(&o.cached, "cached", false, "with the near cache, for -profile")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -93,22 +93,21 @@ func measure(ctx context.Context, o *options, args []string) error {
 	if o.profile != "" {
 		return b.benchProfile(ctx)
 	}
-	out := newReport(os.Stdout)
-	if o.against != "" {
-		return b.benchAgainst(ctx, out)
-	}
-	out.machine(ctx, o, args)
-	start, before := time.Now(), machineBusy()
-	sections := []struct {
-		name string
-		run  func(context.Context, *report) error
-	}{
+	out := rig.NewReport(os.Stdout)
+	out.Machine(ctx, strings.TrimSpace("go run ./bench "+strings.Join(args, " ")), o.caddy)
+	watched := b.Watch()
+	sections := []section{
 		{"check", b.benchCheck},
 		{"proxy", b.benchProxy},
 		{"flows", b.benchFlows},
 		{"lag", b.benchLag},
 		{"streams", b.benchStreams},
 		{"growth", b.benchGrowth},
+	}
+	if o.baseline != "" {
+		if sections, err = b.baselineSections(); err != nil {
+			return err
+		}
 	}
 	for _, section := range sections {
 		if !o.wants(section.name) {
@@ -118,16 +117,22 @@ func measure(ctx context.Context, o *options, args []string) error {
 			return fmt.Errorf("%s: %w", section.name, err)
 		}
 	}
-	elapsed := time.Since(start)
-	out.text("The run took %s. Other programs of this machine used %s of its processors meanwhile.",
-		elapsed.Round(time.Second), percent((machineBusy()-before-b.ownCPU())/(elapsed.Seconds()*cores())))
+	out.Text("%s", watched())
 	if b.unavailable > 0 {
-		out.text("%d requests were answered 503, as Redis did not answer in time.", b.unavailable)
+		out.Text("%d requests were answered 503, as Redis did not answer in time.", b.unavailable)
 	}
 	if o.page == "" {
 		return nil
 	}
-	return out.replaceIn(o.page)
+	if o.baseline != "" {
+		fmt.Printf("%s is left as it is: it has no room for a baseline.\n", o.page)
+		return nil
+	}
+	return out.ReplaceIn(o.page, "bench")
 }
 
-func percent(share float64) string { return strconv.Itoa(int(100*max(0, share)+0.5)) + " %" }
+// section is a part of the report.
+type section struct {
+	name string
+	run  func(context.Context, *rig.Report) error
+}

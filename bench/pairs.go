@@ -14,13 +14,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // side is what one half of a pair is measured on.
 type side struct {
 	name        string
 	addr        string
-	processes   []*process // whose CPU counts
+	processes   []*rig.Process // whose CPU counts
 	credentials string
 }
 
@@ -36,6 +38,14 @@ type sample struct {
 	Commands, Reads float64
 }
 
+// sideOf is a side of one Caddy with the gate, and of its Redis.
+func (b *bench) sideOf(name, credentials string, server *rig.Caddy) side {
+	return side{
+		name: name, addr: server.Addr, credentials: credentials,
+		processes: []*rig.Process{server.Process(), b.redis.Process},
+	}
+}
+
 // load runs the generator against a side.
 func (b *bench) load(ctx context.Context, s side, flow string, connections int, lasts time.Duration) (sample, error) {
 	spec, err := json.Marshal(loadSpec{
@@ -47,15 +57,12 @@ func (b *bench) load(ctx context.Context, s side, flow string, connections int, 
 	cmd := exec.CommandContext(ctx, b.self, "load")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(spec), os.Stderr
 	commands, reads := b.redisWork(ctx)
-	cpu := cpuOf(s.processes...)
+	cpu := rig.CPU(s.processes...)
 	out, err := cmd.Output()
-	if cmd.ProcessState != nil {
-		b.addOwn((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
-	}
 	if err != nil {
 		return sample{}, fmt.Errorf("load on %s: %w", s.name, err)
 	}
-	used := cpuOf(s.processes...) - cpu
+	used := rig.CPU(s.processes...) - cpu
 	commandsAfter, readsAfter := b.redisWork(ctx)
 	var m sample
 	if err := json.Unmarshal(out, &m.loadResult); err != nil {
@@ -84,23 +91,33 @@ func (b *bench) redisWork(ctx context.Context) (commands, reads int) {
 // pairs is what the pairs of one row came to.
 type pairs struct{ a, b []sample }
 
-// measurePairs measures two sides in turn, each first in every other pair.
-func (b *bench) measurePairs(ctx context.Context, x, y side, connections int) (pairs, error) {
+// half measures one half of a pair, for a while.
+type half func(ctx context.Context, lasts time.Duration) (sample, error)
+
+// check sends requests through the gate or the proxy of a side.
+func (b *bench) check(s side, connections int) half {
+	return func(ctx context.Context, lasts time.Duration) (sample, error) {
+		return b.load(ctx, s, "check", connections, lasts)
+	}
+}
+
+// measurePairs measures two halves in turn, each first in every other pair.
+func (b *bench) measurePairs(ctx context.Context, x, y half) (pairs, error) {
 	var p pairs
-	for _, s := range []side{x, y} {
-		if _, err := b.load(ctx, s, "check", connections, 500*time.Millisecond); err != nil {
+	for _, measure := range []half{x, y} {
+		if _, err := measure(ctx, 500*time.Millisecond); err != nil {
 			return p, err
 		}
 	}
 	for i := range b.o.pairs {
-		order := []side{x, y}
+		order := []half{x, y}
 		if i%2 == 1 {
 			slices.Reverse(order)
 		}
 		var got [2]sample
-		for j, s := range order {
+		for j, measure := range order {
 			var err error
-			if got[j], err = b.load(ctx, s, "check", connections, b.o.each); err != nil {
+			if got[j], err = measure(ctx, b.o.each); err != nil {
 				return p, err
 			}
 		}
@@ -118,88 +135,95 @@ func median(samples []sample, pick func(sample) float64) float64 {
 	for _, s := range samples {
 		values = append(values, pick(s))
 	}
+	return middle(values)
+}
+
+// middle sorts values and returns the one in the middle.
+func middle(values []float64) float64 {
 	slices.Sort(values)
 	n := len(values)
 	return (values[n/2] + values[(n-1)/2]) / 2
 }
 
 // ratios returns the median, the least and the greatest of y to x in each pair.
-func (p pairs) ratios(pick func(sample) float64) (middle, least, most float64) {
+func (p pairs) ratios(pick func(sample) float64) (median, least, most float64) {
 	values := make([]float64, 0, len(p.a))
 	for i := range p.a {
 		values = append(values, pick(p.b[i])/pick(p.a[i]))
 	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[n/2] + values[(n-1)/2]) / 2, values[0], values[n-1]
+	median = middle(values)
+	return median, values[0], values[len(values)-1]
 }
 
 func throughput(s sample) float64 { return s.PerSecond }
 func cpu(s sample) float64        { return s.CPU }
 func commands(s sample) float64   { return s.Commands }
 func reads(s sample) float64      { return s.Reads }
+func p50(s sample) float64        { return float64(s.P50) }
+func p99(s sample) float64        { return float64(s.P99) }
+
+func rounded(v float64) string    { return strconv.FormatFloat(v, 'f', 0, 64) }
+func tenths(v float64) string     { return strconv.FormatFloat(v, 'f', 1, 64) }
+func hundredths(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+func micros(v float64) string     { return time.Duration(v).Round(time.Microsecond).String() }
 
 // benchProxy measures the gate, and what others do, against the bare proxy.
-func (b *bench) benchProxy(ctx context.Context, out *report) error {
-	sessions, err := b.fill(ctx, 1000, "")
+func (b *bench) benchProxy(ctx context.Context, out *rig.Report) error {
+	thousand, err := b.credentials(ctx, "thousand", 1000)
 	if err != nil {
 		return err
 	}
-	thousand, err := b.credentialFile("thousand", sessions)
+	one, err := b.credentials(ctx, "one", 1)
 	if err != nil {
 		return err
 	}
-	one, err := b.credentialFile("one", sessions[:1])
+	checker, err := b.Role(ctx, "checker", b.redis.Addr)
 	if err != nil {
 		return err
 	}
-	checker, err := b.role(ctx, "checker", b.redis.addr)
-	if err != nil {
-		return err
-	}
-	defer b.stop(checker)
-	sites := [][2]string{b.bare(), b.bare(), b.gate(""), b.gate(b.cacheOff), b.forwardAuth(checker)}
-	servers := make([]*process, 0, len(sites))
+	defer checker.Stop()
+	sites := []rig.Site{b.bare(), b.bare(), b.gate(""), b.gate(b.cacheOff), b.forwardAuth(checker)}
+	servers := make([]*rig.Process, 0, len(sites))
 	for _, site := range sites {
 		server, err := b.startCaddy(ctx, site)
 		if err != nil {
 			return err
 		}
-		defer b.stop(server.process)
-		servers = append(servers, server.process)
+		defer server.Stop()
+		servers = append(servers, server.Process())
 	}
-	of := func(name, credentials string, processes ...*process) side {
-		return side{name: name, addr: processes[0].addr, processes: processes, credentials: credentials}
+	of := func(name, credentials string, processes ...*rig.Process) side {
+		return side{name: name, addr: processes[0].Addr, processes: processes, credentials: credentials}
 	}
 	bare := of("bare", thousand, servers[0])
 	rows := []side{
 		of("bare `reverse_proxy` again: the noise", thousand, servers[1]),
-		of("gate, near cache warm, 1 session", one, servers[2], b.redis),
-		of("gate, near cache warm, 1,000 sessions in turn", thousand, servers[2], b.redis),
-		of("gate, `near_cache off`, 1,000 sessions in turn", thousand, servers[3], b.redis),
-		of("`forward_auth` to a checker that does one `GET`", thousand, servers[4], b.redis, checker),
+		of("gate, near cache warm, 1 session", one, servers[2], b.redis.Process),
+		of("gate, near cache warm, 1,000 sessions in turn", thousand, servers[2], b.redis.Process),
+		of("gate, `near_cache off`, 1,000 sessions in turn", thousand, servers[3], b.redis.Process),
+		of("`forward_auth` to a checker that does one `GET`", thousand, servers[4], b.redis.Process, checker),
 	}
 	if b.cacheOff == "" {
-		out.text("This Caddy has no near cache: all rows of the gate ask Redis.")
+		out.Text("This Caddy has no near cache: all rows of the gate ask Redis.")
 	}
-	out.heading("Behind the gate, against the bare proxy")
-	table := out.table("", "connections", "requests/s", "of bare", "min … max",
+	out.Heading("Behind the gate, against the bare proxy")
+	table := out.Table("", "connections", "requests/s", "of bare", "min … max",
 		"CPU µs/request", "of bare", "min … max", "Redis commands", "reads")
 	for _, connections := range []int{2, 64} {
 		for i, row := range rows {
-			p, err := b.measurePairs(ctx, bare, row, connections)
+			p, err := b.measurePairs(ctx, b.check(bare, connections), b.check(row, connections))
 			if err != nil {
 				return err
 			}
 			if i == 0 {
-				table.row("bare `reverse_proxy`", connections, rounded(median(p.a, throughput)), "1", "", tenths(median(p.a, cpu)), "1", "", "0", "0")
+				table.Row("bare `reverse_proxy`", connections, rounded(median(p.a, throughput)), "1", "", tenths(median(p.a, cpu)), "1", "", "0", "0")
 			}
 			t, tMin, tMax := p.ratios(throughput)
 			c, cMin, cMax := p.ratios(cpu)
-			table.row(row.name, connections, rounded(median(p.b, throughput)), hundredths(t), hundredths(tMin)+" … "+hundredths(tMax),
+			table.Row(row.name, connections, rounded(median(p.b, throughput)), hundredths(t), hundredths(tMin)+" … "+hundredths(tMax),
 				tenths(median(p.b, cpu)), hundredths(c), hundredths(cMin)+" … "+hundredths(cMax), tenths(median(p.b, commands)), hundredths(median(p.b, reads)))
 		}
 	}
-	out.end(table)
+	table.End()
 	return nil
 }

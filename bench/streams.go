@@ -11,9 +11,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // openStreams is how many streams are open at once.
@@ -40,24 +41,24 @@ func eventsMain(ctx context.Context, args []string) error {
 // benchStreams opens the streams with streams keep and with streams close, and
 // ends the latter: those of one session by a logout, those of as many sessions of
 // one person by ending them all.
-func (b *bench) benchStreams(ctx context.Context, out *report) error {
-	app, err := b.role(ctx, "events")
+func (b *bench) benchStreams(ctx context.Context, out *rig.Report) error {
+	app, err := b.Role(ctx, "events")
 	if err != nil {
 		return err
 	}
-	defer b.stop(app)
+	defer app.Stop()
 	gate := b.gate("")
-	gate[1] = "logout\nsession_auth /kept {\nstreams keep\n}\nsession_auth /cut\nreverse_proxy h2c://" + app.addr + "\n"
+	gate.Site = "logout\nsession_auth /kept {\nstreams keep\n}\nsession_auth /cut\nreverse_proxy h2c://" + app.Addr + "\n"
 	here, err := b.startCaddy(ctx, gate)
 	if err != nil {
 		return err
 	}
-	defer b.stop(here.process)
+	defer here.Stop()
 	there, err := b.startCaddy(ctx, gate)
 	if err != nil {
 		return err
 	}
-	defer b.stop(there.process)
+	defer there.Stop()
 	one, err := b.fill(ctx, 1, "")
 	if err != nil {
 		return err
@@ -66,8 +67,8 @@ func (b *bench) benchStreams(ctx context.Context, out *report) error {
 	if err != nil {
 		return err
 	}
-	out.heading("Open streams")
-	table := out.table(strconv.Itoa(openStreams)+" server-sent event streams", "goroutines of Caddy each", "heap each, bytes", "all closed after")
+	out.Heading("Open streams")
+	table := out.Table(strconv.Itoa(openStreams)+" server-sent event streams", "goroutines of Caddy each", "heap each, bytes", "all closed after")
 	for _, row := range []struct {
 		name, path string
 		sessions   []session
@@ -89,10 +90,10 @@ func (b *bench) benchStreams(ctx context.Context, out *report) error {
 		if row.end != nil {
 			closed = m.closed.Round(time.Millisecond).String()
 		}
-		table.row(row.name, hundredths(m.goroutines), rounded(m.heap), closed)
+		table.Row(row.name, hundredths(m.goroutines), rounded(m.heap), closed)
 	}
-	out.end(table)
-	out.text("The time is from before the request that ends the sessions to the end of the last stream, " +
+	table.End()
+	out.Text("The time is from before the request that ends the sessions to the end of the last stream, " +
 		"read by a client on the same machine.")
 	return nil
 }
@@ -103,33 +104,33 @@ type streamsCost struct {
 	closed           time.Duration
 }
 
-func measureStreams(ctx context.Context, here, there *caddyServer, path string, sessions []session, end func(*connection) error) (m streamsCost, err error) {
-	idle, err := goroutines(ctx, here)
+func measureStreams(ctx context.Context, here, there *rig.Caddy, path string, sessions []session, end func(*connection) error) (m streamsCost, err error) {
+	idle, err := here.Goroutines(ctx)
 	if err != nil {
 		return m, err
 	}
-	empty, err := heap(ctx, here)
+	empty, err := here.Heap(ctx)
 	if err != nil {
 		return m, err
 	}
 	s := &streamClients{}
 	defer s.close()
-	if err := s.open(ctx, here.addr, path, sessions); err != nil {
+	if err := s.open(ctx, here.Addr, path, sessions); err != nil {
 		return m, err
 	}
-	busy, err := goroutines(ctx, here)
+	busy, err := here.Goroutines(ctx)
 	if err != nil {
 		return m, err
 	}
-	full, err := heap(ctx, here)
+	full, err := here.Heap(ctx)
 	if err != nil {
 		return m, err
 	}
-	m.goroutines, m.heap = float64(busy-idle)/openStreams, float64(full-empty)/openStreams
+	m.goroutines, m.heap = (busy-idle)/openStreams, (full-empty)/openStreams
 	if end == nil {
 		return m, nil
 	}
-	c, err := dial(ctx, there.addr)
+	c, err := dial(ctx, there.Addr)
 	if err != nil {
 		return m, err
 	}
@@ -220,22 +221,4 @@ func (s *streamClients) close() {
 		_ = conn.Close()
 	}
 	s.reading.Wait()
-}
-
-// goroutines returns how many a Caddy has.
-func goroutines(ctx context.Context, server *caddyServer) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+server.admin+"/debug/pprof/goroutine?debug=1", nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	line, err := bufio.NewReader(resp.Body).ReadString('\n')
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "goroutine profile: total ")))
 }

@@ -14,8 +14,6 @@ import (
 	"time"
 )
 
-const cookieName = "ory_kratos_session"
-
 const (
 	acceptJSON = "Accept: application/json"
 	acceptHTML = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
@@ -97,7 +95,7 @@ func (s *soak) send(ctx context.Context, n *node, method, path, body string, hea
 
 // once sends a request once, and says whether anything came back.
 func (s *soak) once(ctx context.Context, n *node, method, path, body string, header []string) (a answer, answers bool, err error) {
-	r, err := http.NewRequestWithContext(ctx, method, n.url(path), strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, n.URL(path), strings.NewReader(body))
 	if err != nil {
 		return answer{}, false, err
 	}

@@ -52,18 +52,18 @@ func (s *soak) redisAway(ctx context.Context) error {
 		over := s.groups[0].trouble()
 		defer over()
 		if !kill {
-			if err := s.redis.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			if err := s.redis.Signal(syscall.SIGSTOP); err != nil {
 				return fmt.Errorf("stopping Redis: %w", err)
 			}
 			s.counts.redisPauses.Add(1)
 			wait(ctx, s.plan.away)
-			return s.redis.cmd.Process.Signal(syscall.SIGCONT)
+			return s.redis.Signal(syscall.SIGCONT)
 		}
-		s.redis.end(syscall.SIGKILL)
+		s.redis.End(syscall.SIGKILL)
 		s.counts.redisKills.Add(1)
 		wait(ctx, s.plan.away)
 		// Also at the end of the run: what is left is looked at with Redis there.
-		return s.redis.start(context.WithoutCancel(ctx))
+		return s.redis.Restart(context.WithoutCancel(ctx))
 	})
 }
 

@@ -17,9 +17,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // options is what a run was asked for.
@@ -34,15 +34,7 @@ type options struct {
 	out io.Writer
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := parseAndRun(ctx, os.Args[1:])
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		os.Exit(1)
-	}
-}
+func main() { rig.Main("soak", parseAndRun) }
 
 func parseAndRun(ctx context.Context, args []string) error {
 	o := options{out: os.Stdout}
@@ -65,20 +57,18 @@ func run(ctx context.Context, o *options) error {
 	}
 	wrong := errors.New("the run was cut short")
 	defer func() { s.close(wrong != nil) }()
-	start, before := time.Now(), machineBusy()
-	s.begin = start
+	s.begin = time.Now()
+	watched := s.rig.Watch()
 	if err := s.soak(ctx); err != nil {
 		wrong = err
 		return err
 	}
-	elapsed := time.Since(start)
-	others := (machineBusy() - before - s.ownCPU()) / (elapsed.Seconds() * cores())
-	out := newReport(o.out)
-	wrong = s.report(ctx, out, elapsed, others)
+	out := rig.NewReport(o.out)
+	wrong = s.report(ctx, out, watched())
 	if o.page != "" && o.last < fullLength {
 		fmt.Fprintf(o.out, "\n%s is left as it is: that takes a run of %v.\n", o.page, fullLength)
 	} else if o.page != "" {
-		if err := out.replaceIn(o.page); err != nil {
+		if err := out.ReplaceIn(o.page, "soak"); err != nil {
 			return errors.Join(wrong, err)
 		}
 	}

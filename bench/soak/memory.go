@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -47,47 +46,39 @@ func (s *soak) watchMemory(ctx context.Context) error {
 	})
 }
 
-var (
-	anonymous  = regexp.MustCompile(`(?m)^RssAnon:\s+(\d+) kB$`)
-	heapAlloc  = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
-	goroutines = regexp.MustCompile(`^goroutine profile: total (\d+)`)
-)
+var anonymous = regexp.MustCompile(`(?m)^RssAnon:\s+(\d+) kB$`)
 
 // takeSample has the Caddy collect its garbage first.
-func takeSample(ctx context.Context, n *node) (sample, error) {
-	p, life := n.proc.Load(), n.life.Load()
-	one := sample{at: time.Now(), life: life}
-	_, text, err := fetch(ctx, n.adminURL("/debug/pprof/heap?gc=1&debug=1"))
+func takeSample(ctx context.Context, n *node) (one sample, err error) {
+	p, life := n.Process(), n.life.Load()
+	one = sample{at: time.Now(), life: life}
+	if one.heap, err = n.Heap(ctx); err != nil {
+		return one, err
+	}
+	if one.goroutines, err = n.Goroutines(ctx); err != nil {
+		return one, err
+	}
+	text, err := os.ReadFile(p.Proc("status"))
 	if err != nil {
 		return one, err
 	}
-	one.heap = number(heapAlloc, text, 1)
-	if _, text, err = fetch(ctx, n.adminURL("/debug/pprof/goroutine?debug=1")); err != nil {
+	m := anonymous.FindSubmatch(text)
+	if m == nil {
+		return one, fmt.Errorf("%s has no memory", n.name)
+	}
+	if one.rss, err = strconv.ParseFloat(string(m[1]), 64); err != nil {
 		return one, err
 	}
-	one.goroutines = number(goroutines, text, 1)
-	if text, err = os.ReadFile(p.proc("status")); err != nil {
-		return one, err
-	}
-	one.rss = number(anonymous, text, 1024)
-	files, err := os.ReadDir(p.proc("fd"))
+	one.rss *= 1024
+	files, err := os.ReadDir(p.Proc("fd"))
 	if err != nil {
 		return one, err
 	}
 	one.files = float64(len(files))
-	if life%2 == 0 || n.life.Load() != life || one.heap == 0 || one.goroutines == 0 || one.rss == 0 {
+	if life%2 == 0 || n.life.Load() != life {
 		return one, fmt.Errorf("%s is not up", n.name)
 	}
 	return one, nil
-}
-
-func number(find *regexp.Regexp, text []byte, unit float64) float64 {
-	m := find.FindSubmatch(bytes.TrimSpace(text))
-	if m == nil {
-		return 0
-	}
-	value, _ := strconv.ParseFloat(string(m[1]), 64)
-	return value * unit
 }
 
 // longestLife returns the samples of the longest time that a Caddy was up.

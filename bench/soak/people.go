@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // people do rate things in a second until the context is done. When all hands
@@ -145,7 +147,7 @@ func (s *soak) signIn(ctx context.Context, g *group, identity string, held bool)
 		expiresFrom: a.sent.Add(s.plan.lifespan), expiresTo: a.answered.Add(s.plan.lifespan),
 	}
 	if browser {
-		_, rest, _ := strings.Cut("; "+cookiesOf(a), "; "+cookieName+"=")
+		_, rest, _ := strings.Cut("; "+cookiesOf(a), "; "+rig.Cookie+"=")
 		one.credential, _, _ = strings.Cut(rest, ";")
 	} else if json.Unmarshal([]byte(a.body), &f) == nil {
 		one.credential = f.Token
@@ -234,7 +236,7 @@ func (s *soak) note(found verdict, n *node, one *session, q question) {
 func (s *session) asHeader() string {
 	switch rand.IntN(3) {
 	case 0:
-		return "Cookie: theme=dark; " + cookieName + "=" + s.credential
+		return "Cookie: theme=dark; " + rig.Cookie + "=" + s.credential
 	case 1:
 		return "X-Session-Token: " + s.credential
 	}
@@ -298,7 +300,7 @@ func (s *soak) signOut(ctx context.Context, g *group, one *session) {
 
 // signOutBrowser asks for the logout URL and follows it.
 func (s *soak) signOutBrowser(ctx context.Context, n *node, one *session) (answer, error) {
-	cookie := "Cookie: " + cookieName + "=" + one.credential
+	cookie := "Cookie: " + rig.Cookie + "=" + one.credential
 	a, err := s.call(ctx, n, http.MethodGet, "/self-service/logout/browser", "", acceptJSON, cookie)
 	if err != nil || a.status != http.StatusOK {
 		return a, err

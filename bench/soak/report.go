@@ -5,52 +5,30 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// report is text that goes out as it comes, and into a page.
-type report struct {
-	out  io.Writer
-	page strings.Builder
-}
-
-func newReport(out io.Writer) *report { return &report{out: out} }
-
-func (r *report) write(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	r.page.WriteString(text)
-	_, _ = io.WriteString(r.out, text)
-}
-
 // report writes everything and returns what was wrong.
-func (s *soak) report(ctx context.Context, out *report, elapsed time.Duration, others float64) error {
+func (s *soak) report(ctx context.Context, out *rig.Report, watched string) error {
 	c := &s.counts
 	command := "make soak"
 	if s.o.last != fullLength {
 		command += fmt.Sprintf(" SOAK_FLAGS='-for %s'", s.o.last)
 	}
-	out.write("Measured on %s with `%s`, %s in all.\n\n", time.Now().UTC().Format("2006-01-02"), command, elapsed.Round(time.Second))
-	out.write("%d processors, %s/%s, %s, Caddy %s, %s; everything on one machine, over loopback. "+
-		"Other programs used %s %% of its processors meanwhile.\n\n",
-		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(),
-		firstWord(output(ctx, s.o.env, s.o.caddy, "version")), redisVersion(output(ctx, nil, "redis-server", "--version")),
-		strconv.FormatFloat(100*max(0, others), 'f', 0, 64))
-	out.write("| must be 0 | |\n|---|---:|\n")
+	out.Machine(ctx, command, s.o.caddy, s.o.env...)
+	out.Text("%s", watched)
+	table := out.Table("must be 0", "")
 	for _, row := range s.mustBeZero() {
-		out.write("| %s | %d |\n", row.name, row.n)
+		table.Row(row.name, row.n)
 	}
-	out.write("\n| what happened | |\n|---|---:|\n")
+	table.End()
+	table = out.Table("what happened", "")
 	for _, row := range []namedCount{
 		{"requests", c.requests.Load()},
 		{"sign-ins", c.signIns.Load()},
@@ -72,24 +50,25 @@ func (s *soak) report(ctx context.Context, out *report, elapsed time.Duration, o
 		{"Redis stopped for a while", c.redisPauses.Load()},
 		{"Caddys killed, and started again", c.nodeKills.Load()},
 	} {
-		out.write("| %s | %d |\n", row.name, row.n)
+		table.Row(row.name, row.n)
 	}
+	table.End()
 	s.reportLags(out)
 	grown := s.reportMemory(out)
 	return s.verdict(grown)
 }
 
-func (s *soak) reportLags(out *report) {
+func (s *soak) reportLags(out *rig.Report) {
 	hereN, here, hereMost := summary(s.lags.here)
 	thereN, there, thereMost := summary(s.lags.there)
-	out.write("\nFrom the answer to a logout to the end of a stream, where there was no trouble: median %s, longest %s on the same "+
-		"server (%d streams); %s and %s on another (%d).\n\n",
+	out.Text("From the answer to a logout to the end of a stream, where there was no trouble: median %s, longest %s on the same "+
+		"server (%d streams); %s and %s on another (%d).",
 		round(here), round(hereMost), hereN, round(there), round(thereMost), thereN)
 }
 
 // reportMemory writes how the Caddys developed, and returns what grew.
-func (s *soak) reportMemory(out *report) (grown []string) {
-	out.write("| of each Caddy | unit | early | late | a line through all | over | |\n|---|---|---:|---:|---:|---:|---|\n")
+func (s *soak) reportMemory(out *rig.Report) (grown []string) {
+	table := out.Table("of each Caddy", "unit", "early", "late", "a line through all", "over", "")
 	for _, n := range s.nodes {
 		samples := longestLife(s.memory.of[n])
 		at := make([]time.Time, len(samples))
@@ -121,12 +100,13 @@ func (s *soak) reportMemory(out *report) (grown []string) {
 				grown = append(grown, quantity.name+" of "+n.name+" grows")
 			}
 			digits := func(v float64) string { return strconv.FormatFloat(v/quantity.scale, 'f', 1, 64) }
-			out.write("| %s: %s | %s | %s | %s | %s | %s | %s |\n", n.name, quantity.name, quantity.unit,
+			table.Row(n.name+": "+quantity.name, quantity.unit,
 				digits(t.early), digits(t.late), signed(digits(t.fit)), t.span.Round(time.Second), word)
 		}
 	}
-	out.write("\nEarly and late are medians of thirds, after the first quarter of the longest time that the Caddy was up. " +
-		"Memory is what is the process' own (RssAnon), the heap is after a collection.\n")
+	table.End()
+	out.Text("Early and late are medians of thirds, after the first quarter of the longest time that the Caddy was up. " +
+		"Memory is what is the process' own (RssAnon), the heap is after a collection.")
 	return grown
 }
 
@@ -138,49 +118,6 @@ func signed(s string) string {
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
-
-func output(ctx context.Context, env []string, name string, args ...string) string {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), env...)
-	out, err := cmd.Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func firstWord(s string) string {
-	word, _, _ := strings.Cut(s, " ")
-	return word
-}
-
-func redisVersion(s string) string {
-	if m := regexp.MustCompile(`v=(\S+)`).FindStringSubmatch(s); m != nil {
-		return "Redis " + m[1]
-	}
-	return "Redis"
-}
-
-// The marks in the page.
-const (
-	beginMark = "<!-- soak: begin -->\n"
-	endMark   = "<!-- soak: end -->\n"
-)
-
-// replaceIn puts the report between the marks of a page.
-func (r *report) replaceIn(name string) error {
-	page, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := bytes.Cut(page, []byte(beginMark))
-	_, after, ok2 := bytes.Cut(rest, []byte(endMark))
-	if !ok || !ok2 {
-		return errors.New(name + ": the marks are missing")
-	}
-	text := strings.TrimRight(r.page.String(), "\n") + "\n"
-	return os.WriteFile(name, fmt.Appendf(nil, "%s%s\n%s\n%s%s", before, beginMark, text, endMark, after), 0o644)
-}
 
 // namedCount is a row of the report.
 type namedCount struct {

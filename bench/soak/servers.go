@@ -1,77 +1,32 @@
 //go:build !windows
 
-// This file holds the servers of a run: Redis with a log of all that it has
-// acknowledged, the app behind the proxies, and the Caddys.
+// This file holds the servers of a run: the Caddys, and the app behind them.
 
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
-
-// startWithin is how long a server may take to be up, on a machine that is busy.
-const startWithin = time.Minute
-
-// redisServer is a Redis that keeps what it has acknowledged: it is synced to
-// the disk before the answer is sent.
-type redisServer struct {
-	addr, dir string
-	*process
-}
-
-func (r *redisServer) start(ctx context.Context) error {
-	_, port, _ := net.SplitHostPort(r.addr)
-	p, err := startProcess(r.dir, filepath.Join(r.dir, "redis.log"), os.Environ(), "redis-server", "--port", port,
-		"--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir", r.dir)
-	if err != nil {
-		return fmt.Errorf("%w (apt-get install redis-server)", err)
-	}
-	r.process = p
-	if err := p.until(ctx, startWithin, r.answers); err != nil {
-		return fmt.Errorf("redis-server %w", err)
-	}
-	return nil
-}
-
-// answers reports whether Redis has its data and answers.
-func (r *redisServer) answers() bool {
-	conn, err := net.DialTimeout("tcp", r.addr, time.Second)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(conn, "PING\r\n")
-	line, _ := bufio.NewReader(conn).ReadString('\n')
-	return strings.HasPrefix(line, "+PONG")
-}
 
 // node is one Caddy.
 type node struct {
-	name        string
-	group       *group
-	addr, admin string
-	dir         string
-	caddy       string
-	env         []string
-	sessions    string // the block of the global option
-	app         string
-	client      *http.Client
+	*rig.Caddy
+	name     string
+	group    *group
+	accounts string
+	sessions string // the block of the global option
+	app      string
+	client   *http.Client
 
-	proc       atomic.Pointer[process]
 	generation int
 	// life is odd while the process is up, and counts its starts and ends.
 	life atomic.Int64
@@ -79,63 +34,30 @@ type node struct {
 
 // write writes the Caddyfile, a little different each time.
 func (n *node) write() error {
-	_, port, _ := net.SplitHostPort(n.addr)
 	n.generation++
-	text := fmt.Sprintf(`{
-	admin %s
-	auto_https off
-	persist_config off
-	servers {
-		protocols h1
-	}
-	sessions {
-		max_sessions off
-		%s
-	}
+	return n.Configure(rig.Site{
+		Global: "sessions {\nmax_sessions off\n" + n.sessions + "\n}\n",
+		Site: fmt.Sprintf("header X-Generation %d\nlogout\nlogin {\naccounts %s\n}\nsession_auth /app/*\nreverse_proxy %s\n",
+			n.generation, n.accounts, n.app),
+	})
 }
-http://:%s {
-	bind 127.0.0.1
-	header X-Generation %d
-	logout
-	login {
-		accounts %s
-	}
-	session_auth /app/*
-	reverse_proxy %s
-}
-`, n.admin, n.sessions, port, n.generation, filepath.Join(n.dir, "..", "accounts"), n.app)
-	return os.WriteFile(n.caddyfile(), []byte(text), 0o600)
-}
-
-func (n *node) caddyfile() string { return filepath.Join(n.dir, "Caddyfile") }
-func (n *node) log() string       { return filepath.Join(n.dir, "caddy.log") }
 
 // start starts the Caddy and waits until it serves.
 func (n *node) start(ctx context.Context) error {
 	if err := n.write(); err != nil {
 		return err
 	}
-	p, err := startProcess(n.dir, n.log(), n.environ(), n.caddy, "run", "--adapter", "caddyfile", "--config", n.caddyfile())
-	if err != nil {
-		return err
-	}
-	n.proc.Store(p)
-	if err := p.until(ctx, startWithin, func() bool { return n.serves(ctx) }); err != nil {
-		return fmt.Errorf("caddy %s %w; its log is %s", n.name, err, n.log())
+	if err := n.Start(ctx, func() bool { return n.serves(ctx) }); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
 	}
 	n.life.Add(1)
 	return nil
 }
 
-// environ gives the Caddy a home of its own.
-func (n *node) environ() []string {
-	return append(append(os.Environ(), "HOME="+n.dir, "XDG_CONFIG_HOME="+n.dir, "XDG_DATA_HOME="+n.dir), n.env...)
-}
-
 // serves reports whether both of its listeners answer.
 func (n *node) serves(ctx context.Context) bool {
-	for _, url := range []string{n.adminURL("/sessions/liveness"), n.url("/self-service/login/api")} {
-		status, _, err := fetch(ctx, url)
+	for _, url := range []string{n.AdminURL("/sessions/liveness"), n.URL("/self-service/login/api")} {
+		status, _, err := rig.Fetch(ctx, url)
 		if err != nil || status != http.StatusOK {
 			return false
 		}
@@ -145,14 +67,14 @@ func (n *node) serves(ctx context.Context) bool {
 
 // ready reports whether it can ask its store.
 func (n *node) ready(ctx context.Context) bool {
-	status, _, err := fetch(ctx, n.adminURL("/sessions/readiness"))
+	status, _, err := rig.Fetch(ctx, n.AdminURL("/sessions/readiness"))
 	return err == nil && status == http.StatusOK
 }
 
 // kill ends the Caddy as a power cut would.
 func (n *node) kill() {
 	n.life.Add(1)
-	n.proc.Load().end(syscall.SIGKILL)
+	n.Process().End(syscall.SIGKILL)
 }
 
 // reload has it load a configuration that has changed.
@@ -160,44 +82,15 @@ func (n *node) reload(ctx context.Context) error {
 	if err := n.write(); err != nil {
 		return err
 	}
-	// One that has begun is not cut short by the end of the run.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startWithin)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, n.caddy, "reload", "--adapter", "caddyfile", "--config", n.caddyfile(), "--address", n.admin)
-	cmd.Env, cmd.Dir = n.environ(), n.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("caddy reload of %s: %w\n%s", n.name, err, out)
+	if err := n.Reload(ctx); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
 	}
 	return nil
 }
 
-func (n *node) url(path string) string      { return "http://" + n.addr + path }
-func (n *node) adminURL(path string) string { return "http://" + n.admin + path }
-
-// watcher asks admin endpoints, over a connection of its own each time.
-var watcher = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-
-func fetch(ctx context.Context, url string) (status int, body []byte, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, nil, err
-	}
-	resp, err := watcher.Do(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	body, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, body, err
-}
-
 // serveApp is the app: a page that says who is asking, and events without end.
 func serveApp(ctx context.Context) (addr string, closeApp func(), err error) {
-	if addr, err = freeAddr(ctx); err != nil {
-		return "", nil, err
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
+	if addr, err = rig.FreeAddr(ctx); err != nil {
 		return "", nil, err
 	}
 	mux := http.NewServeMux()
@@ -222,13 +115,13 @@ func serveApp(ctx context.Context) (addr string, closeApp func(), err error) {
 			}
 		}
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	// It goes on until it is closed: what is looked at last is looked at with it there.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done, err := rig.Serve(ctx, addr, &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute})
+	return addr, func() {
+		cancel()
+		if err := <-done; err != nil {
 			fmt.Fprintln(os.Stderr, "soak: the app:", err)
 		}
-	}()
-	return addr, func() { _ = server.Close(); <-ended }, nil
+	}, err
 }

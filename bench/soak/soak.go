@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // counts is what happened. Those of the first group must stay 0.
@@ -35,9 +37,9 @@ type counts struct {
 type soak struct {
 	o         *options
 	plan      plan
-	dir       string
 	begin     time.Time
-	redis     *redisServer
+	rig       *rig.Rig
+	redis     *rig.Redis
 	closeApp  func()
 	nodes     []*node
 	groups    []*group
@@ -80,7 +82,7 @@ func (s *soak) complain(count *atomic.Int64, format string, args ...any) {
 func newSoak(ctx context.Context, o *options) (*soak, error) {
 	s := &soak{o: o, plan: newPlan(o.last), begin: time.Now(), streaming: &http.Transport{DisableKeepAlives: true}}
 	var err error
-	if s.dir, err = os.MkdirTemp("", "caddy-logout-soak-"); err != nil {
+	if s.rig, err = rig.New("soak"); err != nil {
 		return nil, err
 	}
 	if err := s.startAll(ctx); err != nil {
@@ -91,10 +93,7 @@ func newSoak(ctx context.Context, o *options) (*soak, error) {
 }
 
 func (s *soak) startAll(ctx context.Context) error {
-	if _, err := os.Stat(s.o.caddy); err != nil {
-		return fmt.Errorf("%w (make build)", err)
-	}
-	caddy, err := filepath.Abs(s.o.caddy)
+	caddy, err := rig.FindCaddy(s.o.caddy)
 	if err != nil {
 		return err
 	}
@@ -106,17 +105,14 @@ func (s *soak) startAll(ctx context.Context) error {
 		return err
 	}
 	s.closeApp = closeApp
-	addr, err := freeAddr(ctx)
+	// What it has acknowledged it has synced to the disk.
+	s.redis, err = s.rig.StartRedis(ctx, "--appendonly", "yes", "--appendfsync", "always")
 	if err != nil {
 		return err
 	}
-	s.redis = &redisServer{addr: addr, dir: s.dir}
-	if err := s.redis.start(ctx); err != nil {
-		return err
-	}
-	common := fmt.Sprintf("\n\t\tlifespan %s", s.plan.lifespan)
+	common := fmt.Sprintf("\nlifespan %s", s.plan.lifespan)
 	// A cache that is full after a few minutes: it grows no more.
-	shared := "store redis " + addr + common + "\n\t\tnear_cache {\n\t\t\tentries 2000\n\t\t}\n\t\tdurable_logout"
+	shared := "store redis " + s.redis.Addr + common + "\nnear_cache {\nentries 2000\n}\ndurable_logout"
 	inRedis, inFile := newGroup("redis"), newGroup("embedded")
 	s.groups = []*group{inRedis, inRedis, inFile} // two thirds of what people do
 	for _, n := range []*node{
@@ -124,14 +120,8 @@ func (s *soak) startAll(ctx context.Context) error {
 		{name: "redis-2", group: inRedis, sessions: shared},
 		{name: "embedded", group: inFile, sessions: "store embedded" + common},
 	} {
-		n.app, n.caddy, n.env, n.client, n.dir = app, caddy, s.o.env, newClient(), filepath.Join(s.dir, n.name)
-		if n.addr, err = freeAddr(ctx); err != nil {
-			return err
-		}
-		if n.admin, err = freeAddr(ctx); err != nil {
-			return err
-		}
-		if err := os.Mkdir(n.dir, 0o700); err != nil {
+		n.app, n.accounts, n.client = app, s.accountsFile(), newClient()
+		if n.Caddy, err = s.rig.NewCaddy(ctx, caddy, n.name, s.o.env...); err != nil {
 			return err
 		}
 		s.nodes = append(s.nodes, n)
@@ -157,8 +147,11 @@ func (s *soak) writeAccounts() error {
 	for i := range holders {
 		fmt.Fprintf(&file, "holder-%02d:%s\n", i, hash)
 	}
-	return os.WriteFile(filepath.Join(s.dir, "accounts"), []byte(file.String()), 0o600)
+	return os.WriteFile(s.accountsFile(), []byte(file.String()), 0o600)
 }
+
+// accountsFile names the file of those who may sign in.
+func (s *soak) accountsFile() string { return filepath.Join(s.rig.Dir, "accounts") }
 
 // soak lets everything happen at once for as long as was asked for, and then
 // looks at every session once more.
@@ -201,7 +194,7 @@ func (s *soak) soak(ctx context.Context) error {
 // audit waits until all is well and asks every server about every session.
 func (s *soak) audit(ctx context.Context) error {
 	for _, n := range s.nodes {
-		err := n.proc.Load().until(ctx, startWithin, func() bool { return n.ready(ctx) && s.pendingOn(ctx, n) == 0 })
+		err := n.Process().Until(ctx, func() bool { return n.ready(ctx) && s.pendingOn(ctx, n) == 0 })
 		if err != nil {
 			s.complain(&s.counts.leftPending, "at the end %s %v, with %d pending logouts", n.name, err, s.pendingOn(ctx, n))
 		}
@@ -285,7 +278,7 @@ func (s *soak) auditOne(ctx context.Context, n *node, one *session) {
 
 // pendingOn asks how many logouts wait in the journal of a server.
 func (s *soak) pendingOn(ctx context.Context, n *node) int {
-	_, body, err := fetch(ctx, n.adminURL("/metrics"))
+	_, body, err := rig.Fetch(ctx, n.AdminURL("/metrics"))
 	if err != nil {
 		return -1
 	}
@@ -302,7 +295,7 @@ func (s *soak) pendingOn(ctx context.Context, n *node) int {
 // readLogs looks for what must not be in the logs of the Caddys.
 func (s *soak) readLogs() error {
 	for _, n := range s.nodes {
-		text, err := os.ReadFile(n.log())
+		text, err := os.ReadFile(n.Log())
 		if err != nil {
 			return err
 		}
@@ -323,52 +316,21 @@ func (s *soak) readLogs() error {
 	return nil
 }
 
-// ownCPU is what this program and all that it started have used.
-func (s *soak) ownCPU() float64 {
-	total := statCPU("/proc/self/stat")
-	for _, p := range s.running() {
-		total += statCPU(p.proc("stat"))
-	}
-	return total
-}
-
-// running returns the processes that have not ended.
-func (s *soak) running() []*process {
-	var all []*process
-	if s.redis != nil && s.redis.process != nil {
-		all = append(all, s.redis.process)
-	}
-	for _, n := range s.nodes {
-		if p := n.proc.Load(); p != nil {
-			all = append(all, p)
-		}
-	}
-	running := all[:0]
-	for _, p := range all {
-		if !p.ended() {
-			running = append(running, p)
-		}
-	}
-	return running
-}
-
 // close ends everything, and keeps the logs where something was wrong.
 func (s *soak) close(wrong bool) {
 	for _, n := range s.nodes {
 		n.client.CloseIdleConnections()
 	}
-	for _, p := range s.running() {
-		_ = p.cmd.Process.Signal(syscall.SIGCONT)
-		p.end(syscall.SIGTERM)
+	if s.redis != nil {
+		_ = s.redis.Signal(syscall.SIGCONT) // it may be stopped
 	}
+	s.rig.Close(wrong)
 	if s.closeApp != nil {
 		s.closeApp()
 	}
 	if wrong {
-		fmt.Fprintln(s.o.out, "the logs are in", s.dir)
-		return
+		fmt.Fprintln(s.o.out, "the logs are in", s.rig.Dir)
 	}
-	_ = os.RemoveAll(s.dir)
 }
 
 // verdict is an error that says what was wrong, if anything was.

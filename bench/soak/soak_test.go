@@ -17,6 +17,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-logout/caddy-logout"
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // asCaddy is the environment variable that turns the test binary into Caddy.
@@ -60,8 +61,8 @@ func TestSoak(t *testing.T) {
 	if err := s.soak(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	text := newReport(&out)
-	if err := s.report(t.Context(), text, s.o.last, 0); err != nil {
+	text := rig.NewReport(&out)
+	if err := s.report(t.Context(), text, "The run took nine seconds."); err != nil {
 		t.Error(err)
 	}
 	for name, count := range map[string]int64{
@@ -73,11 +74,12 @@ func TestSoak(t *testing.T) {
 			t.Errorf("%s: none", name)
 		}
 	}
+	beginMark, endMark := rig.Marks("soak")
 	page := t.TempDir() + "/page.md"
 	if err := os.WriteFile(page, []byte("before\n"+beginMark+"old\n"+endMark+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := text.replaceIn(page); err != nil {
+	if err := text.ReplaceIn(page, "soak"); err != nil {
 		t.Fatal(err)
 	}
 	written, err := os.ReadFile(page)

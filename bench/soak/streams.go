@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
 // holders is how many people hold a stream open at a time, for each group.
@@ -73,12 +75,12 @@ func (s *soak) endHeld(ctx context.Context, g *group, one *session) {
 // openStream opens a stream of events; the channel is closed when it has ended.
 func (s *soak) openStream(ctx context.Context, n *node, one *session) (ended <-chan struct{}, end func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url("/app/events"), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL("/app/events"), nil)
 	if err != nil {
 		cancel()
 		return nil, nil, err
 	}
-	r.Header.Set("Cookie", cookieName+"="+one.credential)
+	r.Header.Set("Cookie", rig.Cookie+"="+one.credential)
 	r.Header.Set("Accept", "text/event-stream")
 	resp, err := s.streaming.RoundTrip(r)
 	if err != nil {
