@@ -41,7 +41,7 @@ var DefaultLimits = Limits{
 	Address: Limit{Tries: 20, Window: 5 * time.Minute},
 }
 
-// Bounds on memory: 32 Ki counts of each kind take about 6 MiB each at most.
+// Bounds on memory: 32 Ki counts of each kind take about 8 MiB each at most.
 const (
 	maxCounts = 1 << 15
 	// maxKnown bounds the addresses that are remembered as the owner's. Only a

@@ -3,7 +3,10 @@
 package login
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -182,5 +185,89 @@ func TestAttemptsAreBounded(t *testing.T) {
 	pair, _, _ := attempts.names("owner", "192.0.2.1")
 	if !attempts.known.has(pair) {
 		t.Error("failed tries pushed out an owner's address")
+	}
+}
+
+// TestAttemptsOutlastNewNames checks that new names push out a count only when they
+// are as many as there may be, however often the others in the table were counted:
+// else someone who guesses could be rid of their own with a few names made up.
+func TestAttemptsOutlastNewNames(t *testing.T) {
+	limit, now := DefaultLimits.Pair, newClock().time
+	c, mine := newCounts(maxCounts), name{15: 1}
+	other := func(i int) (n name) {
+		binary.LittleEndian.PutUint64(n[:], uint64(i))
+		return n
+	}
+	for range limit.Tries {
+		for i := range maxCounts {
+			c.add(other(i), limit, now)
+		}
+	}
+	for range limit.Tries - 1 {
+		c.add(mine, limit, now)
+	}
+	for i := range maxCounts - 1 {
+		c.add(other(maxCounts+i), limit, now)
+	}
+	c.add(mine, limit, now)
+	if c.blocked(mine, limit, now) == 0 {
+		t.Error("new names pushed out a count that was touched after most of the others")
+	}
+}
+
+// BenchmarkAttempts tries to sign in under known names, and under new ones when
+// every table is full.
+func BenchmarkAttempts(b *testing.B) {
+	b.Run("known", func(b *testing.B) {
+		attempts := NewAttempts(DefaultLimits, nil)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			account := strconv.Itoa(i % 100)
+			if _, ok := attempts.Begin(account, "192.0.2.1"); !ok {
+				b.Fatal("blocked")
+			}
+			attempts.Withdrawn(account, "192.0.2.1")
+		}
+	})
+	b.Run("new", func(b *testing.B) {
+		attempts := NewAttempts(DefaultLimits, nil)
+		try := func(i int) {
+			if _, ok := attempts.Begin(strconv.Itoa(i), strconv.Itoa(i)); !ok {
+				b.Fatal("blocked")
+			}
+		}
+		for i := range maxCounts {
+			try(i)
+		}
+		b.ReportAllocs()
+		for i := maxCounts; b.Loop(); i++ {
+			try(i)
+		}
+	})
+}
+
+// BenchmarkAttemptsMemory weighs a full table of counts, and the same after ten
+// times as many names have gone through it.
+func BenchmarkAttemptsMemory(b *testing.B) {
+	heap := func() uint64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	for b.Loop() {
+		before, c := heap(), newCounts(maxCounts)
+		add := func(from, to uint64) float64 {
+			for i := from; i < to; i++ {
+				var n name
+				binary.LittleEndian.PutUint64(n[:], i)
+				c.add(n, DefaultLimits.Pair, time.Time{})
+			}
+			return float64(heap()-before) / (1 << 20)
+		}
+		b.ReportMetric(add(0, maxCounts), "MiB-full")
+		b.ReportMetric(add(maxCounts, 11*maxCounts), "MiB-later")
+		runtime.KeepAlive(c)
 	}
 }
