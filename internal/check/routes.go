@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddy-logout/caddy-logout/internal/signin"
 	"github.com/caddy-logout/caddy-logout/internal/signout"
-	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
 // listedRoute is a line of the list.
@@ -214,13 +213,8 @@ func (c *Checker) logoutPaths(raw json.RawMessage) []string {
 		return nil
 	}
 	var paths []string
-	for _, path := range []string{
-		"/self-service/logout/browser", "/self-service/logout", "/self-service/logout/api", "/self-service/logout/done",
-		web.ErrorsPath, "/sessions/whoami", "/sessions", "/sessions/{id}",
-	} {
-		if l.Route(path) != nil {
-			paths = append(paths, c.site.Prefix+path)
-		}
+	for _, path := range signout.Routes.Paths(l) {
+		paths = append(paths, c.site.Prefix+path)
 	}
 	if l.SessionsPage != "" {
 		paths = append(paths, l.SessionsPage)
@@ -238,7 +232,7 @@ func (c *Checker) logoutPaths(raw json.RawMessage) []string {
 
 func (c *Checker) loginPaths() []string {
 	var paths []string
-	for _, path := range []string{signin.BrowserPath, signin.APIPath, signin.FlowsPath, signin.Path, web.ErrorsPath} {
+	for _, path := range signin.Routes.Paths(nil) {
 		paths = append(paths, c.site.Prefix+path)
 	}
 	return paths

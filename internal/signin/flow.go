@@ -91,7 +91,7 @@ func (f *Flow) URL(base string) string {
 	if f.returnTo != "" {
 		query += "&return_to=" + url.QueryEscape(f.returnTo)
 	}
-	return base + Path + "?" + query
+	return base + loginPath + "?" + query
 }
 
 // csrfMAC binds the flow to the browser that holds the secret.
@@ -185,9 +185,9 @@ type (
 
 // json returns the flow as clients see it; base goes before all paths.
 func (f *Flow) json(base, csrf string, state flowState) WireFlow {
-	kind, begin := "browser", BrowserPath
+	kind, begin := "browser", browserPath
 	if f.api {
-		kind, begin = "api", APIPath
+		kind, begin = "api", apiPath
 	}
 	requested := base + begin
 	if f.returnTo != "" {

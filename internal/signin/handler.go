@@ -25,10 +25,10 @@ import (
 
 // The paths of sign-in, below the prefix of the sessions app.
 const (
-	Path        = "/self-service/login"
-	BrowserPath = Path + "/browser"
-	APIPath     = Path + "/api"
-	FlowsPath   = Path + "/flows"
+	loginPath   = "/self-service/login"
+	browserPath = loginPath + "/browser"
+	apiPath     = loginPath + "/api"
+	flowsPath   = loginPath + "/flows"
 )
 
 // Options are the options of login.
@@ -149,48 +149,61 @@ func (l *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if refusal := web.Admit(r); refusal != nil {
 		return l.Site.FailAndClose(w, r, refusal)
 	}
-	path := web.OwnPath(r, l.Site.Prefix)
-	switch path {
-	case BrowserPath:
-		return l.readOnly(w, r, l.beginBrowser)
-	case APIPath:
-		return l.readOnly(w, r, l.beginAPI)
-	case FlowsPath:
-		return l.readOnly(w, r, l.showFlowJSON)
-	case web.ErrorsPath:
-		return l.Site.ServeError(w, r) // also on a site without the logout handler
-	case Path:
-		if r.Method == http.MethodPost {
-			return l.submit(w, r)
-		}
-		return l.readOnly(w, r, l.showFlow)
-	}
-	if strings.HasPrefix(path, Path+"/") {
-		return l.Site.FailJSON(w, r, web.ErrNotFound())
+	if serve := Routes.Find(l, web.OwnPath(r, l.Site.Prefix)); serve != nil {
+		return serve(l, w, r)
 	}
 	l.Site.CleanUngated(r)
 	return next.ServeHTTP(w, r)
 }
 
-// readOnly serves GET, and answers HEAD without making anything for it.
-func (l *Handler) readOnly(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request) error) error {
-	switch {
-	case r.Method == http.MethodHead:
-		web.Prepare(w.Header())
-		w.WriteHeader(http.StatusOK)
-		return nil
-	case r.Method != http.MethodGet:
-		allow := "GET, HEAD"
-		if web.OwnPath(r, l.Site.Prefix) == Path {
-			allow += ", POST"
-		}
-		return l.Site.FailMethod(w, r, allow)
-	case httpx.Speculative(r):
-		// Its answer would be kept for the real click, with the cookie of a
-		// request that perhaps never became one.
-		return l.Site.FailJSON(w, r, web.ErrSpeculative())
+// Routes are our paths.
+var Routes = web.Routes[*Handler]{
+	{Path: browserPath, Serve: readOnly((*Handler).beginBrowser)},
+	{Path: apiPath, Serve: readOnly((*Handler).beginAPI)},
+	{Path: flowsPath, Serve: readOnly((*Handler).showFlowJSON)},
+	{Path: loginPath, Serve: (*Handler).serveForm},
+	{Path: web.ErrorsPath, Serve: (*Handler).serveError}, // also on a site without the logout handler
+	{Path: loginPath + "/*", Serve: (*Handler).unknown},
+}
+
+// serveForm shows the form, or takes what was sent by it.
+func (l *Handler) serveForm(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodPost {
+		return l.submit(w, r)
 	}
-	return serve(w, r)
+	return readOnly((*Handler).showFlow)(l, w, r)
+}
+
+// serveError serves the error of a browser.
+func (l *Handler) serveError(w http.ResponseWriter, r *http.Request) error {
+	return l.Site.ServeError(w, r)
+}
+
+func (l *Handler) unknown(w http.ResponseWriter, r *http.Request) error {
+	return l.Site.FailJSON(w, r, web.ErrNotFound())
+}
+
+// readOnly serves GET, and answers HEAD without making anything for it.
+func readOnly(serve func(*Handler, http.ResponseWriter, *http.Request) error) func(*Handler, http.ResponseWriter, *http.Request) error {
+	return func(l *Handler, w http.ResponseWriter, r *http.Request) error {
+		switch {
+		case r.Method == http.MethodHead:
+			web.Prepare(w.Header())
+			w.WriteHeader(http.StatusOK)
+			return nil
+		case r.Method != http.MethodGet:
+			allow := "GET, HEAD"
+			if web.OwnPath(r, l.Site.Prefix) == loginPath {
+				allow += ", POST"
+			}
+			return l.Site.FailMethod(w, r, allow)
+		case httpx.Speculative(r):
+			// Its answer would be kept for the real click, with the cookie of a
+			// request that perhaps never became one.
+			return l.Site.FailJSON(w, r, web.ErrSpeculative())
+		}
+		return serve(l, w, r)
+	}
 }
 
 // errAlreadySignedIn is the answer to a client that begins to sign in while it
@@ -313,7 +326,7 @@ func (l *Handler) showFlow(w http.ResponseWriter, r *http.Request) error {
 // beginAgain sends a browser to the beginning. The return URL goes along as it
 // came, and is checked there.
 func (l *Handler) beginAgain(w http.ResponseWriter, r *http.Request) error {
-	location := l.Site.Base(r) + l.Site.Prefix + BrowserPath
+	location := l.Site.Base(r) + l.Site.Prefix + browserPath
 	query := r.URL.Query()
 	kept := make(url.Values)
 	for _, name := range []string{"refresh", "return_to"} {

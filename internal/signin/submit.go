@@ -143,7 +143,7 @@ func (l *Handler) checkOrigin(r *http.Request, f Flow, form Form) error {
 		// steal it, instead of in a cookie that they cannot read.
 		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 			return web.NewError(http.StatusBadRequest, "api_flow_in_browser",
-				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+BrowserPath+" instead.", web.MsgBadRequest)
+				"This flow is for clients that are not browsers, and the request came from a browser. Please use "+browserPath+" instead.", web.MsgBadRequest)
 		}
 		return nil
 	}
@@ -330,7 +330,7 @@ func (l *Handler) refuse(w http.ResponseWriter, r *http.Request, f Flow, err err
 	web.Prepare(w.Header())
 	web.ErrorHeaders(w.Header(), e)
 	return l.Site.Pages.Error(w, r, e.Code, pages.ErrorData{
-		ID: e.ID, Text: e.Sentence(), Home: l.Site.Base(r) + l.Site.Prefix + BrowserPath,
+		ID: e.ID, Text: e.Sentence(), Home: l.Site.Base(r) + l.Site.Prefix + browserPath,
 	})
 }
 

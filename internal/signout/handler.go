@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -54,8 +53,8 @@ func (l *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if refusal := web.Admit(r); refusal != nil {
 		return l.Site.FailAndClose(w, r, refusal)
 	}
-	if serve := l.Route(web.OwnPath(r, l.Site.Prefix)); serve != nil {
-		return serve(w, r)
+	if serve := Routes.Find(l, web.OwnPath(r, l.Site.Prefix)); serve != nil {
+		return serve(l, w, r)
 	}
 	if l.SessionsPage != "" && web.OwnPath(r, "") == l.SessionsPage {
 		return l.sessionsPage(w, r)
@@ -70,38 +69,26 @@ func (l *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
-// Route returns what serves one of our paths, nil if the path is not ours.
-func (l *Handler) Route(path string) func(http.ResponseWriter, *http.Request) error {
-	switch path {
-	case "/self-service/logout/browser":
-		return l.createURL
-	case "/self-service/logout":
-		return l.submit
-	case "/self-service/logout/api":
-		return l.endByToken
-	case web.DonePath:
-		return l.serveDone
-	case web.ErrorsPath:
-		return l.Site.ServeError
-	case "/sessions/whoami":
-		return l.whoami
-	}
-	if strings.HasPrefix(path, "/self-service/logout/") || strings.HasPrefix(path, web.ErrorsPath+"/") {
-		return l.unknown
-	}
-	if l.SessionsAPI != nil && !*l.SessionsAPI {
-		return nil
-	}
-	if path == "/sessions" {
-		return l.sessions
-	}
-	if id, ok := strings.CutPrefix(path, "/sessions/"); ok {
-		if id == "" || strings.Contains(id, "/") {
-			return l.unknown
-		}
-		return func(w http.ResponseWriter, r *http.Request) error { return l.session(w, r, id) }
-	}
-	return nil
+// Routes are our paths. Some belong to the app with sessions_api off.
+var Routes = web.Routes[*Handler]{
+	{Path: "/self-service/logout/browser", Serve: (*Handler).createURL},
+	{Path: "/self-service/logout", Serve: (*Handler).submit},
+	{Path: "/self-service/logout/api", Serve: (*Handler).endByToken},
+	{Path: web.DonePath, Serve: (*Handler).serveDone},
+	{Path: web.ErrorsPath, Serve: (*Handler).serveError},
+	{Path: "/sessions/whoami", Serve: (*Handler).whoami},
+	{Path: "/sessions", Serve: (*Handler).sessions, If: (*Handler).servesSessions},
+	{Path: "/sessions/{id}", Serve: (*Handler).session, If: (*Handler).servesSessions},
+	{Path: "/sessions/*", Serve: (*Handler).unknown, If: (*Handler).servesSessions},
+	{Path: "/self-service/logout/*", Serve: (*Handler).unknown},
+	{Path: web.ErrorsPath + "/*", Serve: (*Handler).unknown},
+}
+
+func (l *Handler) servesSessions() bool { return l.SessionsAPI == nil || *l.SessionsAPI }
+
+// serveError serves the error of a browser.
+func (l *Handler) serveError(w http.ResponseWriter, r *http.Request) error {
+	return l.Site.ServeError(w, r)
 }
 
 func (l *Handler) unknown(w http.ResponseWriter, r *http.Request) error {

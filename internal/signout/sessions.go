@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
@@ -164,8 +165,8 @@ func (l *Handler) endMany(r *http.Request, own *session.Session, trigger string,
 // session answers DELETE /sessions/{id}: it ends one other session of the
 // caller. An id that is unknown, or another person's, changes nothing and is
 // answered the same.
-func (l *Handler) session(w http.ResponseWriter, r *http.Request, id string) error {
-	site := l.Site
+func (l *Handler) session(w http.ResponseWriter, r *http.Request) error {
+	site, id := l.Site, path.Base(web.OwnPath(r, l.Site.Prefix))
 	if r.Method != http.MethodDelete {
 		return site.FailMethod(w, r, http.MethodDelete)
 	}
