@@ -83,11 +83,11 @@ func TestAttackRestoredSessions(t *testing.T) {
 		if found, err := a.LookupKey(t.Context(), all[0].Key); err != nil || found.Pending || found.Session != nil {
 			t.Errorf("before the backup: %+v, %v", found, err)
 		}
-		closeJournal(t, j) // the next process knows as much
-		j = a.withJournal(t, file)
+		closeJournal(t, j)
 		for key, value := range values {
 			server.CLI(t, "SET", redisKey("session", key), value, "EX", "3600")
 		}
+		j = a.withJournal(t, file) // the next process knows as much, and looks at once
 		if asked {
 			tries += sessions
 			through += len(a.live(t, all))
