@@ -1,6 +1,3 @@
-// This file asks the admin endpoint of a real Caddy: to list, show and end
-// sessions, to lift a block, and how it does.
-
 package integration_test
 
 import (
@@ -264,7 +261,7 @@ func TestAdminRevokesEverybody(t *testing.T) {
 	}
 }
 
-// TestAdminOutage asks while Redis is away: that is never an empty list.
+// TestAdminOutage wants no empty list while Redis is unavailable.
 func TestAdminOutage(t *testing.T) {
 	redis := redistest.Start(t)
 	s := startWith(t, patientRedis(redis))

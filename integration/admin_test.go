@@ -1,6 +1,3 @@
-// This file shows the ways to a session that are not a sign-in form: the admin
-// endpoint, the command, and a login service that writes to Redis.
-
 package integration_test
 
 import (

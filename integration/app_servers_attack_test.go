@@ -1,6 +1,3 @@
-// This file attacks real app servers through Caddy: whatever a client sends, the
-// app behind the gate hears who somebody is from the gate alone.
-
 package integration_test
 
 import (
@@ -299,8 +296,8 @@ func attackHeaders(t *testing.T, s *caddyServer, servers []*appServer, token str
 						}
 					}
 				}
-				// uWSGI may close the connection before it has read a body in chunks, a
-				// quarter of the requests: then the answer is 502.
+				// uWSGI may close the connection before it has read a body in
+				// chunks, a quarter of the requests: then the response is 502.
 				if arrived < sent*2/3 {
 					through = append(through, fmt.Sprintf("of %d requests, %d got to the app: this shows nothing", sent, arrived))
 				}

@@ -1,6 +1,3 @@
-// This file starts real app servers of several languages, each with an app that
-// says as JSON what it sees of a request.
-
 package integration_test
 
 import (

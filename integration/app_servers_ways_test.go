@@ -1,6 +1,3 @@
-// This file attacks real app servers through Caddy with cookies, paths and bodies
-// that they may read in another way than the gate does.
-
 package integration_test
 
 import (
@@ -111,7 +108,7 @@ func attackPaths(t *testing.T, s *caddyServer, servers []*appServer) {
 }
 
 // attackBodies hides a second request in bodies. The next request over the same
-// connection is somebody else's, and has to get its own answer.
+// connection is another client's, and has to get its own response.
 func attackBodies(t *testing.T, s *caddyServer, servers []*appServer) {
 	hidden := "GET /public/hidden HTTP/1.1\r\nHost: app.example\r\nX-User-Id: " + spoofedMark + "\r\n\r\n"
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(hidden))

@@ -1,6 +1,3 @@
-// This file reads the audit log and listens to Caddy's events while people sign
-// in and out in every way, and looks for what must not be in either.
-
 package integration_test
 
 import (

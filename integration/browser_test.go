@@ -1,6 +1,3 @@
-// This file runs the tests of clients/browser: headless Chromium against a real
-// Caddy.
-
 package integration_test
 
 import (
@@ -66,8 +63,8 @@ http://:{$PORT} {
 `
 
 // TestBrowser runs the tests of clients/browser, a module of its own so that
-// what drives the browser stays out of the plugin's module graph. To take the
-// pictures of docs/images anew, set CADDY_LOGOUT_SCREENSHOTS to that folder.
+// the browser driver stays out of the plugin's module graph. To remake the
+// images of docs/images, set CADDY_LOGOUT_SCREENSHOTS to that folder.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	tool(t, "chromium", "chromium")

@@ -1,6 +1,3 @@
-// This file runs Ory's own clients, and the script of its public example,
-// against a real Caddy.
-
 package integration_test
 
 import (

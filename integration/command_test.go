@@ -1,6 +1,3 @@
-// This file runs the command caddy sessions as a process of its own, against a
-// real Caddy: what it prints, and its exit codes.
-
 package integration_test
 
 import (

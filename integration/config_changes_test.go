@@ -1,5 +1,3 @@
-// This file reloads Caddy with what would sign people out, and reads its log.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file gives Caddy configurations that are wrong: each is refused with a
-// sentence that says what, and where.
-
 package integration_test
 
 import (

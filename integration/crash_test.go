@@ -1,5 +1,3 @@
-// This file kills Caddy, and starts two on one file.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file walks through the demo as a newcomer does, by the address that
-// make run prints.
-
 package integration_test
 
 import (
@@ -14,7 +11,7 @@ import (
 	"testing"
 )
 
-// visitor is somebody with a browser that keeps cookies and follows redirects.
+// visitor is a person with a browser that keeps cookies and follows redirects.
 type visitor struct {
 	t      *testing.T
 	client *http.Client

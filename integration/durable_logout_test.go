@@ -1,5 +1,3 @@
-// This file logs people out while Redis is away, and kills Caddy in between.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file runs the examples that need more than one server: those on Redis in
-// all its ways, several hosts, the API, the log and the WebSocket.
-
 package integration_test
 
 import (

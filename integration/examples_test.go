@@ -1,6 +1,3 @@
-// This file runs every example of caddyfile-examples, with the servers that it
-// names, and holds each to what it tells its readers to expect.
-
 package integration_test
 
 import (

@@ -1,5 +1,3 @@
-// This file compares JSON bodies by what matters in them.
-
 package integration_test
 
 import (

@@ -1,4 +1,4 @@
-// This file holds exchanges 60 to 98: logout of apps, and whoami.
+// Exchanges 60 to 98: logout of apps, and whoami.
 
 package integration_test
 

@@ -1,4 +1,4 @@
-// This file holds exchanges 1 to 31: sign-in, and a logout that is created.
+// Exchanges 1 to 31: sign-in, and the creation of a logout.
 
 package integration_test
 

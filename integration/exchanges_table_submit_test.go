@@ -1,4 +1,4 @@
-// This file holds exchanges 32 to 59: a logout that is submitted.
+// Exchanges 32 to 59: the submission of a logout.
 
 package integration_test
 

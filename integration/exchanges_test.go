@@ -1,6 +1,3 @@
-// This file replays the 98 exchanges that were recorded from Ory Kratos, and
-// holds our answers against the original's: equal, or different for a reason.
-
 package integration_test
 
 import (
@@ -117,7 +114,7 @@ func (e exchange) expected() wire {
 }
 
 // TestExchangesAreComplete keeps the table honest: every exchange once, and no
-// difference that is none.
+// difference where both are equal.
 func TestExchangesAreComplete(t *testing.T) {
 	if len(exchanges) != 98 {
 		t.Errorf("%d exchanges, want 98", len(exchanges))

@@ -1,6 +1,3 @@
-// This file holds what of an answer is compared: a normal form that knows no
-// ids, dates, tokens or addresses, and names for the answers that recur.
-
 package integration_test
 
 import (
@@ -27,7 +24,7 @@ type wire struct {
 	identity     bool   // X-Kratos-Authenticated-Identity-Id is there
 	nosniff      bool
 	csrfCookie   bool   // a CSRF cookie is set
-	cookie       string // what becomes of the session cookie: "", "set", "cleared"
+	cookie       string // change of the session cookie: "", "set", "cleared"
 	body         string // JSON with sorted keys, or the text as it is
 }
 

@@ -1,5 +1,5 @@
-// This file ends sessions while PHP says nothing: Caddy's FastCGI transport waits
-// for the app and does not look at whether the request was cut.
+// Sessions end while PHP writes nothing: Caddy's FastCGI transport waits for the app
+// and ignores that the request was cancelled.
 
 package integration_test
 

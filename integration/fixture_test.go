@@ -1,6 +1,3 @@
-// This file holds what most tests start from: an account, a Caddyfile, and the
-// two ways to sign in.
-
 package integration_test
 
 import (

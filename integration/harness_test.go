@@ -1,5 +1,3 @@
-// This file starts, reloads and kills the Caddy processes under test.
-
 package integration_test
 
 import (
@@ -303,7 +301,7 @@ func call(t testing.TB, method, url, body string, header ...string) answer {
 	return a
 }
 
-// tryCall is call for goroutines, and for servers that may be away.
+// tryCall is call for goroutines, and for servers that may be unavailable.
 func tryCall(t testing.TB, method, url, body string, header ...string) (answer, error) {
 	var r io.Reader
 	if body != "" {

@@ -1,5 +1,3 @@
-// This file asks whether a node can be used, while its store comes and goes.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file sends what no client of good will would send: nothing may be lost,
-// and the process has to go on.
-
 package integration_test
 
 import (
@@ -148,7 +145,7 @@ func TestHugeHeaders(t *testing.T) {
 	}
 }
 
-// checkRefusal checks that an answer has one of the wanted statuses and, if it
+// checkRefusal checks that a response has one of the wanted statuses and, if it
 // is an error, a body that says so and repeats nothing raw.
 func checkRefusal(t *testing.T, a answer, want []int) {
 	t.Helper()

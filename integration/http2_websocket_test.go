@@ -1,6 +1,3 @@
-// This file keeps WebSockets open that go over HTTP/2 (RFC 8441), through two
-// proxies on one Redis.
-
 package integration_test
 
 import (

@@ -1,5 +1,5 @@
-// This file holds an HTTP/3 client that sends its frames as they are written
-// here, which no client library would.
+// An HTTP/3 client that sends frames exactly as the tests write them, which no client
+// library does.
 
 package integration_test
 

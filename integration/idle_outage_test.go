@@ -1,6 +1,3 @@
-// This file has a real Redis refuse writes while people are there, with an
-// idle_timeout that is shorter than that.
-
 package integration_test
 
 import (
@@ -60,9 +57,9 @@ func TestAttackOutageOfWrites(t *testing.T) {
 	use(2 * time.Second)
 	attacktest.Report(t, "people who are there are found idle as Redis refuses writes", tries, through)
 	for _, s := range proxies {
-		eventually(t, "it is said that uses are noted again", func() bool { return s.logs.contains("uses of sessions are noted again") })
+		eventually(t, "the log says that uses are recorded again", func() bool { return s.logs.contains("uses of sessions are recorded again") })
 		// More than one only if Redis was slow to answer, too.
-		if n := strings.Count(s.Logs(), "uses of sessions cannot be noted"); n == 0 || n > 3 {
+		if n := strings.Count(s.Logs(), "uses of sessions cannot be recorded"); n == 0 || n > 3 {
 			t.Errorf("one outage is told of %d times", n)
 		}
 	}

@@ -1,6 +1,3 @@
-// This file reads the logs of a whole visit and looks for what must not be
-// there.
-
 package integration_test
 
 import (

@@ -1,5 +1,3 @@
-// This file makes the test binary double as the Caddy under test.
-
 package integration_test
 
 import (

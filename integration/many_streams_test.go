@@ -1,6 +1,3 @@
-// This file keeps hundreds of streams open through one Caddy, as browsers do over
-// HTTP/2, and counts what they cost and how soon they end.
-
 package integration_test
 
 import (

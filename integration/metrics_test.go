@@ -1,7 +1,3 @@
-// This file scrapes the metrics of a Caddy that is used, reloaded and cut off
-// from Redis, and checks that the documents, the dashboard and the alerts name
-// what there is.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file runs the bridges of docs/migrate, as they stand on the pages, between
-// an app and a stand-in for what signs people in there.
-
 package integration_test
 
 import (
@@ -15,11 +12,11 @@ import (
 	"testing"
 )
 
-// bridge is a page with a bridge, and what stands behind it.
+// adapter is a page with an adapter, and the service behind it.
 type bridge struct {
 	page, service string            // the address of the service on the page
 	cookie        string            // by which it knows a browser
-	header        string            // by which it says who it is
+	header        string            // that names the person
 	check         string            // where it is asked
 	signIn        string            // where it signs people in
 	people        map[string]string // what it says, by the cookie's value

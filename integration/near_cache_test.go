@@ -1,6 +1,3 @@
-// This file tests the near caches of two Caddys on one Redis: that they are
-// used, and that a logout on one is seen by the other.
-
 package integration_test
 
 import (

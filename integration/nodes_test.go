@@ -1,5 +1,3 @@
-// This file runs two Caddys on one Redis.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file asks a real Caddy for all that docs/openapi.yaml describes, and holds
-// the answers against it.
-
 package integration_test
 
 import (

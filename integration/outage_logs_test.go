@@ -1,5 +1,3 @@
-// This file counts what one outage writes into the log.
-
 package integration_test
 
 import (
@@ -59,7 +57,7 @@ http://:{$PORT} {
 		if strings.Contains(line, `"logger":"sessions.audit"`) {
 			continue // each logout that was not done is in it
 		}
-		for _, message := range []string{"session store unavailable", "keeping an error for a browser failed", "app's own logout failed", "redis is away"} {
+		for _, message := range []string{"session store unavailable", "keeping an error for a browser failed", "app's own logout failed", "redis is unavailable"} {
 			if strings.Contains(line, `"msg":"`+message) {
 				lines[message]++
 			}
@@ -67,7 +65,7 @@ http://:{$PORT} {
 	}
 	t.Logf("%d requests: %v", 2*3*rounds, lines)
 	for message, most := range map[string]int{
-		"session store unavailable": 3, "redis is away": 3, "app's own logout failed": 0, "keeping an error for a browser failed": 0,
+		"session store unavailable": 3, "redis is unavailable": 3, "app's own logout failed": 0, "keeping an error for a browser failed": 0,
 	} {
 		if lines[message] > most {
 			t.Errorf("%q: %d times, want at most %d", message, lines[message], most)

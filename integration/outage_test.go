@@ -1,5 +1,3 @@
-// This file takes the Redis store away and brings it back.
-
 package integration_test
 
 import (
@@ -28,14 +26,16 @@ func TestOutage(t *testing.T) {
 	redis.Stop(t)
 	assertAway(t, s, redis, browser, logout)
 	restartRedis(t, redis.Addr())
-	// That server is empty, and says so: now the cookie is dead, and goes.
+	// That server is empty: the session is not found, and the cookie is
+	// cleared.
 	eventually(t, "Redis is asked again", func() bool { return whoami(t, s, "Cookie: "+browser) == 401 })
 	if got := whoami(t, s, "X-Session-Token: "+signIn(t, s)); got != 200 {
 		t.Errorf("whoami after the restart: %d", got)
 	}
 }
 
-// assertAway checks what every kind of request gets while the store is away.
+// assertAway checks the response to every kind of request while the store is
+// unavailable.
 func assertAway(t *testing.T, s *caddyServer, redis *redistest.Server, browser string, logout logoutFlow) {
 	t.Helper()
 	// A session that is in the near cache is good until Redis has been silent for

@@ -1,7 +1,3 @@
-// This file tries the other ways in which bytes of a client might come to an app
-// as a request of their own: bodies of all methods, targets of all forms, and an
-// app that leaves bodies unread.
-
 package integration_test
 
 import (

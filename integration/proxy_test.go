@@ -1,6 +1,3 @@
-// This file shows what an app behind the gate gets to see, and how it signs
-// people in itself, with an app that writes down what arrives.
-
 package integration_test
 
 import (

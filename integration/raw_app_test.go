@@ -1,6 +1,3 @@
-// This file holds an app that writes down byte by byte what reaches it, and
-// reads it by the letter: what two servers could read in two ways is an error.
-
 package integration_test
 
 import (

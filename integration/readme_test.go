@@ -1,5 +1,3 @@
-// This file runs what the README tells its readers to paste.
-
 package integration_test
 
 import (

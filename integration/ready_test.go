@@ -1,5 +1,3 @@
-// This file asks a node by the command that containers are watched with.
-
 package integration_test
 
 import (

@@ -1,5 +1,3 @@
-// This file keeps streams open through a reload that changes how Redis is reached.
-
 package integration_test
 
 import (

@@ -1,5 +1,3 @@
-// This file reloads Caddy while it is busy.
-
 package integration_test
 
 import (

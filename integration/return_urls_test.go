@@ -1,6 +1,3 @@
-// This file sends some thousand hostile return URLs to a real Caddy, and has
-// Node and Chromium say where each answer leads.
-
 package integration_test
 
 import (
@@ -115,7 +112,7 @@ func TestReturnURLsOverTheWire(t *testing.T) {
 		if c.login == notAsked {
 			return nil
 		}
-		// Whoever is signed in is sent on at once.
+		// A browser with a live session is redirected at once.
 		status, header, _, err := w.send(c.origin, "GET", "/self-service/login/browser", url.Values{"return_to": {c.raw}}, acceptBrowser, "X-Session-Token: "+token)
 		if err != nil {
 			return err

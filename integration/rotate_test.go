@@ -1,6 +1,3 @@
-// This file rotates the password and the certificates of Redis under a running
-// Caddy.
-
 package integration_test
 
 import (

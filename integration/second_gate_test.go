@@ -1,5 +1,3 @@
-// This file has a request meet a second gate, in handle_errors.
-
 package integration_test
 
 import (
@@ -11,9 +9,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
-// TestAttackStreamsInHandleErrors streams from behind a gate in handle_errors to
-// somebody whom a gate has let pass to an app that is down, and logs them out on
-// another server.
+// TestAttackStreamsInHandleErrors streams from behind a gate in handle_errors,
+// after a gate has let the client pass to an app that is down, and logs the
+// client out on another server.
 func TestAttackStreamsInHandleErrors(t *testing.T) {
 	redis := redistest.Start(t)
 	store := patient(redisStore(redis), "10s")

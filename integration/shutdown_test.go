@@ -1,5 +1,3 @@
-// This file ends Caddy while it is busy, as a service manager does.
-
 package integration_test
 
 import (

@@ -1,7 +1,3 @@
-// This file sends requests that two servers could read in two ways: no second
-// one may come out of them, and nobody's identity may go with what brought no
-// credential.
-
 package integration_test
 
 import (
@@ -140,7 +136,7 @@ func hostilePath(number int, signedIn bool) string {
 	return fmt.Sprintf("/open/x/%d/%t/", number, signedIn)
 }
 
-// checkArrived has somebody else use the app, who is to get what he asked for,
+// checkArrived has another client use the app, which must get its own response,
 // and checks that of the hostile request as many arrived as may, and whose. One
 // that breaks off may arrive at any time, as far as it goes.
 func checkArrived(t *testing.T, s *caddyServer, app *rawApp, path string, least, most int, token string) {

@@ -1,5 +1,3 @@
-// This file receives the traces of a Caddy as a collector does: OTLP over HTTP.
-
 package integration_test
 
 import (

@@ -1,7 +1,3 @@
-// This file tries to tell the app who somebody is in every way that is not the
-// gate's: names that an app folds into ours, more than once, behind the body, and
-// by having a proxy drop what the gate said.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file starts Caddy with a store that cannot be used, sends no request, and
-// reads what the operator is told.
-
 package integration_test
 
 import (

@@ -1,5 +1,3 @@
-// This file runs tests on both stores.
-
 package integration_test
 
 import (
@@ -23,7 +21,7 @@ const embeddedStore = "store embedded {$DIR}/sessions.db"
 func redisStore(r *redistest.Server) string { return "store redis " + r.Addr() }
 
 // patient gives a store of Redis time: for tests that count what happens, on a
-// machine that may be so busy that Redis seems to be away.
+// machine that may be so busy that Redis seems to be unavailable.
 func patient(store, timeout string) string {
 	if !strings.HasPrefix(store, "store redis ") {
 		return store

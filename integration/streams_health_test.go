@@ -1,5 +1,3 @@
-// This file ends a session while a request of it is with the app.
-
 package integration_test
 
 import (
@@ -11,7 +9,8 @@ import (
 
 // TestCutRequestIsNotTheAppsFault has the app take its time when the session
 // ends: to a proxy that looks after the health of the app, this is as if the
-// client had gone. Else whoever signs out could take the app away from all others.
+// client had gone. Else a client could make the app unavailable for all others
+// by signing out.
 func TestCutRequestIsNotTheAppsFault(t *testing.T) {
 	arrived := make(chan struct{})
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

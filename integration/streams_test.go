@@ -1,6 +1,3 @@
-// This file keeps WebSockets, server-sent events and a download open through two
-// proxies on one Redis, and ends their session in every way there is.
-
 package integration_test
 
 import (
@@ -201,8 +198,8 @@ func TestStreamsAreCut(t *testing.T) {
 	}
 }
 
-// TestFilesAreCut ends the session of somebody who downloads a file that Caddy
-// sends by itself: without a proxy nothing hears that the request was cancelled.
+// TestFilesAreCut ends the session of a client that downloads a file from Caddy
+// itself: without a proxy no handler notices that the request was cancelled.
 func TestFilesAreCut(t *testing.T) {
 	const size = 256 << 20 // much more than what may be under way
 	dir := t.TempDir()

@@ -1,6 +1,3 @@
-// This file starts the app servers that attacks on tunnels are tried against.
-// Each says whom it serves, so that a request nobody let through shows.
-
 package integration_test
 
 import (

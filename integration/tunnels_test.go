@@ -1,6 +1,5 @@
-// This file sends CONNECT to every handler that may stand alone in front of an
-// app: Go's transport writes the body of a CONNECT without framing behind the
-// head of the request, so an app would take it for a request of its own.
+// Go's transport writes the body of a CONNECT without framing behind the head of the
+// request, so an app would read it as a request of its own.
 
 package integration_test
 
@@ -209,7 +208,7 @@ func (try tunnelTry) send(t *testing.T, s tunnelServer, smuggled string) string 
 	return statusOf(c)
 }
 
-// TestAttackConnect has nobody, and somebody who is signed in, become anybody.
+// TestAttackConnect forges identities by CONNECT, with and without a session.
 func TestAttackConnect(t *testing.T) {
 	t.Parallel()
 	apps := tunnelApps(t)

@@ -1,6 +1,3 @@
-// This file does what docs/tutorial.md tells its readers to do, block by block,
-// on other ports, and compares what they are told to see.
-
 package integration_test
 
 import (
@@ -41,7 +38,7 @@ func readTutorial(t *testing.T) []tutorialBlock {
 	return blocks
 }
 
-// tutorial is somebody who follows the page.
+// tutorial is a reader who follows the page.
 type tutorial struct {
 	t       *testing.T
 	folder  string

@@ -1,6 +1,3 @@
-// This file asks for other protocols than WebSockets, and has an app speak one
-// unasked: the client must not get a connection to the app out of it.
-
 package integration_test
 
 import (
@@ -18,8 +15,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/attacktest"
 )
 
-// guardedHosts are the hosts of tunnelSites on which nobody has to be signed in
-// for the path below, and those on which somebody has to.
+// guardedHosts are the hosts of tunnelSites that need no session for the path
+// below, and those that do.
 var guardedHosts = map[bool][]string{
 	false: {"optional", "public", "some", "logout", "login", "watch", "snippet"},
 	true:  {"gate", "kept", "memo"},

@@ -1,6 +1,3 @@
-// This file asks the URL parsers of Node and of Chromium how a browser reads a
-// text.
-
 package integration_test
 
 import (

@@ -1,6 +1,3 @@
-// This file tries the ways in that are not the door: sessions planted before a
-// sign-in, other hosts' names, and paths that a gate and an app read differently.
-
 package integration_test
 
 import (
@@ -12,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestSessionFixation signs in with a session cookie that somebody planted: one
-// that was made up, and the live one of somebody else.
+// TestSessionFixation signs in with a session cookie that an attacker planted:
+// one that was made up, and the live one of another person.
 func TestSessionFixation(t *testing.T) {
 	t.Parallel()
 	s := startWith(t, "store embedded {$DIR}/sessions.db")

@@ -1,6 +1,3 @@
-// This file holds the accounts: how their file is read, and how a name and a
-// password are checked against them.
-
 package login
 
 import (
@@ -25,7 +22,7 @@ import (
 // Limits on an accounts file and on what is typed into a sign-in form.
 const (
 	// MaxFile is the most bytes that an accounts file may have: about 10,000
-	// accounts. Who has more wants a directory, not a file.
+	// accounts. For more, use a login service.
 	MaxFile = 1 << 20
 	// MaxName is the most bytes that the name of an account may have.
 	MaxName = 256
@@ -179,8 +176,8 @@ func (a *Accounts) Names() []string { return slices.Collect(maps.Keys(a.byName))
 // Len returns how many accounts there are.
 func (a *Accounts) Len() int { return len(a.byName) }
 
-// Has reports whether there is an account of that name. Its answer is not for
-// those who try to sign in.
+// Has reports whether there is an account of that name. The result must not be
+// shown at sign-in.
 func (a *Accounts) Has(name string) bool {
 	_, ok := a.byName[name]
 	return ok

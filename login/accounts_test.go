@@ -1,5 +1,3 @@
-// This file tests how accounts files are read and passwords checked.
-
 package login
 
 import (

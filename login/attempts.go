@@ -1,5 +1,3 @@
-// This file holds the limit on failed tries to sign in.
-
 package login
 
 import (
@@ -11,7 +9,7 @@ import (
 	"time"
 )
 
-// Limit is how many failed tries are allowed in a window of time. The window
+// Limit is how many failed attempts are allowed in a window of time. The window
 // begins with the first of them; when it ends, the count is zero again.
 type Limit struct {
 	Tries  int
@@ -20,21 +18,21 @@ type Limit struct {
 
 // Limits are those of [Attempts].
 type Limits struct {
-	// Pair limits the tries at one account from one address. It stops whoever
-	// guesses, and locks out nobody but them.
+	// Pair limits the attempts at one account from one address. It stops an
+	// attacker who guesses, and blocks no other person.
 	Pair Limit
-	// Account limits the tries at one account from all addresses together. It
-	// is higher: it is there against many machines that guess one password
-	// together, and while it holds it keeps out the owner too, unless they come
-	// from an address from which they have signed in before.
+	// Account limits the attempts at one account from all addresses
+	// together. It is higher: it is against many machines that guess one
+	// password together. While it holds it blocks the owner too, unless
+	// they come from an address from which they have signed in before.
 	Account Limit
-	// Address limits the tries from one address at all accounts together: it
-	// stops whoever tries one password on every name.
+	// Address limits the attempts from one address at all accounts
+	// together: it stops an attacker who tries one password on every name.
 	Address Limit
 }
 
-// DefaultLimits are 10 tries in 15 minutes for a pair of account and address,
-// 100 in 15 minutes for an account, 20 in 5 minutes for an address.
+// DefaultLimits are 10 attempts in 15 minutes for a pair of account and
+// address, 100 in 15 minutes for an account, 20 in 5 minutes for an address.
 var DefaultLimits = Limits{
 	Pair:    Limit{Tries: 10, Window: 15 * time.Minute},
 	Account: Limit{Tries: 100, Window: 15 * time.Minute},
@@ -49,9 +47,9 @@ const (
 	maxKnown = 1 << 14
 )
 
-// Attempts counts failed tries to sign in, by account and by client address. It
-// is bounded in memory, keeps no typed name (people type passwords there), and
-// is safe for concurrent use. The counts are of one process.
+// Attempts counts failed attempts to sign in, by account and by client address.
+// It is bounded in memory, keeps no typed name (people type passwords there),
+// and is safe for concurrent use. The counts are of one process.
 type Attempts struct {
 	limits Limits
 	now    func() time.Time
@@ -76,12 +74,12 @@ func NewAttempts(limits Limits, now func() time.Time) *Attempts {
 	}
 }
 
-// Begin counts a try at account from address as failed, before it is known to
-// be: tries made at the same time cannot slip past the limit together. If one
-// of the limits is reached, the try is not allowed and not counted, and wait
-// says after which time to come back. An account that does not exist is counted
-// like one that does. After the right password, call [Attempts.Succeeded]; if no
-// password was compared, [Attempts.Withdrawn].
+// Begin counts an attempt at account from address as failed, before its result
+// is known: concurrent attempts cannot exceed the limit together. If one of the
+// limits is reached, the attempt is refused and not counted, and wait is the
+// time until the next one is allowed. An account that does not exist is counted
+// like one that does. After the right password, call [Attempts.Succeeded]; if
+// no password was compared, [Attempts.Withdrawn].
 func (a *Attempts) Begin(account, address string) (wait time.Duration, ok bool) {
 	pair, person, from := a.names(account, address)
 	now := a.now()
@@ -105,10 +103,11 @@ func (a *Attempts) Begin(account, address string) (wait time.Duration, ok bool) 
 	return 0, true
 }
 
-// Succeeded takes back the try that [Attempts.Begin] counted, forgets the
-// failed ones of this pair, and remembers the address as one of the owner's.
-// The other failed tries of the address stay counted: who has an account must
-// not clear, by signing in to it now and then, their tries at other people's.
+// Succeeded takes back the attempt that [Attempts.Begin] counted, resets the
+// count of this pair, and remembers the address as one of the owner's. The
+// other failed attempts of the address stay counted: an attacker with an
+// account must not clear their attempts at other accounts by signing in to
+// their own.
 func (a *Attempts) Succeeded(account, address string) {
 	pair, person, from := a.names(account, address)
 	now := a.now()
@@ -121,8 +120,8 @@ func (a *Attempts) Succeeded(account, address string) {
 	a.known.add(pair, Limit{}, now)
 }
 
-// Withdrawn takes back the try that [Attempts.Begin] counted, when no password
-// was compared after all.
+// Withdrawn takes back the attempt that [Attempts.Begin] counted, when no
+// password was compared after all.
 func (a *Attempts) Withdrawn(account, address string) {
 	pair, person, from := a.names(account, address)
 	a.mu.Lock()
@@ -175,7 +174,7 @@ type count struct {
 	name  name
 	since time.Time
 	tries int
-	// account and address are what a pair is made of, for [Attempts.Lift].
+	// account and address are the parts of a pair, for [Attempts.Lift].
 	account, address name
 }
 
@@ -194,7 +193,7 @@ func (c *counts) get(n name) *count {
 
 func (c *counts) has(n name) bool { return c.get(n) != nil }
 
-// blocked returns how long n has to wait, zero if it need not.
+// blocked returns how long n is still blocked, zero if it is not.
 func (c *counts) blocked(n name, limit Limit, now time.Time) time.Duration {
 	found := c.get(n)
 	if found == nil || found.tries < limit.Tries {

@@ -1,5 +1,3 @@
-// This file tests the limit on failed tries.
-
 package login
 
 import (
@@ -215,7 +213,7 @@ func TestAttemptsOutlastNewNames(t *testing.T) {
 	}
 }
 
-// BenchmarkAttempts tries to sign in under known names, and under new ones when
+// BenchmarkAttempts attempts to sign in under known names, and under new ones when
 // every table is full.
 func BenchmarkAttempts(b *testing.B) {
 	b.Run("known", func(b *testing.B) {

@@ -1,6 +1,3 @@
-// This file holds the password hashes that `caddy hash-password` prints. Caddy's
-// own code reads and compares them; the bounds on the work are ours.
-
 package login
 
 import (

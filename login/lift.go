@@ -1,13 +1,11 @@
-// This file lifts blocks, for an operator who knows that it was no guessing.
-
 package login
 
 import "time"
 
-// Lift forgets the failed tries at an account, those from an address, or, if both
-// are given, what keeps this account out at this address; an empty one is not
-// given. It returns how many blocks were in force. What was forgotten about an
-// account that does not exist is as good as any other.
+// Lift resets the counts of an account, those of an address, or, if both are
+// given, the count of this account from this address; an empty one is not
+// given. It returns how many blocks were in force. An account that does not
+// exist has counts too.
 func (a *Attempts) Lift(account, address string) int {
 	pair, person, from := a.names(account, address)
 	now := a.now()

@@ -1,5 +1,3 @@
-// This file tests how blocks are lifted.
-
 package login
 
 import "testing"

@@ -1,6 +1,3 @@
-// This file holds what each page shows: the contract with those who write their
-// own, see docs/pages.md.
-
 package pages
 
 import (
@@ -8,13 +5,13 @@ import (
 	"strconv"
 )
 
-// LoginData is what login.html shows: the sign-in form.
+// LoginData is the data of login.html, the sign-in form.
 type LoginData struct {
 	// Action is the URL that the form is sent to.
 	Action string
 	// CSRFToken goes along with the form.
 	CSRFToken string
-	// Site is what people sign in to, such as a host name.
+	// Site is the host and port that people sign in to.
 	Site string
 	// Identifier is the name that was typed before; may be empty.
 	Identifier string
@@ -29,17 +26,19 @@ func (s *Set) Login(w http.ResponseWriter, r *http.Request, status int, data Log
 	return s.render(w, r, status, "login.html", data, formPage)
 }
 
-// ErrorData is what error.html shows.
+// ErrorData is the data of error.html.
 type ErrorData struct {
-	// Title heads the page; empty: a title that goes with the status.
+	// Title is the heading; empty: the title of the status.
 	Title string
 	// ID names the error; may be empty.
 	ID string
-	// Text is the sentence that helps; may be empty. The text of the ID stands
-	// in its place, if there is one.
+	// Text says what happened and what to do; may be empty. The text of the ID
+	// replaces it, if there is one.
 	Text string
-	// Home is the link that leads on; empty: no link.
+	// Home is where the button leads; empty: no button.
 	Home string
+	// SignIn is true if Home is the sign-in page.
+	SignIn bool
 }
 
 // Error answers with an error page.
@@ -64,18 +63,18 @@ func titleOf(status int) string {
 	return "500"
 }
 
-// PendingData is what pending.html shows: a logout waits for the store.
+// PendingData is the data of pending.html: a logout waits for the store.
 type PendingData struct {
-	// Home is the link that leads on; empty: no link.
+	// Home is where the button leads; empty: no button.
 	Home string
 }
 
-// Pending answers 202: a logout was noted, and is not done yet.
+// Pending answers 202: a logout was recorded, and waits for the store.
 func (s *Set) Pending(w http.ResponseWriter, r *http.Request, data PendingData) error {
 	return s.render(w, r, http.StatusAccepted, "pending.html", data, linkPage)
 }
 
-// ConfirmData is what confirm.html shows: it asks before it signs somebody out.
+// ConfirmData is the data of confirm.html, the question before a sign-out.
 type ConfirmData struct {
 	// Action is the URL that the form is sent to.
 	Action string
@@ -83,30 +82,30 @@ type ConfirmData struct {
 	Token string
 	// Method is that of the request which led here.
 	Method string
-	// Home is the link for those who stay; empty: no link.
+	// Home is where the link "stay signed in" leads; empty: no link.
 	Home string
 }
 
-// Confirm answers with the page that asks.
+// Confirm answers with the question before a sign-out.
 func (s *Set) Confirm(w http.ResponseWriter, r *http.Request, data ConfirmData) error {
 	return s.render(w, r, http.StatusOK, "confirm.html", data, formPage)
 }
 
-// SignedOutData is what signed_out.html shows.
+// SignedOutData is the data of signed_out.html.
 type SignedOutData struct {
-	// Home is the link that leads on; empty: no link.
+	// Home is where the button leads; empty: no button.
 	Home string
-	// Done is the address of a picture to load: with it, browsers forget the
-	// pages from before.
+	// Done is the address of an image. When browsers load it, they drop the app's
+	// pages from their back/forward cache.
 	Done string
 }
 
-// SignedOut answers that somebody is signed out.
+// SignedOut answers with the signed-out page.
 func (s *Set) SignedOut(w http.ResponseWriter, r *http.Request, data SignedOutData) error {
 	return s.render(w, r, http.StatusOK, "signed_out.html", data, picturePage)
 }
 
-// UnauthorizedData is what unauthorized.html shows to those who are not signed in.
+// UnauthorizedData is the data of unauthorized.html, the page without a session.
 type UnauthorizedData struct {
 	// LoginURL leads to sign-in; empty: no link.
 	LoginURL string
@@ -118,7 +117,7 @@ func (s *Set) Unauthorized(w http.ResponseWriter, r *http.Request, data Unauthor
 	return s.render(w, r, http.StatusUnauthorized, "unauthorized.html", data, linkPage)
 }
 
-// SessionsData is what sessions.html shows: a person's sessions.
+// SessionsData is the data of sessions.html, the list of a person's sessions.
 type SessionsData struct {
 	// Action is the URL that the form is sent to.
 	Action string
@@ -126,11 +125,11 @@ type SessionsData struct {
 	CSRFToken string
 	// Identity is who is signed in.
 	Identity string
-	// Sessions are the live sessions, the one that looks first.
+	// Sessions are the live sessions, the current one first.
 	Sessions []SessionRow
-	// More is how many there are beyond those.
+	// More is how many more there are.
 	More int
-	// Others says that there are more than the one that looks.
+	// Others is true if there are others than the current one.
 	Others bool
 }
 
@@ -140,15 +139,15 @@ type SessionRow struct {
 	ID string
 	// Browser is what the person signed in with.
 	Browser string
-	// Kind is what sort of thing that is: desktop, phone or program.
+	// Kind is desktop, phone or program.
 	Kind string
-	// Address is the network address they signed in from; may be empty.
+	// Address is the network address of the sign-in; may be empty.
 	Address string
-	// SignedIn says how long ago that was, Timestamp when (RFC 3339).
+	// SignedIn says how long ago the sign-in was, Timestamp when (RFC 3339).
 	SignedIn, Timestamp string
-	// LastUsed says how long ago it was used; may be empty.
+	// LastUsed says how long ago the session was used; may be empty.
 	LastUsed string
-	// Current marks the session that looks.
+	// Current marks the current session.
 	Current bool
 }
 
@@ -157,7 +156,7 @@ func (s *Set) Sessions(w http.ResponseWriter, r *http.Request, data SessionsData
 	return s.render(w, r, http.StatusOK, "sessions.html", data, formPage)
 }
 
-// sample is data to try a page with: all that there can be, and nothing.
+// sample is data to render a page with: every field set, and none.
 type sample struct{ full, empty any }
 
 // samples holds the data of each page by the name of its file.
@@ -165,7 +164,7 @@ var samples = map[string]sample{
 	"login.html": {LoginData{
 		Action: "/x", CSRFToken: "x", Site: "x", Identifier: "x", Message: "x", IdentifierHint: "x", PasswordHint: "x",
 	}, LoginData{}},
-	"error.html":        {ErrorData{Title: "x", ID: "x", Text: "x", Home: "/x"}, ErrorData{}},
+	"error.html":        {ErrorData{Title: "x", ID: "x", Text: "x", Home: "/x", SignIn: true}, ErrorData{}},
 	"pending.html":      {PendingData{Home: "/x"}, PendingData{}},
 	"confirm.html":      {ConfirmData{Action: "/x", Token: "x", Method: "GET", Home: "/x"}, ConfirmData{}},
 	"signed_out.html":   {SignedOutData{Home: "/x", Done: "/x"}, SignedOutData{}},

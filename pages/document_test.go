@@ -1,5 +1,3 @@
-// This file keeps docs/pages.md true: each text, and each field of the data.
-
 package pages
 
 import (

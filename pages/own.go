@@ -1,6 +1,3 @@
-// This file reads the pages: ours, and those of a folder that stand in their
-// place. All of it happens once, at start.
-
 package pages
 
 import (
@@ -67,7 +64,7 @@ func readFiles(folder string) (map[string]string, error) {
 }
 
 func readOwn(root *os.Root, name string) (string, error) {
-	// Before it is opened: to open a pipe would wait for whoever writes to it.
+	// Before it is opened: opening a pipe would wait for its writer.
 	if info, err := root.Stat(name); err != nil {
 		return "", err
 	} else if !info.Mode().IsRegular() {
@@ -90,7 +87,7 @@ func readOwn(root *os.Root, name string) (string, error) {
 	return string(text), nil
 }
 
-// load parses every page and tries it out.
+// load parses every page and renders it.
 func (s *Set) load(texts map[string]string) error {
 	css := texts["page.css"]
 	if strings.Contains(strings.ToLower(css), "</style") {
@@ -112,7 +109,7 @@ func (s *Set) load(texts map[string]string) error {
 		if err := s.tryAll(name, texts, page.Name(), sample); err != nil {
 			return err
 		}
-		// This one finds what cannot be escaped, too.
+		// This also finds values that cannot be escaped.
 		for _, data := range []any{sample.full, sample.empty} {
 			if err := page.Execute(io.Discard, data); err != nil {
 				return err
@@ -128,8 +125,8 @@ func (s *Set) load(texts map[string]string) error {
 func (s *Set) parse(name string, texts map[string]string) (*template.Template, error) {
 	page := template.New("").Funcs(s.functions)
 	for _, file := range parts(name) {
-		// A CRLF is taken for what it is in HTML, so that it does not matter
-		// where the file was written.
+		// A CRLF counts as a line end, as in HTML, on whatever system
+		// the file was written.
 		if _, err := page.New(file).Parse(strings.ReplaceAll(texts[file], "\r\n", "\n")); err != nil {
 			return nil, err
 		}
@@ -142,8 +139,8 @@ func (s *Set) parse(name string, texts map[string]string) (*template.Template, e
 
 func parts(name string) []string { return []string{"layout.html", "icons.html", name} }
 
-// tryAll runs a page through all its branches, so that a field that is not there
-// is found now, and not when somebody gets there.
+// tryAll runs a page through all its branches, so that a field that is not
+// there is found now, and not when a person gets there.
 func (s *Set) tryAll(name string, texts map[string]string, start string, sample sample) error {
 	page := texttemplate.New("").Funcs(s.functions).Funcs(eager)
 	for _, file := range parts(name) {

@@ -1,6 +1,3 @@
-// This file tests pages of an operator's own: what stands in place of ours, and
-// which mistakes are found at start.
-
 package pages
 
 import (

@@ -1,7 +1,7 @@
-// Package pages holds the few HTML pages that we show ourselves: sign-in, the
-// question before a sign-out, goodbye, one's sessions, and errors. They are
-// embedded, need no JavaScript, and load nothing from anywhere; a folder of an
-// operator's own may replace them one by one.
+// Package pages holds the HTML pages: sign-in, the question before a sign-out,
+// the signed-out page, the list of sessions, and errors. They are embedded,
+// need no JavaScript, and load nothing from other hosts. An operator can
+// replace each by a file in a folder.
 package pages
 
 import (
@@ -20,18 +20,18 @@ var files embed.FS
 
 // Options say what differs from the pages that are built in.
 type Options struct {
-	// Folder holds templates and a style sheet, named as ours, that stand in
-	// place of ours. Empty: none.
+	// Folder holds templates and a style sheet that replace ours of the
+	// same name. Empty: none.
 	Folder string
-	// Texts are sentences by key that stand in place of the English ones.
+	// Texts replace the English texts, by key.
 	Texts map[string]string
 	// Language is the language of the texts as in HTML's lang (BCP 47), such as
 	// de or pt-BR. Empty: en.
 	Language string
 }
 
-// Set is all pages, ready to be shown. The zero Set has none, and yet says every
-// sentence, in English.
+// Set is all pages, ready to be rendered. The zero Set has no pages, but all
+// texts in English.
 type Set struct {
 	texts     map[string]string
 	language  string
@@ -41,7 +41,7 @@ type Set struct {
 	pages     map[string]*template.Template
 }
 
-// language matches what lang may hold, as far as anybody writes it.
+// language matches the usual forms of language tags.
 var language = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`)
 
 // ValidateLanguage checks a language tag by its form.
@@ -52,8 +52,9 @@ func ValidateLanguage(tag string) error {
 	return nil
 }
 
-// New reads all pages, and tries each one out: a template that does not parse, or
-// that uses what there is not, is an error that names the file and the line.
+// New reads all pages, and renders each one: a template that does not parse, or
+// that uses an unknown field or text, is an error that names the file and the
+// line.
 func New(o Options) (*Set, error) {
 	s := &Set{texts: o.Texts, language: o.Language, own: o.Folder != "", pages: make(map[string]*template.Template)}
 	if s.language == "" {
@@ -80,7 +81,7 @@ func New(o Options) (*Set, error) {
 	return s, nil
 }
 
-// kind is what a page does that its headers depend on.
+// kind is the kind of a page, on which its headers depend.
 type kind struct{ form, picture bool }
 
 var (
@@ -90,9 +91,9 @@ var (
 )
 
 // policy is the Content-Security-Policy of a page: nothing may load or run but
-// this very style sheet, nobody may frame a page (clickjacking), and no <base>
-// that got in may turn the form elsewhere. An operator's own pages may also show
-// pictures and use styles and fonts of the same host; scripts they may not.
+// this style sheet, no site may frame a page (clickjacking), and no injected
+// <base> may redirect the form. An operator's own pages may also show images
+// and use styles and fonts of the same host, but no scripts.
 func (s *Set) policy(k kind) string {
 	csp := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src " + s.styleHash
 	switch {

@@ -1,5 +1,3 @@
-// This file tests that the pages are whole, safe, and legible.
-
 package pages
 
 import (
@@ -254,8 +252,8 @@ func TestHead(t *testing.T) {
 
 func TestTitles(t *testing.T) {
 	for status, want := range map[int]string{
-		400: "This did not work", 401: "You are not signed in", 403: "This was not allowed", 404: "There is nothing here",
-		410: "This has expired", 429: "Too many tries", 500: "Something went wrong", 503: "Back in a moment",
+		400: "This link or form is not valid", 401: "You are not signed in", 403: "The request was refused", 404: "Page not found",
+		410: "This page has expired", 429: "Too many attempts", 500: "Something went wrong", 503: "Temporarily unavailable",
 	} {
 		_, body := get(t, http.MethodGet, func(w http.ResponseWriter, r *http.Request) error {
 			return ours.Error(w, r, status, ErrorData{Text: "It rains."})

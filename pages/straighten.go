@@ -1,5 +1,5 @@
-// This file makes a template run through all its branches, so that one run finds
-// every mistake that there is, with the file and the line.
+// A template is rendered through all its branches, so that one run finds every mistake,
+// with the file and the line.
 
 package pages
 
@@ -8,15 +8,15 @@ import (
 	"text/template/parse"
 )
 
-// eager holds both logical functions: the built-in ones do not evaluate what they
-// have no need of.
+// eager holds both logical functions: the built-in ones do not evaluate all
+// arguments.
 var eager = texttemplate.FuncMap{
 	"and": func(first any, _ ...any) any { return first },
 	"or":  func(first any, _ ...any) any { return first },
 }
 
-// straighten replaces each condition below a node by all that stands under it,
-// one after the other. What ends a loop early goes.
+// straighten replaces each condition below a node by all of its branches, one
+// after the other. It removes break and continue.
 func straighten(list *parse.ListNode) {
 	if list == nil {
 		return
@@ -45,7 +45,7 @@ func straighten(list *parse.ListNode) {
 	list.Nodes = nodes
 }
 
-// evaluate is an action that evaluates what a condition asks.
+// evaluate is an action that evaluates a condition.
 func evaluate(pipe *parse.PipeNode) parse.Node {
 	return &parse.ActionNode{NodeType: parse.NodeAction, Pos: pipe.Pos, Line: pipe.Line, Pipe: pipe}
 }

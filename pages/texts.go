@@ -1,6 +1,3 @@
-// This file holds every sentence that the pages say, in English, and the
-// sentences that a configuration puts in their place.
-
 package pages
 
 import (
@@ -11,8 +8,8 @@ import (
 	"strings"
 )
 
-// english are the sentences by key. What is in braces is a placeholder; the
-// order of the placeholders is that of the arguments of [Set.Text].
+// english holds the texts by key. A word in braces is a placeholder; the
+// placeholders are in the order of the arguments of [Set.Text].
 var english = map[string]string{
 	"login.title":            "Sign in · {site}",
 	"login.title_refused":    "Error: Sign in · {site}",
@@ -24,26 +21,26 @@ var english = map[string]string{
 	"login.name_missing":     "Please enter your name.",
 	"login.password_missing": "Please enter your password.",
 	"login.wrong":            "The name or the password is wrong. Please check the spelling of both.",
-	"login.too_many":         "There were too many failed tries to sign in. Please wait {wait} and try again.",
+	"login.too_many":         "There were too many failed attempts to sign in. Please wait {wait} and try again.",
 	"login.busy":             "Many people are signing in right now. Please try again in a few seconds.",
-	"login.method":           "This way to sign in is not known here.",
+	"login.method":           "This way to sign in is not supported here.",
 
 	"confirm.title":   "Sign out?",
 	"confirm.heading": "Do you want to sign out?",
-	"confirm.text":    "A link or another site has asked for it. If it was not your wish, nothing has happened.",
+	"confirm.text":    "A link or another site asked to sign you out. If you did not want this, stay signed in: nothing has changed.",
 	"confirm.button":  "Sign out",
 	"confirm.stay":    "Stay signed in",
 
 	"signed_out.title":   "Signed out",
 	"signed_out.heading": "You are signed out",
-	"signed_out.text":    "Your session has ended. Nobody can go on with it: not in this browser, and not with an old cookie.",
+	"signed_out.text":    "Your session has ended. Nobody can use it any more, not in this browser, and not with a copy of the cookie.",
 	"signed_out.button":  "Sign in again",
 
 	"pending.title":   "Signing out",
 	"pending.heading": "You are being signed out",
-	"pending.text":    "We cannot reach the place where sessions are kept. Your sign-out was noted and will be done as soon as it is back.",
-	"pending.device":  "This server lets nobody in with your session any more; others may until then. If this is not your device, close the browser too.",
-	"pending.button":  "Go on",
+	"pending.text":    "Our session store is unavailable right now. We have saved your sign-out, and will complete it as soon as the store is back.",
+	"pending.device":  "This server does not accept your session any more, but other servers may until then. If this is not your device, also close the browser.",
+	"pending.button":  "Back to the app",
 
 	"sessions.title":       "Where you are signed in",
 	"sessions.heading":     "Where you are signed in",
@@ -62,31 +59,32 @@ var english = map[string]string{
 	"unauthorized.hint":    "Please sign in, and then come back here.",
 	"unauthorized.button":  "Sign in",
 
-	"error.title_400": "This did not work",
+	"error.title_400": "This link or form is not valid",
 	"error.title_401": "You are not signed in",
-	"error.title_403": "This was not allowed",
-	"error.title_404": "There is nothing here",
-	"error.title_410": "This has expired",
-	"error.title_429": "Too many tries",
+	"error.title_403": "The request was refused",
+	"error.title_404": "Page not found",
+	"error.title_410": "This page has expired",
+	"error.title_429": "Too many attempts",
 	"error.title_500": "Something went wrong",
-	"error.title_503": "Back in a moment",
+	"error.title_503": "Temporarily unavailable",
 	"error.id":        "Error:",
-	"error.button":    "Go on",
+	"error.button":    "Back to the app",
+	"error.sign_in":   "Sign in",
 
-	// What an error says to a person, by its id. An empty one is what it says to
-	// a client.
-	"error.internal_error":                        "Something went wrong on our side. Please try again.",
-	"error.logout_token_mismatch":                 "This link signs out another session than yours. You are still signed in.",
-	"error.logout_token_missing":                  "This link is not complete, so nobody was signed out.",
+	// The message of an error for people, by the id of the error. If it is empty,
+	// the page shows the message for clients.
+	"error.internal_error":                        "Something went wrong on our side. Please try again in a few minutes.",
+	"error.logout_token_mismatch":                 "This link belongs to another session, so you are still signed in. To sign out, use the link in the app.",
+	"error.logout_token_missing":                  "This link is incomplete, so you are still signed in. To sign out, use the link in the app.",
 	"error.not_found":                             "",
 	"error.request_body_invalid":                  "",
 	"error.request_body_too_large":                "",
 	"error.request_content_type_unsupported":      "",
 	"error.security_csrf_violation":               "",
-	"error.self_service_flow_return_to_forbidden": "This link leads on to an address that is not allowed here, so nothing was done.",
-	"error.self_service_flow_return_to_invalid":   "This link leads on to an address that is none, so nothing was done.",
-	"error.session_inactive":                      "Your session has ended, or you have not signed in yet.",
-	"error.session_store_unavailable":             "We cannot find out who you are right now. Nothing was changed: please try again in a few seconds.",
+	"error.self_service_flow_return_to_forbidden": "This link leads to an address that is not allowed here, so nothing was changed. Please use a link in the app.",
+	"error.self_service_flow_return_to_invalid":   "The address that this link leads to is not valid, so nothing was changed. Please use a link in the app.",
+	"error.session_inactive":                      "Your session has ended, or you have not signed in yet. To sign in, go back to the app.",
+	"error.session_store_unavailable":             "We cannot check your session right now. Nothing was changed. Please try again in a few seconds.",
 	"error.sign_in_response_invalid":              "",
 
 	"device.unknown":     "An unknown browser",
@@ -111,7 +109,7 @@ var english = map[string]string{
 // placeholder is a word in braces.
 var placeholder = regexp.MustCompile(`\{([a-z_]+)\}`)
 
-// placeholders lists those of a sentence in order.
+// placeholders lists the placeholders of a text in order.
 func placeholders(text string) []string {
 	var names []string
 	for _, match := range placeholder.FindAllStringSubmatch(text, -1) {
@@ -120,8 +118,8 @@ func placeholders(text string) []string {
 	return names
 }
 
-// ValidateText checks a sentence that is to stand in place of ours: that there is
-// such a key, and that it has such placeholders. The errors list what there is.
+// ValidateText checks a text that is to replace ours: its key and its placeholders
+// must exist. The errors list the known ones.
 func ValidateText(key, text string) error {
 	ours, ok := english[key]
 	if !ok {
@@ -140,7 +138,7 @@ func ValidateText(key, text string) error {
 	return nil
 }
 
-// knownKeys are the keys of the page that was meant, or all of them.
+// knownKeys returns the keys of the page that the key names, or all keys.
 func knownKeys(meant string) []string {
 	all := slices.Sorted(maps.Keys(english))
 	page, _, _ := strings.Cut(meant, ".")
@@ -158,8 +156,8 @@ func list(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }
 
-// text returns the sentence of a key with its placeholders replaced: the first
-// one of the English sentence by the first argument, and so on.
+// text returns the text of a key with its placeholders replaced: the first
+// placeholder of the English text by the first argument, and so on.
 func (s *Set) text(key string, args ...any) (string, error) {
 	ours, ok := english[key]
 	if !ok {
@@ -181,8 +179,8 @@ func (s *Set) text(key string, args ...any) (string, error) {
 	}), nil
 }
 
-// Text returns the sentence of a key, as the pages say it. A key that is none is
-// a mistake of the caller, and comes out as itself.
+// Text returns the text of a key, as the pages show it. An unknown key is a mistake
+// of the caller, and is returned as it is.
 func (s *Set) Text(key string, args ...any) string {
 	text, err := s.text(key, args...)
 	if err != nil {

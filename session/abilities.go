@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Optional abilities of a [Store] or a [StoreModule]. Nobody asks which store it is.
+// Optional abilities of a [Store] or a [StoreModule]. Callers ask for the ability, never
+// for the concrete store.
 
 // Checker is a [Store] that can say more than [Store.Ping] does: whether it may do all
 // that it has to.
@@ -40,10 +41,10 @@ type UnavailableServer struct {
 	Since  time.Time `json:"since"`
 }
 
-// Remote is a [StoreModule] whose store is a server: it can be unavailable, others use
-// it too, and a cache in front of it is worth something.
+// Remote is a [StoreModule] whose store is a server: it can be unavailable,
+// other programs use it too, and a cache in front of it saves round trips.
 type Remote interface {
-	// Remote does nothing. To have it is the ability.
+	// Remote does nothing. The method marks the ability.
 	Remote()
 }
 

@@ -1,5 +1,3 @@
-// This file holds how far the clocks of servers that share a store may differ.
-
 package session
 
 import "time"

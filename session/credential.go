@@ -1,5 +1,3 @@
-// This file finds the credentials of a request and makes new ones.
-
 package session
 
 import (
@@ -8,7 +6,7 @@ import (
 	"slices"
 )
 
-// Prefixes of what we hand out, as Ory's clients know them.
+// Prefixes of our tokens, the same as Ory's.
 const (
 	TokenPrefix       = "ory_st_"
 	LogoutTokenPrefix = "ory_lo_"
@@ -16,10 +14,10 @@ const (
 
 // MaxCredentials bounds how many credentials of one request are looked at, so
 // that a request full of cookies costs no more than a few look-ups. It leaves
-// room for a good cookie behind those that a sibling subdomain has tossed in.
+// room for a good cookie behind those that a sibling subdomain has set.
 const MaxCredentials = 8
 
-// MaxCredentialLength bounds a credential in bytes; longer ones are none.
+// MaxCredentialLength bounds a credential in bytes; longer ones are ignored.
 const MaxCredentialLength = 4096
 
 // tokenEncoding writes tokens with letters and digits only, so that they need
@@ -39,8 +37,8 @@ const (
 	FromBearer
 )
 
-// Credential is what a client brought to prove its session. It is never stored
-// and never logged.
+// Credential is the secret by which a client proves its session. It is never
+// stored and never logged.
 type Credential struct {
 	value string
 	// From is where it was found.

@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// Key names a session in a store: the SHA-256 of its credential. Whoever can
-// read the store learns no credential from it.
+// Key names a session in a store: the SHA-256 of its credential. A reader of
+// the store learns no credential from it.
 type Key [sha256.Size]byte
 
 // KeyOf returns the key of a credential.

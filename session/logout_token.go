@@ -1,5 +1,3 @@
-// This file makes and checks the token that a logout URL carries.
-
 package session
 
 import (
@@ -37,10 +35,10 @@ func TokenFor(c Credential, purpose string) string {
 	return tokenEncoding.EncodeToString(mac.Sum(nil)[:20])
 }
 
-// TokenFit says what a logout token is to a credential.
+// TokenFit is the relation of a logout token to a credential.
 type TokenFit uint8
 
-// What a logout token is to a credential.
+// The relations of a logout token to a credential.
 const (
 	fitsNot   TokenFit = iota // the token of another credential, or of none
 	Fits                      // the credential's token
@@ -67,8 +65,8 @@ func FitLogoutToken(c Credential, token string) TokenFit {
 // LogoutTokenMatches reports whether the token is that of the credential.
 func LogoutTokenMatches(c Credential, token string) bool { return FitLogoutToken(c, token) == Fits }
 
-// KeyOfLogoutToken reads which session a token says it is of. Nothing proves it:
-// anybody can write a key behind anything.
+// KeyOfLogoutToken reads the key of the session that a token names. It proves
+// nothing: anyone can write a key into a token.
 func KeyOfLogoutToken(token string) (Key, bool) {
 	const macLength = len(LogoutTokenPrefix) + 32
 	if len(token) <= macLength {

@@ -12,7 +12,7 @@ type Session struct {
 	Key Key
 	// ID is what clients see: [Key.ID] of Key.
 	ID string
-	// Identity is the id of the person, as whoever signed them in named them.
+	// Identity is the id of the person, as the sign-in named it.
 	Identity string
 	// Traits is a JSON object about the person, passed on as it is; may be nil.
 	Traits json.RawMessage

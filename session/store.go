@@ -8,10 +8,11 @@ import (
 
 // Errors of a [Store]. They never carry data that came from a client.
 var (
-	// ErrUnavailable says that the store could not be asked. It is never an
-	// answer about a session: callers reply 503 and leave cookies alone.
+	// ErrUnavailable says that the store was unavailable. It says nothing
+	// about a session: callers answer 503 and leave cookies unchanged.
 	ErrUnavailable = errors.New("session store unavailable")
-	// ErrNotFound says that the store was asked and holds nothing under the name.
+	// ErrNotFound says that the store was queried and holds nothing under
+	// the name.
 	ErrNotFound = errors.New("not found in the session store")
 	// ErrExists says that a key cannot be created: it is taken, or it was revoked.
 	ErrExists = errors.New("session key exists or was revoked")
@@ -26,8 +27,8 @@ type Record struct {
 	// Value is the stored session, nil if there is none. A [Format] decodes it.
 	Value []byte
 	// RevokedAt is when the key was revoked, zero if it was not. A key with a
-	// tombstone is dead even when a value is there: an app's request in flight
-	// may have written it back.
+	// tombstone is revoked even if it has a value: a request in flight may have
+	// written the value back.
 	RevokedAt time.Time
 	// LastUsed is the last use that was written, zero if none was.
 	LastUsed time.Time
@@ -41,8 +42,8 @@ type Entry struct {
 	Value []byte
 	// ExpiresAt is when the store may forget it.
 	ExpiresAt time.Time
-	// Bound, if it is not nil, is told by Create whether the identity has too
-	// many sessions now.
+	// Bound, if it is not nil, receives from Create whether the identity
+	// has too many sessions now.
 	Bound *Bound
 }
 
@@ -64,8 +65,8 @@ type IndexedKey struct {
 
 // Store keeps sessions. It knows keys and bytes; what the bytes mean is a
 // [Format]'s business. All methods are safe for concurrent use, return an error
-// that wraps [ErrUnavailable] when the store could not be asked, and have
-// written durably (as far as the store can) when they return nil.
+// that wraps [ErrUnavailable] when the store is unavailable, and have written
+// durably (as far as the store can) when they return nil.
 type Store interface {
 	// Get reads the session and the tombstone of key in one round trip, and
 	// leaves LastUsed zero. An unknown or expired key is a zero Record and no
@@ -88,9 +89,9 @@ type Store interface {
 
 	// Revoke writes a tombstone that lasts until the given time, then deletes
 	// the session, then takes it out of the index of identity: in this order,
-	// so that no crash leaves anything alive that should be dead. The tombstone
-	// is written whether or not a session is there; one that exists keeps its
-	// time of revocation. ended says whether a session was there.
+	// so that after a crash no revoked session is live. The tombstone is
+	// written whether or not a session is there; one that exists keeps its time
+	// of revocation. ended says whether a session was there.
 	Revoke(ctx context.Context, key Key, identity string, at, until time.Time) (ended bool, err error)
 
 	// RevokeAll is Revoke for many keys of one identity, in few round trips. The
@@ -99,8 +100,8 @@ type Store interface {
 	// those that were ended before it, and what is left can be tried again.
 	RevokeAll(ctx context.Context, identity string, keys []IndexedKey, at, least time.Time) (ended int, err error)
 
-	// Touch notes a use of key at the given time; the note may be forgotten
-	// after until. It never makes a session, nor revives one.
+	// Touch records a use of key at the given time; the record may be
+	// forgotten after until. It never creates a session, nor revives one.
 	Touch(ctx context.Context, key Key, at, until time.Time) error
 
 	// Keys lists the keys in the index of identity, in no order, but those that
@@ -108,14 +109,15 @@ type Store interface {
 	// is listed may be gone.
 	Keys(ctx context.Context, identity string) ([]IndexedKey, error)
 
-	// WalkIdentities calls found with the identities that have an index, some at
-	// a time, and ends with the error that found returns. What is there from the
-	// beginning to the end is found, perhaps more than once; of what comes or
-	// goes meanwhile nothing is promised. It takes as long as the store is large.
+	// WalkIdentities calls found with the identities that have an index, some
+	// at a time, and ends with the error that found returns. Identities that
+	// exist from the beginning to the end are found, perhaps more than once;
+	// those that come or go meanwhile may be missed. The time grows with the
+	// store.
 	WalkIdentities(ctx context.Context, found func(identities []string) error) error
 
 	// WalkKeys does the same with the keys of all sessions, also of those that
-	// are in no index, because somebody else wrote them.
+	// are in no index, because another program wrote them.
 	WalkKeys(ctx context.Context, found func(keys []Key) error) error
 
 	// PutError keeps value under id until the given time.
@@ -124,28 +126,28 @@ type Store interface {
 	// GetError returns what PutError kept, or [ErrNotFound].
 	GetError(ctx context.Context, id string) ([]byte, error)
 
-	// Ping asks the store whether it is there.
+	// Ping checks that the store answers.
 	Ping(ctx context.Context) error
 
 	// Close frees what the store holds. No other method may be called after it.
 	Close() error
 }
 
-// Watcher is a [Store] that can report what changes in it, whoever changes it:
-// what a near cache stands on.
+// Watcher is a [Store] that can report every change in it, whichever program
+// makes it. A near cache depends on it.
 type Watcher interface {
 	// Watch reports to sink, from goroutines of its own, until stop is called;
-	// stop returns when the last report has been made. It does not wait for the
-	// store to be there.
+	// stop returns when the last change has been reported. Watch does not wait for
+	// the store to be available.
 	Watch(sink WatchSink) (stop func())
 }
 
-// WatchSink is told what changes in a store. Changed and ChangedAll may be called
-// at any time and at once; the others come in order.
+// WatchSink receives the changes in a store. Changed and ChangedAll may be
+// called at any time and concurrently; the others come in order.
 type WatchSink interface {
 	// Armed says that from now on every change of a session or a tombstone is
-	// reported, and that this is proven until the given time. Whatever was read
-	// before may have changed unheard.
+	// reported, and that this is proven until the given time. Earlier reads may
+	// be out of date.
 	Armed(until time.Time)
 	// Alive moves that time: every change that was made until a moment before
 	// it has been reported.
@@ -162,7 +164,7 @@ type WatchSink interface {
 }
 
 // StoreModule is a guest module in the namespace sessions.stores: the
-// configuration of a store. Provision must neither open files nor ask the
+// configuration of a store. Provision must neither open files nor use the
 // network, so that a configuration can be validated anywhere.
 type StoreModule interface {
 	// PoolKey names the store that Open would return: two configurations with

@@ -214,7 +214,7 @@ func TestEveryPage(t *testing.T) {
 			b.bring("ory_st_" + strings.Repeat("a", 32)) // nobody can tell whose it is
 			b.visit("/app/page")
 			b.sees("session_store_unavailable")
-			b.check("away", "Back in a moment")
+			b.check("away", "Temporarily unavailable")
 			b.bring(fromEnv(t, "CADDY_LOGOUT_AWAY_CREDENTIAL"))
 			b.visit(fromEnv(t, "CADDY_LOGOUT_AWAY_LOGOUT"))
 			b.sees("You are being signed out")

@@ -89,7 +89,7 @@ func compare(t *testing.T, file string, update bool) {
 	}
 }
 
-// outcome adapts and loads a Caddyfile and writes down what comes of it.
+// outcome adapts and loads a Caddyfile and returns the result.
 func outcome(t *testing.T, text []byte) string {
 	config, warnings, err := Adapt("Caddyfile", text)
 	if err != nil {

@@ -1,5 +1,3 @@
-// This file reads cookies from requests and cuts them out, leaving every other byte as it came.
-
 package httpx
 
 import (

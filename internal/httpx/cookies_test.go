@@ -1,5 +1,3 @@
-// This file tests that what is ours is cut out of a request, and that every other byte stays.
-
 package httpx
 
 import (

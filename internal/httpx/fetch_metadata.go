@@ -1,5 +1,3 @@
-// This file reads what browsers and TLS say about how a request came to be.
-
 package httpx
 
 import (

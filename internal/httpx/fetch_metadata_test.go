@@ -1,5 +1,3 @@
-// This file tests what is read from fetch metadata and TLS.
-
 package httpx
 
 import (

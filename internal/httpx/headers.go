@@ -1,5 +1,3 @@
-// This file keeps clients from sending, or taking away, the headers that we set for the app.
-
 package httpx
 
 import "net/http"

@@ -1,6 +1,3 @@
-// This file cuts out cookies that an app may read under the name of the session
-// cookie, though the client sent them under another.
-
 package httpx
 
 import (

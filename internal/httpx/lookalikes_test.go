@@ -1,5 +1,3 @@
-// This file tests that no cookie is left that an app may take for the session's.
-
 package httpx
 
 import (

@@ -1,5 +1,3 @@
-// This file decides whether a request is answered in JSON or as to a browser.
-
 package httpx
 
 import (

@@ -1,5 +1,3 @@
-// This file tests what is JSON and what is a browser.
-
 package httpx
 
 import (

@@ -1,6 +1,3 @@
-// This file keeps browsers from keeping pages of the app: what the back button
-// shows after a logout.
-
 package httpx
 
 import (
@@ -17,8 +14,8 @@ func NoStore(h http.Header, status int) {
 	}
 }
 
-// isHTML reports whether a browser may show the answer as a page. Without a
-// Content-Type somebody guesses, the server behind us or the browser: it counts.
+// isHTML reports whether a browser may show the response as a page. Without a
+// Content-Type the server behind us or the browser guesses, so it counts.
 func isHTML(h http.Header) bool {
 	types := h["Content-Type"]
 	if len(types) == 0 {

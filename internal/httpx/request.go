@@ -1,6 +1,3 @@
-// This file reads what else a request says: who sent it, from where, and under
-// which address the browser knows us.
-
 package httpx
 
 import (

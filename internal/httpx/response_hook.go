@@ -1,6 +1,3 @@
-// This file holds the one response writer that lets us see, and change, the
-// header of somebody else's response before it goes out.
-
 package httpx
 
 import (

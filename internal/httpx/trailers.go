@@ -1,6 +1,3 @@
-// This file keeps clients from sending the headers that we set for the app once
-// more, behind the body of a request.
-
 package httpx
 
 import (
@@ -34,7 +31,7 @@ func (s *HeaderSet) deleteTrailers(trailer http.Header) {
 
 // trailerCutter is a body with trailers. The server writes them into the map of
 // the request when the body has been read, those of HTTP/1 whether they were
-// announced or not, and whoever reads the body looks at them after that.
+// announced or not, and handlers read them after the body.
 type trailerCutter struct {
 	io.ReadCloser
 	trailer http.Header

@@ -94,9 +94,9 @@ func (m *Manager) cacheCollectors() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		counter("near_cache_hits_total", "Number of checks that the near cache answered.", func(s nearcache.Stats) float64 { return float64(s.Hits) }),
-		counter("near_cache_misses_total", "Number of checks for which the store had to be asked.", func(s nearcache.Stats) float64 { return float64(s.Misses) }),
-		gauge("near_cache_entries", "About how many entries the near cache holds.", func(s nearcache.Stats) float64 { return float64(s.Entries) }),
-		gauge("near_cache_armed", "Whether the store is proven to report changes (1), or every check asks the store (0).", func(s nearcache.Stats) float64 {
+		counter("near_cache_misses_total", "Number of checks that needed the store.", func(s nearcache.Stats) float64 { return float64(s.Misses) }),
+		gauge("near_cache_entries", "Approximate number of entries in the near cache.", func(s nearcache.Stats) float64 { return float64(s.Entries) }),
+		gauge("near_cache_armed", "Whether the store is proven to report changes (1), or every check queries the store (0).", func(s nearcache.Stats) float64 {
 			if s.Armed {
 				return 1
 			}

@@ -155,7 +155,7 @@ func (m *Manager) Revoke(ctx context.Context, s *session.Session) (bool, error) 
 // cookie it would only stand in the person's list.
 func (m *Manager) Discard(ctx context.Context, s *session.Session) {
 	if _, err := m.Revoke(ctx, s); err != nil {
-		m.Logger.Warn("ending a session that nobody got failed", zap.String("session", s.Key.Short()), zap.Error(err))
+		m.Logger.Warn("ending a session that no client received failed", zap.String("session", s.Key.Short()), zap.Error(err))
 	}
 }
 

@@ -58,7 +58,7 @@ func (m *Manager) pendingCollector() prometheus.Collector {
 		Namespace: "caddy",
 		Subsystem: "sessions",
 		Name:      "pending_logouts",
-		Help:      "Number of logouts that wait in the journal for the session store to come back.",
+		Help:      "Number of logouts that wait in the journal for the session store.",
 	}, func() float64 {
 		if j := m.Journal.Load(); j != nil {
 			return float64(j.Pending())
@@ -100,7 +100,7 @@ func (m *Manager) Postpone(ctx context.Context, c session.Credential, by Trigger
 // logNotNoted says that a logout was not noted: once, and once a minute.
 func (m *Manager) logNotNoted(j *journal.Journal, key session.Key, err error) {
 	if leftOut, ok := j.Refused.Allow(m.Now()); ok {
-		m.Logger.Error("noting a logout failed", zap.String("session", key.Short()), zap.Int("left_out", leftOut), zap.Error(err))
+		m.Logger.Error("recording a pending logout failed", zap.String("session", key.Short()), zap.Int("left_out", leftOut), zap.Error(err))
 	}
 }
 

@@ -232,7 +232,7 @@ func (u *Uses) conclude(now, last time.Time, known interruption, err error) (tel
 	}
 	if u.failing {
 		u.failing = false
-		u.logger().Info("uses of sessions are noted again", zap.Duration("failed_for", now.Sub(u.failedAt)))
+		u.logger().Info("uses of sessions are recorded again", zap.Duration("failed_for", now.Sub(u.failedAt)))
 	}
 	u.worked = now
 	return tell
@@ -251,7 +251,7 @@ func (u *Uses) startFailing(err error) {
 		return
 	}
 	u.failing, u.failedAt = true, u.now()
-	u.logger().Warn("uses of sessions cannot be noted; until they can, nobody becomes idle", zap.Error(err))
+	u.logger().Warn("uses of sessions cannot be recorded; until they can, no session becomes idle", zap.Error(err))
 }
 
 // note notes a use. While notes are known to fail, it is kept without asking the

@@ -1,7 +1,3 @@
-// This file holds the near cache: the sessions that this server asked the store
-// about a moment ago, served from memory for as long as the store is proven to
-// report every change.
-
 package nearcache
 
 import (
@@ -22,18 +18,18 @@ const (
 	DefaultEntries = 100_000
 	MaxEntries     = 10_000_000
 	// MaxLife is how long an entry lives at most. Invalidation does not
-	// need it; it bounds what a fault nobody thought of can do.
+	// need it; it bounds the effect of unknown faults.
 	MaxLife = time.Minute
-	// deadShare is the part of the entries that what is no session may take up.
+	// deadShare is the part of the entries for tombstones and unknown keys.
 	deadShare = 16
 	// cacheReadTimeout bounds a read that several requests wait for. The store's
 	// own timeouts are shorter.
 	cacheReadTimeout = 2 * time.Second
 )
 
-// Cache keeps decoded sessions, shared by pointer, and knows of keys that
-// are revoked or unknown. It serves nothing unless a [Watcher] has proven, a
-// moment ago, that it would have heard of a change. All methods are safe for
+// Cache keeps decoded sessions, shared by pointer, and knows of keys that are
+// revoked or unknown. It serves nothing unless a [Watcher] has proven, a moment
+// ago, that no change notification was lost. All methods are safe for
 // concurrent use; those of a nil *Cache find and keep nothing.
 type Cache struct {
 	// live holds sessions; dead tombstones and unknown keys. They are apart so
@@ -43,9 +39,9 @@ type Cache struct {
 	// Epoch is stamped on entries: those of another epoch do not count. So all
 	// are dropped in one step, also those that are just being read.
 	epoch atomic.Uint64
-	// proven is until when nothing can have changed unheard, as the time since
-	// started; 0 is never. The clock is monotonic: one that is set back must not
-	// stretch it.
+	// proven is the end of the time for which no change notification can be
+	// missing, as the time since started; 0 is never. The clock is
+	// monotonic: one that is set back must not stretch it.
 	proven atomic.Int64
 	// provenWall is the same by the wall clock, in nanoseconds since 1970: the
 	// monotonic one stands still while the machine is suspended.
@@ -60,8 +56,8 @@ type Cache struct {
 	// may be adjusted.
 	clock func() time.Time
 
-	// Checks is what the checks of this server came to. It is apart from what
-	// every check reads, and outlives the cache.
+	// Checks counts the checks of this server by outcome. It is apart from
+	// fields that every check reads, and outlives the cache.
 	checks        *telemetry.CheckCounts
 	reads, joined atomic.Uint64
 	stripes       [256]cacheStripe
@@ -95,20 +91,20 @@ type Entry struct {
 	// LastUsed is the sign-in or the last use that was noted, in milliseconds
 	// since 1970. It is not watched: other servers may know of a later one.
 	LastUsed atomic.Int64
-	// LogoutToken is that of the credential whose key this is, once somebody
-	// wanted it.
+	// LogoutToken is that of the credential whose key this is, once it was
+	// computed.
 	LogoutToken atomic.Pointer[string]
 }
 
-// Stats says how the near cache does.
+// Stats are the statistics of the near cache.
 type Stats struct {
 	// Armed says that hits are served: changes are being reported.
 	Armed bool
 	// Entries is about how many there are, and Others how many of them are no sessions:
 	// tombstones, and keys that were not found.
 	Entries, Others int
-	// Hits counts the checks that were answered from memory, Misses those for
-	// which the store had to be asked, both since the process began.
+	// Hits counts the checks that were answered from memory, Misses those
+	// that needed the store, both since the process began.
 	Hits, Misses uint64
 	// Reads counts the reads of the store, Joined the requests that waited for
 	// the read of another.
@@ -148,8 +144,8 @@ func (c *Cache) CountInto(checks *telemetry.CheckCounts) { c.checks = checks }
 // Epoch returns a number that changes when all entries are dropped.
 func (c *Cache) Epoch() uint64 { return c.epoch.Load() }
 
-// Get returns what is known of key, nil if the store has to be asked. It takes
-// no lock and allocates nothing.
+// Get returns the entry of key, nil if the store has to be queried. It takes no
+// lock and allocates nothing.
 func (c *Cache) Get(key session.Key, now time.Time) *Entry {
 	if c == nil || !c.IsArmed() {
 		return nil
@@ -197,15 +193,16 @@ func (c *Cache) Fill(ctx context.Context, key session.Key, now time.Time, read f
 
 	c.reads.Add(1)
 	defer c.land(stripe, key, now, f)
-	// Others wait for it: that the first one's client has gone is not their loss.
+	// Others wait for this read, so it goes on if the first client
+	// disconnects.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cacheReadTimeout)
 	defer cancel()
 	f.entry, f.err = read(ctx)
 	return f.entry, f.err
 }
 
-// land keeps what a read brought if its reservation stands, and wakes those who
-// wait for it.
+// land caches the result of a read if its reservation is still valid, and wakes
+// the requests that wait for it.
 func (c *Cache) land(stripe *cacheStripe, key session.Key, now time.Time, f *flight) {
 	stripe.mu.Lock()
 	if stripe.flights[key] == f {
@@ -231,7 +228,7 @@ func (c *Cache) put(key session.Key, e *Entry, now time.Time, epoch uint64) {
 	to.Set(key, e)
 }
 
-// Revoked notes that key was revoked here, before the store reports it.
+// Revoked records that key was revoked here, before the store reports it.
 func (c *Cache) Revoked(key session.Key, at time.Time) {
 	if c == nil {
 		return
@@ -243,8 +240,8 @@ func (c *Cache) Revoked(key session.Key, at time.Time) {
 	c.put(key, &Entry{RevokedAt: at}, at, c.epoch.Load())
 }
 
-// Changed implements [WatchSink]: it forgets key, and what is just being read
-// of it.
+// Changed implements [WatchSink]: it drops key, and the reservations of reads
+// in flight.
 func (c *Cache) Changed(key session.Key) {
 	if c == nil {
 		return
@@ -285,8 +282,8 @@ func (c *Cache) Disarmed() {
 	c.ChangedAll()
 }
 
-// Refused implements [WatchSink]: without max_stale the cache stays off, with it
-// entries live that long and no change is heard of.
+// Refused implements [WatchSink]: without max_stale the cache stays off; with
+// it entries live that long, without change notifications.
 func (c *Cache) Refused() {
 	c.Disarmed()
 	if c.maxStale > 0 {
@@ -296,7 +293,7 @@ func (c *Cache) Refused() {
 	}
 }
 
-// Stats says how the cache does.
+// Stats returns the statistics of the cache.
 func (c *Cache) Stats() Stats {
 	if c == nil {
 		return Stats{}

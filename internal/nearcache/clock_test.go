@@ -19,7 +19,7 @@ func TestAttackSuspend(t *testing.T) {
 	tests := map[string]struct {
 		maxStale time.Duration
 		begin    func(c *Cache, now time.Time)
-		// pass is what becomes of the clocks before the sessions are used.
+		// pass sets the clocks before the sessions are used.
 		pass func(now time.Time) time.Time
 		want bool // still served
 	}{

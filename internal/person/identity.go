@@ -1,5 +1,5 @@
-// Package person says what the id of a person may be, and what may be told of
-// them: texts that mean the same to us, to a proxy, to an app and to a terminal.
+// Package person has the rules for the id and the traits of a person: texts
+// that mean the same to us, to a proxy, to an app and to a terminal.
 package person
 
 import (
@@ -27,11 +27,12 @@ func CheckIdentity(id string) error {
 	return CheckText(id)
 }
 
-// CheckText says what is wrong with a text that becomes the value of a header, or
-// nil. Servers trim blanks from values (RFC 9110, section 5.5), and apps trim more
-// of them than others: " admin" would be admin. So what any of them may take for a
-// blank is refused at the ends: Unicode's White_Space, and formatting characters,
-// some of which were white space in older versions of Unicode.
+// CheckText says what is wrong with a text that becomes the value of a header,
+// or nil. Servers trim whitespace from values (RFC 9110, section 5.5), and some
+// apps trim more than others: " admin" would be admin. So any character that
+// one of them may trim is refused at the ends: Unicode's White_Space, and
+// formatting characters, some of which were white space in older versions of
+// Unicode.
 func CheckText(text string) error {
 	if plain(text) {
 		return nil

@@ -21,9 +21,9 @@ func CheckTraits(raw json.RawMessage) error {
 }
 
 // Flatten returns the traits by the names of their placeholders: nested objects
-// with dots, numbers as they were written, lists as their JSON, null not at all.
-// Names of another case are other names. What nobody can rely on is left out, and
-// the error says so:
+// with dots, numbers as they were written, lists as their JSON, null not at
+// all. Names of another case are other names. Ambiguous traits are left out,
+// and the error says so:
 //
 //   - Two traits of one name, as in {"org":{"role":"a"},"org.role":"b"}, or in an
 //     object that has a key twice, of which one reader takes the first and another
@@ -45,7 +45,7 @@ func Flatten(raw json.RawMessage) (map[string]string, error) {
 			return f.flat, f.problem
 		}
 	}
-	clear(f.flat) // half of it is none
+	clear(f.flat) // half of them are no traits
 	return f.flat, ErrNotObject
 }
 

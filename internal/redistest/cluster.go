@@ -1,5 +1,3 @@
-// This file starts a Redis Cluster of three masters with a replica each.
-
 package redistest
 
 import (

@@ -1,7 +1,5 @@
 //go:build !unix
 
-// This file stands in where processes cannot be frozen.
-
 package redistest
 
 import "testing"

@@ -1,8 +1,5 @@
 //go:build unix
 
-// This file freezes and thaws a server, and makes an address that takes no
-// connection: what a network that loses every packet looks like.
-
 package redistest
 
 import (

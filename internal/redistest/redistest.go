@@ -78,8 +78,8 @@ func start(tb testing.TB, port int, authority *Authority, args []string) (*Serve
 	return s, s.run(tb, false)
 }
 
-// run starts the process and waits until it answers; loading is an answer to who
-// asks for it.
+// run starts the process and waits until it answers. With loading, LOADING
+// counts as an answer.
 func (s *Server) run(tb testing.TB, loading bool) error {
 	tb.Helper()
 	s.output, s.ended = new(bytes.Buffer), make(chan struct{})

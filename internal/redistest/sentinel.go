@@ -1,6 +1,3 @@
-// This file starts a master with a replica and three Sentinels that watch over
-// them.
-
 package redistest
 
 import (
@@ -32,8 +29,8 @@ func StartSentinels(tb testing.TB, password string, lines ...string) *Watched {
 	if password != "" {
 		args = []string{"--requirepass", password, "--masterauth", password}
 	}
-	// A replica that is up to date at once, and a master that says goodbye to
-	// none that it has not heard of.
+	// A replica that is up to date at once, and a master that drops no replica
+	// that it has not heard of.
 	args = append(args, "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 	w := &Watched{Master: Start(tb, args...)}
 	host, port, _ := net.SplitHostPort(w.Master.addr)

@@ -1,5 +1,3 @@
-// This file holds a certificate authority for tests, and servers that talk TLS.
-
 package redistest
 
 import (
@@ -108,7 +106,7 @@ func StartTLS(tb testing.TB, a *Authority, args ...string) *Server {
 }
 
 // UseCertificates has the server trust another file of authorities, and show
-// another certificate, to whoever connects from now on.
+// another certificate, to clients that connect from now on.
 func (s *Server) UseCertificates(tb testing.TB, ca, certificate, key string) {
 	tb.Helper()
 	s.CLI(tb, "CONFIG", "SET",

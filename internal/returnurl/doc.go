@@ -1,2 +1,3 @@
-// Package returnurl decides where a browser may be sent, by the URL Standard of browsers.
+// Package returnurl decides where a browser may be redirected after logout and sign-in, by
+// the URL Standard of browsers.
 package returnurl

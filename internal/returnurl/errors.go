@@ -1,5 +1,3 @@
-// This file holds the rules by which return URLs are refused, by their names.
-
 package returnurl
 
 import (
@@ -7,12 +5,13 @@ import (
 	"fmt"
 )
 
-// Why a return URL was refused. Neither carries the URL, which a client chose.
+// Errors of a refused return URL. They never hold the URL, which a client
+// chose.
 var (
 	// ErrMalformed says that it is no http or https URL, or one that two
 	// readers could understand in two ways.
 	ErrMalformed = errors.New("return URL is malformed")
-	// ErrForbidden says that it leads to where nobody allowed it to lead.
+	// ErrForbidden says that no rule allows the address.
 	ErrForbidden = errors.New("return URL is not allowed")
 
 	ErrLength     = fmt.Errorf("%w: too long", ErrMalformed)
@@ -21,8 +20,8 @@ var (
 	ErrAuthority  = fmt.Errorf("%w: authority", ErrMalformed)
 )
 
-// Rules are the rules that refuse, by the names under which they are
-// counted. What none of them names is RuleAmbiguous: not a URL, or two.
+// Rules are the rules that refuse, by the names under which they are counted.
+// All other refusals are RuleAmbiguous: not a URL, or readable as two.
 var Rules = []struct {
 	Name string
 	err  error
@@ -34,7 +33,7 @@ var Rules = []struct {
 	{"authority", ErrAuthority},
 }
 
-// RuleAmbiguous is the rule of what no other one names.
+// RuleAmbiguous is the rule of all other refusals.
 const RuleAmbiguous = "ambiguous"
 
 // RuleOf names the rule that refused.

@@ -1,6 +1,3 @@
-// This file says by which rule a return URL is accepted or refused, for people
-// who write the list of those that are allowed.
-
 package returnurl
 
 import (
@@ -9,13 +6,13 @@ import (
 	"strings"
 )
 
-// Verdict is what becomes of a return URL.
+// Verdict is the result for a return URL.
 type Verdict struct {
 	URL string `json:"url"`
 	// Base is the address on which it is asked for.
 	Base     string `json:"base"`
 	Accepted bool   `json:"accepted"`
-	// Rule is what accepts it, or why it is refused.
+	// Rule accepts it, or refuses it.
 	Rule string `json:"rule"`
 	// Location is where the browser goes, if it is accepted.
 	Location string `json:"location,omitempty"`

@@ -1,5 +1,3 @@
-// This file tests return URLs that are written to lead somewhere else, with Node's URL parser as a second reader.
-
 package returnurl
 
 import (

@@ -1,5 +1,3 @@
-// This file holds the return URLs: where a browser may be sent after logout and sign-in.
-
 package returnurl
 
 import (
@@ -15,7 +13,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Policy decides where a browser may be sent.
+// Policy decides where a browser may be redirected.
 type Policy struct {
 	// fallback is where to go when the client names nothing: an absolute URL, or
 	// a path on the host of the request.

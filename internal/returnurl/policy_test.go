@@ -1,5 +1,3 @@
-// This file tests the return URLs: the rules, the contract's table, the examples of the documentation.
-
 package returnurl
 
 import (

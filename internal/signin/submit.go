@@ -169,7 +169,7 @@ func (l *Handler) checkOrigin(r *http.Request, f Flow, form Form) error {
 // tooManyError says how long a client has to wait for its next try.
 type tooManyError struct{ wait time.Duration }
 
-func (tooManyError) Error() string { return "too many failed tries" }
+func (tooManyError) Error() string { return "too many failed attempts" }
 
 // verify compares the password, if the limit on tries allows one more.
 func (l *Handler) verify(r *http.Request, form Form) (login.Account, error) {
@@ -330,7 +330,7 @@ func (l *Handler) refuse(w http.ResponseWriter, r *http.Request, f Flow, err err
 	web.Prepare(w.Header())
 	web.ErrorHeaders(w.Header(), e)
 	return l.Site.Pages.Error(w, r, e.Code, pages.ErrorData{
-		ID: e.ID, Text: e.Sentence(), Home: l.Site.Base(r) + l.Site.Prefix + browserPath,
+		ID: e.ID, Text: e.Sentence(), Home: l.Site.Base(r) + l.Site.Prefix + browserPath, SignIn: true,
 	})
 }
 

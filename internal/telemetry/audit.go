@@ -1,6 +1,3 @@
-// This file holds the audit log: one line and one event for each sign-in, refused
-// sign-in, logout and revocation, and the counts of them.
-
 package telemetry
 
 import (
@@ -27,7 +24,7 @@ const (
 	EventLogoutRefused  = "logout_refused"
 )
 
-// What asked for a logout.
+// The triggers of a logout.
 const (
 	ByBrowser  = "browser"      // a logout URL, followed by a browser
 	ByScript   = "ajax"         // a logout URL, followed by a script
@@ -42,13 +39,13 @@ const (
 	ByAdmin    = "admin"        // the admin endpoint
 )
 
-// What asked for a sign-in, besides ByApp and ByAdmin.
+// The triggers of a sign-in, besides ByApp and ByAdmin.
 const (
 	ByLoginBrowser = "login_browser"
 	ByLoginAPI     = "login_api"
 )
 
-// What came of it.
+// The outcomes.
 const (
 	OutcomeIssued      = "issued"
 	OutcomeRevoked     = "revoked"
@@ -58,7 +55,7 @@ const (
 	outcomeUnavailable = "unavailable"
 )
 
-// Reasons that are also the ids of errors on the wire.
+// Reasons that are also the ids of errors.
 const (
 	ReasonUnavailable    = "session_store_unavailable"
 	ReasonEndedMeanwhile = "sessions_ended_meanwhile"
@@ -70,7 +67,7 @@ type refusedError interface {
 	Refusal() (id string, status int)
 }
 
-// logoutSeries and signInSeries are all that can be counted.
+// logoutSeries and signInSeries are all combinations of trigger and outcome.
 var (
 	logoutSeries = map[string][]string{
 		ByBrowser:  {OutcomeRevoked, OutcomeRepeated, OutcomePending, OutcomeRefused, outcomeUnavailable},
@@ -93,34 +90,34 @@ var (
 	}
 )
 
-// Entry is what is told of one event. No field holds a credential, a key or
-// a token.
+// Entry is one event of the audit log. No field holds a credential, a key or a
+// token.
 type Entry struct {
 	Event, Trigger, Outcome string
 	// Reason says why it was refused: the id of an error, or a constant.
 	Reason string
-	// Identity is the person; empty if nobody knows who it is.
+	// Identity is the person; empty if unknown.
 	Identity string
 	// Session is the handle of the session, see [Key.Short].
 	Session string
-	// Sessions are the handles of those that were ended with it, and identities
-	// whose they are, one each, where they are not all identity's. count is how
-	// many really ended.
+	// Sessions are the handles of the sessions that ended, and identities their
+	// people, one each, unless all belong to identity. count is how many really
+	// ended.
 	Sessions, Identities []string
 	Count                int
 	// part says which line it is, of so many; 0 if it is the only one.
 	part, of int
-	// leftOut is how many of its kind were not told before it.
+	// leftOut is how many entries of its kind were left out before it.
 	leftOut int
 }
 
-// OfSession says which session it is about, and whose.
+// OfSession sets the session and its person.
 func (e Entry) OfSession(s *session.Session) Entry {
 	e.Session, e.Identity = s.Key.Short(), s.Identity
 	return e
 }
 
-// Failed says why something was not done.
+// Failed sets the outcome and the reason of a failure.
 func (e Entry) Failed(err error) Entry {
 	e.Outcome, e.Reason = OutcomeRefused, "internal_error"
 	switch refused, ok := errors.AsType[refusedError](err); {
@@ -144,7 +141,7 @@ func (e Entry) And(key session.Key) Entry {
 	return e
 }
 
-// fields are those of the line. What is empty is left out.
+// fields are those of the line. Empty ones are left out.
 func (e Entry) fields(ip string) []zap.Field {
 	fields := []zap.Field{zap.String("event", e.Event)}
 	for _, field := range []struct{ name, value string }{
@@ -190,16 +187,16 @@ type Audit struct {
 	logger *zap.Logger
 	events Events // nil: none
 	now    func() time.Time
-	// refusals bounds how often refusals that anybody can cause are told.
+	// refusals bounds how often refusals that anyone can cause are logged.
 	refusals *BoundedLog
 }
 
-// Events is where events go.
+// Events receives the events.
 type Events interface {
-	// Wanted reports whether anybody would see an event.
+	// Wanted reports whether there is a handler for an event.
 	Wanted(event string) bool
-	// Emit hands it on. What subscribers answer changes nothing: nobody can keep a
-	// logout from being one.
+	// Emit sends the event. The results of handlers are ignored: no handler can
+	// cancel a logout.
 	Emit(event string, data map[string]any)
 }
 
@@ -209,8 +206,8 @@ func NewAudit(logger *zap.Logger, to Events, now func() time.Time) *Audit {
 }
 
 // Record counts, writes the line and emits the event, several of them for many
-// sessions. The context is that of the request, and ip its client; it is empty for
-// what no client asked for just now.
+// sessions. The context is that of the request, and ip its client; it is empty
+// for events without a client.
 func (a *Audit) Record(ctx context.Context, ip string, e Entry) {
 	switch e.Event {
 	case EventIssued, EventSignInRefused:

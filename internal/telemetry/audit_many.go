@@ -1,21 +1,19 @@
-// This file keeps the audit log whole and bounded: the end of many sessions is
-// told in several lines, and refusals that anybody can cause only so often.
-
 package telemetry
 
 // MaxAuditHandles bounds the handles in one line.
 const MaxAuditHandles = 100
 
-// Anybody can cause a refused logout that names nobody: another site's page with a
-// thousand images, a script without a token. So they are told at this rate. Those
-// of somebody who is known, and all that was done or could not be, are always told.
+// Anyone can cause a refused logout without an identity: another site's page
+// with a thousand images, a script without a token. These are logged at this
+// rate. Refusals that name a session or a person, and all other entries, are
+// always logged.
 const (
 	refusalsPerSecond = 10
 	RefusalsAtOnce    = 100
 )
 
-// parts splits what is told of many sessions into lines. The count is that of all
-// of them, in each.
+// parts splits an entry about many sessions into lines. Each line has the count
+// of all of them.
 func (e Entry) parts() []Entry {
 	if len(e.Sessions) <= MaxAuditHandles {
 		return []Entry{e}
@@ -36,7 +34,8 @@ func (e Entry) parts() []Entry {
 	return all
 }
 
-// byStranger reports whether it is a refusal of somebody nobody knows.
+// byStranger reports whether it is a refusal that names neither a session nor a
+// person.
 func (e Entry) byStranger() bool {
 	return e.Event == EventLogoutRefused && e.Outcome == OutcomeRefused && e.Identity == "" && e.Session == ""
 }

@@ -1,6 +1,3 @@
-// This file bounds how often something is told that many requests meet: an outage
-// is one event, however many people see it.
-
 package telemetry
 
 import (
@@ -36,5 +33,5 @@ func (b *BoundedLog) Allow(now time.Time) (leftOut int, ok bool) {
 	return leftOut, true
 }
 
-// OutageEvery is how often an outage is told of while it lasts.
+// OutageEvery is how often an outage is logged while it lasts.
 const OutageEvery = time.Minute

@@ -1,6 +1,3 @@
-// This file holds the metrics: what is counted, under which names, and how the
-// counts live through reloads. What they mean is in docs/metrics.md.
-
 package telemetry
 
 import (
@@ -13,11 +10,11 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
-// Meters is what every configuration of this process counts into. Caddy makes a
+// Meters holds the metrics of all configurations of this process. Caddy makes a
 // new registry at each reload, in which the same collectors are registered
-// again: so nothing begins at zero but with the process. No label ever has a
-// value that a client chose, and all series are there from the start, so that an
-// alert sees the first of its kind as an increase.
+// again, so counts start at zero only with the process. No label has a value
+// that a client chose, and all series exist from the start, so that an alert
+// sees the first event of a kind as an increase.
 var Meters = newMeters()
 
 // Buckets of histograms, in seconds. A store answers within its timeout, a
@@ -38,9 +35,9 @@ type meterSet struct {
 	returnURLs    *prometheus.CounterVec // by rule
 	breakersOpen  prometheus.Gauge
 	breakerOpened prometheus.Counter
-	// PendingFailures counts what the journal could not do yet.
+	// PendingFailures counts failed attempts at a pending logout.
 	PendingFailures prometheus.Counter
-	// Of the checks in the background:
+	// Of the background checks:
 	StoreUnreadable, StoreUnwritable prometheus.Gauge
 	StoreCheckFailures               prometheus.Counter
 
@@ -61,22 +58,22 @@ func newMeters() *meterSet {
 		return prometheus.HistogramOpts{Namespace: o.Namespace, Subsystem: o.Subsystem, Name: o.Name, Help: o.Help, Buckets: buckets}
 	}
 	m := &meterSet{
-		logouts: counterVec("logouts_total", "Number of sessions that were logged out, and of logouts that were not done, by what asked for it and what came of it.", "trigger", "outcome"),
-		signIns: counterVec("sign_ins_total", "Number of sign-ins, by what asked for it and what came of it.", "trigger", "outcome"),
+		logouts: counterVec("logouts_total", "Number of sessions that were logged out, and of logouts that failed, by trigger and by outcome.", "trigger", "outcome"),
+		signIns: counterVec("sign_ins_total", "Number of sign-ins, by trigger and by outcome.", "trigger", "outcome"),
 		storeSeconds: prometheus.NewHistogramVec(histogram("store_operation_duration_seconds",
-			"How long the operations of the session store took, of those that it was asked for.", storeBuckets), []string{"operation"}),
-		storeErrors: counterVec("store_errors_total", "Number of operations of the session store that failed, also of those that it was not asked for because it was away.", "operation"),
+			"Duration of the session store's operations, failures included.", storeBuckets), []string{"operation"}),
+		storeErrors: counterVec("store_errors_total", "Number of session store operations that failed, including those refused at once because the store was unavailable.", "operation"),
 		cutSeconds: prometheus.NewHistogram(histogram("stream_cut_duration_seconds",
-			"Time from the revocation of a session to the end of the last request that was being served for it here.", cutBuckets)),
-		streamsCut:      prometheus.NewCounter(prometheus.CounterOpts(MetricName("streams_cut_total", "Number of requests that were cut because their session had ended."))),
-		returnURLs:      counterVec("return_urls_refused_total", "Number of return URLs that were refused, by the rule that refused them.", "rule"),
-		breakersOpen:    prometheus.NewGauge(prometheus.GaugeOpts(MetricName("store_breakers_open", "Number of Redis servers that are known to be away and are not asked: 0 or 1, in a Cluster up to the number of its nodes."))),
+			"Time from the revocation of a session to the end of the last request in flight for it on this server.", cutBuckets)),
+		streamsCut:      prometheus.NewCounter(prometheus.CounterOpts(MetricName("streams_cut_total", "Number of requests that were cancelled because their session had ended."))),
+		returnURLs:      counterVec("return_urls_refused_total", "Number of return URLs that were refused, by rule.", "rule"),
+		breakersOpen:    prometheus.NewGauge(prometheus.GaugeOpts(MetricName("store_breakers_open", "Number of Redis servers that are unavailable: 0 or 1, in a Cluster up to the number of its nodes."))),
 		PendingFailures: prometheus.NewCounter(prometheus.CounterOpts(MetricName("pending_logout_failures_total", "Number of attempts at a pending logout that failed."))),
-		breakerOpened:   prometheus.NewCounter(prometheus.CounterOpts(MetricName("store_breaker_opened_total", "Number of times that a Redis server was found to be away."))),
+		breakerOpened:   prometheus.NewCounter(prometheus.CounterOpts(MetricName("store_breaker_opened_total", "Number of times that a Redis server became unavailable."))),
 	}
-	unavailable := prometheus.NewGaugeVec(prometheus.GaugeOpts(MetricName("store_unavailable", "Number of session stores that cannot be used, by what they are needed for: to read sessions, or to write them.")), []string{"access"})
+	unavailable := prometheus.NewGaugeVec(prometheus.GaugeOpts(MetricName("store_unavailable", "Number of session stores that cannot be used, by access: to read sessions, or to write them.")), []string{"access"})
 	m.StoreUnreadable, m.StoreUnwritable = unavailable.WithLabelValues("read"), unavailable.WithLabelValues("write")
-	m.StoreCheckFailures = prometheus.NewCounter(prometheus.CounterOpts(MetricName("store_check_failures_total", "Number of checks in the background that found a session store that cannot be used.")))
+	m.StoreCheckFailures = prometheus.NewCounter(prometheus.CounterOpts(MetricName("store_check_failures_total", "Number of background checks that found a session store unusable.")))
 	for trigger, outcomes := range logoutSeries {
 		for _, outcome := range outcomes {
 			m.logouts.WithLabelValues(trigger, outcome)
@@ -96,7 +93,7 @@ func newMeters() *meterSet {
 		m.returnURLs, m.breakersOpen, m.breakerOpened, m.PendingFailures, unavailable, m.StoreCheckFailures,
 	}
 	for i, labels := range checkLabels {
-		opts := MetricName("checks_total", "Number of credentials that were checked, and of requests without any, by what they came to and who knew it.")
+		opts := MetricName("checks_total", "Credential checks, and requests without a credential, by outcome and by source (cache, store, journal).")
 		opts.ConstLabels = prometheus.Labels{"outcome": labels.outcome, "source": labels.source}
 		m.All = append(m.All, prometheus.NewCounterFunc(prometheus.CounterOpts(opts), func() float64 { return float64(m.Checks[i].N.Load()) }))
 	}
@@ -141,13 +138,13 @@ var checkLabels = [CheckKinds]struct{ outcome, source string }{
 	CheckNoCredential: {"anonymous", "none"},
 }
 
-// CheckCounts counts checks: the one thing that is counted for each request. A
-// check that the near cache answers costs one atomic addition to memory that is
-// known beforehand, with no lock, no look-up of labels and no allocation. All
-// cores add to the same line of memory, which some ten million additions a second
-// get through; a proxied request takes Caddy tens of microseconds, so that there
-// are never that many, and a count for each core would gain nothing that can be
-// measured. What must not be on that line is what every check reads.
+// CheckCounts counts checks, the only metric of every request. A check that the
+// near cache answers costs one atomic addition, with no lock, no look-up of
+// labels and no allocation. All cores add to the same cache line, which allows
+// some ten million additions a second; a proxied request takes Caddy tens of
+// microseconds, so there are never that many, and a count for each core would
+// bring no measurable gain. Fields that every check reads must not be on that
+// line.
 type CheckCounts [CheckKinds]struct {
 	_ [64]byte
 	N atomic.Uint64
@@ -180,8 +177,8 @@ func (c *CheckCounts) AddHit(live bool) {
 	}
 }
 
-// AddRead counts a check that the store was asked for. That a client has gone
-// before the answer came says nothing.
+// AddRead counts a check that queried the store, unless the client has
+// cancelled it.
 func (c *CheckCounts) AddRead(live bool, err error) {
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -1,6 +1,3 @@
-// This file adds to the traces of Caddy's handler tracing: a span for each read
-// of the store that a check needs, and one for each logout.
-
 package telemetry
 
 import (
@@ -20,15 +17,16 @@ const (
 	logoutSpan = "logout"
 )
 
-// Attributes of the spans. There are no others: a trace shows nobody who it was.
+// Attributes of the spans. There are no others: a trace does not name the
+// person.
 const (
 	outcomeAttribute = attribute.Key("session.outcome")
 	sourceAttribute  = attribute.Key("session.source")
 	triggerAttribute = attribute.Key("session.trigger")
 )
 
-// StartSpan begins a span below that of the request. Without one, which the
-// handler tracing makes, nothing is made and nothing is allocated.
+// StartSpan begins a span below that of the request. If the handler tracing
+// made none, it does nothing and allocates nothing.
 func StartSpan(ctx context.Context, name string) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -56,8 +54,8 @@ func EndCheck(span trace.Span, live bool, err error) {
 // logoutSpanKey is the key of a context for the span of its logout.
 type logoutSpanKey struct{}
 
-// StartLogout begins the span of a logout, which end ends. What came of it is
-// set by [App.audit].
+// StartLogout begins the span of a logout, which end ends. [App.audit] sets its
+// outcome.
 func StartLogout(r *http.Request) (_ *http.Request, end func()) {
 	ctx, span := StartSpan(r.Context(), logoutSpan)
 	if !span.IsRecording() {
@@ -66,7 +64,7 @@ func StartLogout(r *http.Request) (_ *http.Request, end func()) {
 	return r.WithContext(context.WithValue(ctx, logoutSpanKey{}, span)), func() { span.End() }
 }
 
-// annotateLogout sets on the span of a logout what came of it.
+// annotateLogout sets the outcome on the span of a logout.
 func annotateLogout(ctx context.Context, trigger, outcome string) {
 	span, ok := ctx.Value(logoutSpanKey{}).(trace.Span)
 	if !ok {

@@ -1,6 +1,3 @@
-// This file measures the session store: how long each operation takes, and how
-// many fail.
-
 package telemetry
 
 import (
@@ -39,8 +36,8 @@ var (
 	measurePing      = measure("ping")
 )
 
-// done notes what an operation came to. One that was given up says nothing of the
-// store; one that the store was not asked for says nothing of its speed.
+// done records the result of an operation. A cancelled operation is not
+// counted, and one that the breaker refused has no duration.
 func (o storeOperation) done(ctx context.Context, began time.Time, err error) {
 	if err == nil || errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExists) {
 		o.seconds.Observe(time.Since(began).Seconds())

@@ -1,5 +1,3 @@
-// This file measures how soon what is being served ends with its session.
-
 package telemetry
 
 import (
@@ -7,9 +5,9 @@ import (
 	"time"
 )
 
-// StreamCut is the requests of one session that were cut together. The time runs
-// until the last of them has really ended: until its handler has returned, not
-// until it was told to.
+// StreamCut is the requests of one session that were cancelled together. The
+// time runs until the last of them has really ended, when its handler has
+// returned.
 type StreamCut struct {
 	// RevokedAt is zero if the session expired, or was deleted without a
 	// tombstone, and 1970 if the tombstone says no time.
@@ -24,8 +22,8 @@ func (c *StreamCut) Add() *StreamCut {
 	return c
 }
 
-// Ended counts one request out, and notes how long the last one went on. A nil
-// cut is that of a request that ended by itself.
+// Ended counts one request out, and records how long the last one went on. A
+// nil cut is that of a request that ended by itself.
 func (c *StreamCut) Ended(now func() time.Time) {
 	if took, last := c.Last(now); last {
 		Meters.cutSeconds.Observe(took.Seconds())

@@ -1,6 +1,3 @@
-// This file tests the embedded store with a second process: one that has the
-// file open, and one that is killed while it writes.
-
 package boltstore
 
 import (

@@ -1,6 +1,3 @@
-// This file holds what is in the embedded store's file: rows that expire, of
-// five kinds, and the list of their ends that the sweeper goes by.
-
 package boltstore
 
 import (

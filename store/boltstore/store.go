@@ -1,6 +1,3 @@
-// This file holds the embedded store: sessions in one file, for a Caddy that
-// stands alone and needs no server beside it.
-
 package boltstore
 
 import (

@@ -1,6 +1,3 @@
-// This file tests the embedded store: what its file survives, who else may have
-// it, and what is swept from it.
-
 package boltstore
 
 import (

@@ -1,6 +1,3 @@
-// This file goes through the whole file of the embedded store, in steps that
-// leave room to those who write.
-
 package boltstore
 
 import (

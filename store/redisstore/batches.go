@@ -1,6 +1,3 @@
-// This file lets requests to Redis share round trips: one that is alone goes at
-// once; those that come while others are on their way go together.
-
 package redisstore
 
 import (
@@ -16,20 +13,19 @@ import (
 // before further requests wait for one of them to come back.
 const tripsInFlight = 2
 
-// batches puts requests of one kind together. The zero value is ready.
-//
-// Whoever finds a free place asks at once. Whoever finds none waits in a queue;
-// when a round trip comes back, the first of the queue takes its place and asks
-// for all that wait. Nothing waits for company, so requests that are few cost
-// what they would cost alone.
+// batches puts requests of one kind together. The zero value is ready. A
+// request that finds a free place is sent at once. Any other waits in a queue;
+// when a round trip comes back, the first of the queue takes its place and
+// sends all that wait. No request waits for others to join, so a few requests
+// cost the same as alone.
 type batches[T batchable] struct {
 	mu      sync.Mutex
 	flying  int
 	waiting []T
 }
 
-// batchable is a request that may go with others: a pointer to what embeds a
-// ticket.
+// batchable is a request that may go with others: a pointer to a type that
+// embeds [request].
 type batchable interface {
 	comparable
 	own() *request

@@ -1,5 +1,3 @@
-// This file tests how reads and revocations of the Redis store go together.
-
 package redisstore
 
 import (
@@ -305,7 +303,7 @@ func TestReadsLeaveWithTurn(t *testing.T) {
 	}
 }
 
-// TestReadsDeadline wants the deadline of who asks to hold for the round trip.
+// TestReadsDeadline wants the caller's deadline to hold for the round trip.
 func TestReadsDeadline(t *testing.T) {
 	_, s := startPatientRedis(t)
 	h := holdReads(t, s)

@@ -1,6 +1,3 @@
-// This file holds the circuit breaker: who asks for a session does not wait for
-// a Redis that is known to be away.
-
 package redisstore
 
 import (
@@ -20,11 +17,11 @@ import (
 )
 
 const (
-	// breakerFailures is how many commands in a row must fail before a server is
-	// taken to be away: more than one connection that broke.
+	// breakerFailures is how many commands in a row must fail before a
+	// server counts as unavailable: more than one broken connection.
 	breakerFailures = 3
-	// probeEvery is how long the breaker waits before it asks again, up to half
-	// as long again, so that many proxies do not ask in step.
+	// probeEvery is the pause between two probes, up to half as long again,
+	// so that many proxies do not send them in step.
 	probeEvery = 100 * time.Millisecond
 )
 
@@ -61,15 +58,15 @@ func (b *breakers) close() {
 }
 
 // guard returns the breaker of one server: a hook of the client. The hook is
-// around the library's own tries, and sees what a command came to in the end.
+// around the library's own attempts, and sees the final result of a command.
 // Reload, if there is one, is called with each probe.
 func (b *breakers) guard(client *redis.Client, server string, reload func(context.Context)) *breaker {
 	return &breaker{all: b, client: client, server: server, reload: reload}
 }
 
-// breaker refuses commands to one server while it is away. It opens when some
-// commands in a row found it away, and closes when it answers a PING that is
-// sent in the background: no request is spent on finding out.
+// breaker refuses commands to one server while it is unavailable. It opens when
+// some commands in a row could not reach the server, and closes when the server
+// answers a PING in the background: no request is spent on finding out.
 type breaker struct {
 	all    *breakers
 	client *redis.Client
@@ -87,7 +84,7 @@ func (b *breaker) refuses(ctx context.Context) bool {
 	return b.open.Load() && ctx.Value(probing{}) == nil
 }
 
-// note takes in what a command came to.
+// note records the result of a command.
 func (b *breaker) note(err error) {
 	switch {
 	case isAway(err):
@@ -95,15 +92,16 @@ func (b *breaker) note(err error) {
 			b.trip(err)
 		}
 	case errors.Is(err, context.Canceled):
-		// Whoever asked went away: says nothing of the server.
+		// The caller gave up, which says nothing about the server.
 	case b.failures.Load() != 0:
 		b.failures.Store(0)
 	}
 }
 
-// isAway reports whether an error says that the server can answer nothing now. A
-// server that refuses to write (OOM, READONLY, MISCONF, NOREPLICAS) or that sends
-// us elsewhere (MOVED, CLUSTERDOWN) is there: it answers at once, and reads go on.
+// isAway reports whether an error says that the server can answer nothing now.
+// A server that refuses to write (OOM, READONLY, MISCONF, NOREPLICAS) or that
+// redirects us (MOVED, CLUSTERDOWN) is available: it answers at once, and reads
+// go on.
 func isAway(err error) bool {
 	var reply redis.Error
 	switch {
@@ -128,12 +126,12 @@ func (b *breaker) trip(cause error) {
 		return
 	}
 	// The cause is one that shows no key and no password.
-	b.all.logger().Warn("redis is away", zap.String("server", b.server), zap.Error(causeOf(cause)))
+	b.all.logger().Warn("redis is unavailable", zap.String("server", b.server), zap.Error(causeOf(cause)))
 	b.all.tell(true)
 	b.all.probes.Go(b.probe)
 }
 
-// probe asks until the server answers, or is no longer one of ours.
+// probe sends PINGs until the server answers, or is no longer one of ours.
 func (b *breaker) probe() {
 	defer b.all.tell(false)
 	since := time.Now()
@@ -155,7 +153,7 @@ func (b *breaker) probe() {
 		if !isAway(err) {
 			b.failures.Store(0)
 			b.open.Store(false)
-			b.all.logger().Info("redis is back", zap.String("server", b.server), zap.Duration("away_for", time.Since(since)))
+			b.all.logger().Info("redis is available again", zap.String("server", b.server), zap.Duration("unavailable_for", time.Since(since)))
 			return
 		}
 	}
@@ -213,7 +211,7 @@ func (b *breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 }
 
 // isHandshake reports whether the library sends cmd by itself on a new
-// connection, on behalf of a command that is noted already.
+// connection, on behalf of a command that is recorded already.
 func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "select", "client", "role", "readonly":
@@ -222,8 +220,8 @@ func isHandshake(cmd redis.Cmder) bool {
 	return false
 }
 
-// deadlineHook bounds each round trip, its tries and the wait for a connection
-// together.
+// deadlineHook bounds each round trip, its attempts and the wait for a
+// connection together.
 type deadlineHook time.Duration
 
 // DialHook implements [redis.Hook].

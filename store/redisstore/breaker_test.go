@@ -1,5 +1,3 @@
-// This file tests the circuit breaker and the bounds on waiting.
-
 package redisstore
 
 import (
@@ -37,7 +35,7 @@ func TestRedisBreaker(t *testing.T) {
 	logs := observe(store)
 	storetest.WaitFor(t, "the first answer", func() bool { return store.Ping(t.Context()) == nil })
 
-	// Whoever gives up says nothing of the server.
+	// A caller that gives up says nothing about the server.
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 2 * breakerFailures {
@@ -87,7 +85,7 @@ func TestRedisBreaker(t *testing.T) {
 	for _, entry := range logs.All() {
 		messages = append(messages, fmt.Sprintf("%s %s %v", entry.Level, entry.Message, entry.ContextMap()["server"]))
 	}
-	want := []string{"warn redis is away " + server.Addr(), "info redis is back " + server.Addr()}
+	want := []string{"warn redis is unavailable " + server.Addr(), "info redis is available again " + server.Addr()}
 	if fmt.Sprint(messages) != fmt.Sprint(want) {
 		t.Errorf("logged %q, want %q", messages, want)
 	}

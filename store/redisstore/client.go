@@ -40,8 +40,8 @@ type Options struct {
 	Now func() time.Time
 	// Logger returns the logger of a part of the store.
 	Logger func(name string) *zap.Logger
-	// Breaker is called when the circuit breaker of a server opens and closes. Default:
-	// nobody is told.
+	// Breaker is called when the circuit breaker of a server opens and
+	// closes. Default: no call.
 	Breaker func(open bool)
 }
 
@@ -66,13 +66,14 @@ func Open(o Options) *Store {
 	default:
 		store.client = store.breakers.single(o.Network, options)
 	}
-	// Whoever sends a command through this client, it ends in time.
+	// Every command through this client ends in time.
 	store.client.AddHook(deadlineHook(o.Timeout))
 	return store
 }
 
-// universal returns what the clients of all topologies have in common, tuned for a proxy:
-// whoever waits for a page does not wait for a Redis that is unavailable.
+// universal returns what the clients of all topologies have in common, tuned
+// for a proxy: a person who waits for a page does not wait for a Redis that is
+// unavailable.
 func (o Options) universal() *redis.UniversalOptions {
 	options := &redis.UniversalOptions{
 		Addrs:        o.Addresses,
@@ -87,8 +88,9 @@ func (o Options) universal() *redis.UniversalOptions {
 		PoolTimeout:  o.Timeout,
 		// The deadline of the operation counts too.
 		ContextTimeoutEnabled: true,
-		// More tries, for connections that died while they were idle: of those
-		// with TLS the library does not see it. All tries share one Timeout.
+		// More attempts, for connections that broke while they were
+		// idle: with TLS the library does not notice. All attempts
+		// share one Timeout.
 		MaxRetries:      retries,
 		MinRetryBackoff: retryFrom,
 		MaxRetryBackoff: retryTo,

@@ -1,6 +1,3 @@
-// This file holds a crowd that uses a store while its Redis fails, and counts
-// what must not happen.
-
 package redisstore
 
 import (
@@ -37,7 +34,7 @@ type crowd struct {
 	live, revoked []session.Key
 	lost          map[session.Key]bool // live by what was acknowledged, and gone
 	accepted      map[session.Key]bool // revoked by what was acknowledged, and alive
-	refused       []time.Duration      // how long it took to say that the store is known to be away
+	refused       []time.Duration      // how long a refusal by the breaker took
 	answered      int
 	failedReads   int
 	failedWrites  int

@@ -1,7 +1,3 @@
-// This file fails Redis under load in the ways in which it fails, and holds the
-// store to its promises: no revoked session is accepted, none is lost that Redis
-// has not lost, nobody waits long, and it is back soon.
-
 package redisstore
 
 import (

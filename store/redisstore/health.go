@@ -1,6 +1,3 @@
-// This file checks whether the Redis user may do all that the store does, without
-// writing anything.
-
 package redisstore
 
 import (

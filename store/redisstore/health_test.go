@@ -1,6 +1,3 @@
-// This file tests what the check in the background finds on real servers: every
-// right that is missing, and every reason for which a server cannot be used.
-
 package redisstore
 
 import (

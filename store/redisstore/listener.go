@@ -1,6 +1,3 @@
-// This file listens to what one Redis server reports of changes, on a connection
-// of its own that proves five times a second that it is alive.
-
 package redisstore
 
 import (
@@ -18,27 +15,30 @@ import (
 	"github.com/redis/go-redis/v9/push"
 )
 
-// How the listener proves that nothing is lost. TCP alone would not tell for
-// minutes that a server hangs or a network drops everything.
+// The proof that no change notification is lost. With TCP alone, a server that
+// hangs or a network that drops everything would go unnoticed for minutes.
 const (
 	// watchPing is the pause between two PINGs. An answer proves that all that
 	// was reported before it has arrived: Redis keeps the order.
 	watchPing = 200 * time.Millisecond
 	// watchProof is how long the answer to a PING counts, from when it was sent.
 	watchProof = time.Second
-	// watchSilence is how long no answer may come until the connection is given up.
+	// watchSilence is how long no reply may come before the connection is closed.
 	watchSilence = 800 * time.Millisecond
-	// watchRetry and watchRetryMax are the pauses between tries to connect.
+	// watchRetry and watchRetryMax are the pauses between attempts to
+	// connect.
 	watchRetry    = 10 * time.Millisecond
 	watchRetryMax = time.Second
 	// watchRefused is the pause after the server refused to report changes: it
 	// may have been allowed in the meantime.
 	watchRefused = 30 * time.Second
-	// watchMaster is how often Sentinel is asked whether the master is still the
-	// same: the old one may live on, cut off from Sentinel but not from us.
+	// watchMaster is how often Sentinel is asked whether the master is
+	// still the same: the old one may still run, cut off from Sentinel but
+	// not from us.
 	watchMaster = time.Second
-	// watchServer is how often a fresh connection is asked which server it leads
-	// to: behind a name that was switched, no connection of before would tell.
+	// watchServer is how often a fresh connection checks which server it
+	// leads to: after a name was switched, the existing connections would
+	// not show it.
 	watchServer = 3 * time.Second
 )
 
@@ -131,8 +131,9 @@ func (l *listener) listen(ctx context.Context) error {
 }
 
 // connectOnce returns the store's options for one connection that turns on
-// tracking. The library would open another one by itself, and nobody would know
-// what was missed in between. It notes where the connection leads to.
+// tracking. The library would open another one by itself, and notifications in
+// between would be lost without a sign. It records which server the connection
+// leads to.
 func (l *listener) connectOnce(remote *atomic.Value) *redis.Options {
 	options, dial, connected := l.options, l.options.Dialer, l.options.OnConnect
 	var dialed atomic.Bool
@@ -258,8 +259,8 @@ func ticks(ctx context.Context, pause time.Duration) iter.Seq[time.Time] {
 	}
 }
 
-// HandlePushNotification takes one report: the names of keys, or nothing for
-// all. One that cannot be understood may be about any.
+// HandlePushNotification takes one change notification: the names of keys, or
+// nothing for all. One that cannot be parsed may be about any key.
 func (l *listener) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, report []any) error {
 	if len(report) == 2 {
 		if names, ok := report[1].([]any); ok {

@@ -1,5 +1,5 @@
-// This file notices that a database was exchanged for another (SWAPDB), which
-// Redis 7.0 does not report to those who listen.
+// SWAPDB exchanges a database for another, and Redis 7.0 does not report it to the
+// connections that listen. A mark in the database shows it.
 
 package redisstore
 

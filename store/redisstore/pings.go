@@ -1,6 +1,3 @@
-// This file holds the PINGs of a listener: each is the proof of the moment at
-// which it was sent, once it is answered.
-
 package redisstore
 
 import (

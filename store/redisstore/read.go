@@ -1,5 +1,3 @@
-// This file holds the read path of the Redis store: what every check asks.
-
 package redisstore
 
 import (

@@ -1,6 +1,5 @@
-// This file tells the answer to a SET from the answer to the same SET when the
-// library sends it again, because the connection broke after Redis carried it out
-// and before it answered.
+// If the connection breaks after Redis has run a SET and before it answers, the library
+// sends the SET again. The two replies are told apart by the value.
 
 package redisstore
 

@@ -1,5 +1,3 @@
-// This file loses the answers of Redis to commands that it carried out.
-
 package redisstore
 
 import (
@@ -63,8 +61,8 @@ func startLosingRedis(t *testing.T) (*redistest.Server, storetest.Contract, *los
 	return server, storetest.Contract{T: t, Clock: clock, Store: store}, loses
 }
 
-// TestRedisCreateAnswerLost holds Create to what happened: the session is there, and
-// is not taken for somebody else's.
+// TestRedisCreateAnswerLost holds Create to what happened: the session is
+// there, and is not taken for another one.
 func TestRedisCreateAnswerLost(t *testing.T) {
 	_, s, loses := startLosingRedis(t)
 	key, e := storetest.NewKey(), s.NewEntry("alice")

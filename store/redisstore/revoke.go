@@ -1,6 +1,3 @@
-// This file holds how sessions are ended in Redis: one, several that are ended at
-// once, and all of one person's.
-
 package redisstore
 
 import (
@@ -82,9 +79,9 @@ func (s *Store) revokeTogether(ctx context.Context, batch []*revokeRequest) {
 	}
 }
 
-// dead reports whether the session has its tombstone and is deleted. It is dead
-// even if the index fails: what stays in it then is an entry of something gone,
-// which readers expect, and it expires. A transaction that was refused as a whole
+// dead reports whether the session has its tombstone and is deleted. That holds
+// even if the index fails: it then keeps an entry without a session, which
+// readers expect, and which expires. A transaction that was refused as a whole
 // leaves commands that were never done without an error, and without an answer:
 // whether there is a tombstone, only the answer to SET says, which is OK, or
 // nothing if there was one.
@@ -141,8 +138,8 @@ func (s *Store) deleteAll(ctx context.Context, identity string, keys []session.I
 	if err != nil {
 		return count, err
 	}
-	// They are dead. What stays in the index if this fails is an entry of
-	// something gone, which readers expect, and it expires.
+	// They are revoked. If this fails, the index keeps entries without a
+	// session, which readers expect, and which expire.
 	_ = s.client.ZRem(ctx, s.indexKey(identity), members...).Err()
 	return count, nil
 }

@@ -1,6 +1,5 @@
-// This file knows which Redis process each connection leads to. Behind a name or a
-// load balancer that is another one from some moment on, while the connections of
-// before stay where they are: what one process reports proves nothing of another.
+// Behind a name or a load balancer, connections may lead to different Redis processes.
+// The notifications of one process prove nothing about another.
 
 package redisstore
 
@@ -26,8 +25,8 @@ var (
 	errSeveralServers = errors.New("connections lead to different servers")
 	// errNoRunID says that a server does not tell which process it is.
 	errNoRunID = errors.New("the server does not answer INFO with its run id")
-	// errNoCluster says that a server which was a node of a Cluster is none. It
-	// would answer that it holds no session.
+	// errNoCluster says that a server which was a node of a Cluster no
+	// longer is one. It would answer that it holds no session.
 	errNoCluster = errors.New("the server is no node of a cluster")
 )
 
@@ -192,8 +191,9 @@ func runID(info string) string {
 	return ""
 }
 
-// compare tells whether all connections of each group lead to one process. The
-// lock is held, so that a connection is not used before this is heard.
+// compare reports whether all connections of each group lead to one process.
+// The lock is held, so that a connection is not used before the result is
+// known.
 func (s *servers) compare() {
 	var err error
 	runs := make(map[string]string, 1)
@@ -219,9 +219,10 @@ func (s *servers) compare() {
 	}
 }
 
-// settle closes the connections that lead to another process than the newest one
-// of their group does: a read through one of them would not know of what was
-// revoked since. Whoever is waiting for an answer on one gets it from the other.
+// settle closes the connections that lead to another process than the newest
+// one of their group does: a read through one of them would not know of what
+// was revoked since. Commands in flight on one of them are sent again on a new
+// connection.
 func (s *servers) settle() {
 	s.mu.Lock()
 	now := s.clock()

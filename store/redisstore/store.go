@@ -1,7 +1,3 @@
-// This file holds the Redis store: sessions that several servers share. The
-// layout of its keys is described in docs/redis.md, for those who write them in
-// other languages.
-
 package redisstore
 
 import (
@@ -136,7 +132,7 @@ func (s *Store) expired() string {
 	return strconv.FormatInt(s.now().Add(-session.ClockTolerance).Unix(), 10)
 }
 
-// Touch notes a use of key.
+// Touch records a use of key.
 func (s *Store) Touch(ctx context.Context, key session.Key, at, until time.Time) error {
 	return failure("touch", s.client.Do(ctx,
 		"set", s.useKey(key), at.UnixMilli(), "pxat", until.UnixMilli()).Err())
@@ -155,7 +151,8 @@ func (s *Store) Keys(ctx context.Context, identity string) ([]session.IndexedKey
 	}
 	keys := make([]session.IndexedKey, 0, len(members))
 	for _, member := range members {
-		// Others write here too: what is no key names no session.
+		// Other programs write here too: an invalid key names no
+		// session.
 		name, _ := member.Member.(string)
 		if key, err := session.ParseKey(name); err == nil {
 			keys = append(keys, session.IndexedKey{Key: key, ExpiresAt: time.Unix(int64(member.Score), 0).UTC()})
@@ -182,7 +179,7 @@ func (s *Store) GetError(ctx context.Context, id string) ([]byte, error) {
 	return value, nil
 }
 
-// Ping asks the server whether it is there, in a Cluster every master.
+// Ping checks that the server answers, in a Cluster every master.
 func (s *Store) Ping(ctx context.Context) error {
 	ping := func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() }
 	if cluster, ok := s.client.(*redis.ClusterClient); ok {
@@ -199,10 +196,10 @@ func (s *Store) Close() error {
 	return failure("close", s.client.Close())
 }
 
-// isNil reports whether a command was answered, and the answer is that there is
-// nothing. Only the bare error says so: the one of a dial can have another
-// server's redis.Nil in it, such as that of a Sentinel that knows no master of
-// that name, and to take that for an answer would sign everybody out.
+// isNil reports whether Redis answered a command with nil. Only the bare error
+// says so: the one of a dial can have another server's redis.Nil in it, such as
+// that of a Sentinel that knows no master of that name, and to take that for an
+// answer would sign everybody out.
 func isNil(err error) bool {
 	return err == redis.Nil //nolint:errorlint // see above
 }

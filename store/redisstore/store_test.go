@@ -1,6 +1,3 @@
-// This file tests the Redis store against real servers: the contract, the layout
-// that docs/redis.md promises, outages, and that no secret shows.
-
 package redisstore
 
 import (
@@ -163,8 +160,8 @@ func TestRedisLayout(t *testing.T) {
 		server.CLI(t, "EXPIREAT", "caddy-logout:identity:alice", score)
 	}
 
-	// Expired entries are cleared out when the next is made, and the dead are
-	// taken out.
+	// Expired entries are removed when the next is made, and so are revoked
+	// ones.
 	server.CLI(t, "ZADD", "caddy-logout:identity:alice", "1", "long-gone")
 	storetest.NoError(t, s.Create(t.Context(), storetest.NewKey(), e))
 	if members := server.CLI(t, "ZRANGE", "caddy-logout:identity:alice", "0", "-1"); strings.Contains(members, "long-gone") {
@@ -231,8 +228,8 @@ func TestRedisIndexFails(t *testing.T) {
 	s.WantRecord(t, key, session.Record{})
 }
 
-// TestRedisIndexBroken ends a session whose index cannot be written: it is dead
-// all the same.
+// TestRedisIndexBroken ends a session whose index cannot be written: it is
+// revoked all the same.
 func TestRedisIndexBroken(t *testing.T) {
 	server, s := startRedis(t)
 	key, at := s.Make(t, "alice"), s.Now()

@@ -1,5 +1,3 @@
-// This file holds what a tombstone is in Redis.
-
 package redisstore
 
 import (

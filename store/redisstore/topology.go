@@ -1,6 +1,3 @@
-// This file makes clients for the ways in which Redis is run: one server, a
-// master that Sentinel watches over, and a Cluster. All of them ask masters only.
-
 package redisstore
 
 import (
@@ -20,8 +17,8 @@ const (
 	retryFrom = 2 * time.Millisecond
 	retryTo   = 16 * time.Millisecond
 	// reloadSlots is how often a Cluster is asked at least who serves which
-	// slots. The library asks by itself only when a node sends it elsewhere, and
-	// one that is dead sends nobody.
+	// slots. The library asks by itself only when a node redirects it, and a
+	// node that is down redirects no client.
 	reloadSlots = 5 * time.Second
 )
 
@@ -46,9 +43,10 @@ func (b *breakers) sentinel(options *redis.UniversalOptions) redis.UniversalClie
 		}
 		return identify(ctx, conn)
 	}
-	// The library asks the Sentinel that it knows, twice and with all tries,
-	// before it asks the others, and all within the time of a dial. Nobody waits
-	// that long for a connection: it comes late, for the next.
+	// The library queries the Sentinel that it knows, twice and with all
+	// attempts, before it queries the others, and all within the time of a
+	// dial. No request waits that long: a late connection serves the next
+	// one.
 	o.MaxRetries = 1
 	o.DialTimeout = max(o.DialTimeout, 6*o.ReadTimeout)
 	client := redis.NewFailoverClient(o)
@@ -79,11 +77,11 @@ func wantMaster(ctx context.Context, conn *redis.Conn) (role string, err error) 
 }
 
 // cluster makes a client of a Cluster. Every node has a breaker of its own, so
-// that one that is away takes only its own sessions with it.
+// that a node that is unavailable affects only its own sessions.
 func (b *breakers) cluster(options *redis.UniversalOptions) redis.UniversalClient {
 	o := options.Cluster()
 	o.MaxRedirects = retries
-	o.MaxRetries = -1 // of a node: the redirects are tries already
+	o.MaxRetries = -1 // of a node: the redirects are attempts already
 	o.ClusterStateReloadInterval = reloadSlots
 	// The policies are for commands of several keys, which we have none of. The
 	// library would ask for the table of all commands, and ask again for every

@@ -1,6 +1,3 @@
-// This file runs the contract of a store against Redis in all the ways in which
-// it is run: TLS with a user of least privileges, Sentinel, and a Cluster.
-
 package redisstore
 
 import (
@@ -115,7 +112,8 @@ func TestRedisContractCluster(t *testing.T) {
 	}
 	storetest.Run(t, func(t *testing.T, now func() time.Time) session.Store {
 		t.Helper()
-		// One address that is dead and one that is a replica's: the rest is found.
+		// One address without a server and one of a replica: the others
+		// are found.
 		return connect(t, config{
 			Cluster:  []string{"127.0.0.1:1", cluster.Nodes[4].Addr()},
 			Username: "caddy-logout", Password: "a-password", Timeout: patient,

@@ -1,6 +1,3 @@
-// This file tests the Redis store where Redis is away, full or closed to us, and
-// looks for secrets in what it says then.
-
 package redisstore
 
 import (

@@ -1,5 +1,4 @@
-// This file goes through all keys in Redis, on every master of a Cluster. Only
-// what is asked for by hand does that: it takes as long as the database is large.
+// Only requests by an operator walk all keys: the time grows with the database.
 
 package redisstore
 

@@ -1,6 +1,3 @@
-// This file decides when the near cache of a Redis store may be used: when every
-// server that the store reads from reports changes, and has proven it lately.
-
 package redisstore
 
 import (
@@ -18,9 +15,9 @@ import (
 )
 
 // Watch implements [Watcher] with CLIENT TRACKING in broadcast mode: a server
-// reports every key under the prefixes of sessions and tombstones, whoever
-// changes it. There is a listener for one server, one for the master that
-// Sentinel names, and one for each master of a Cluster.
+// reports every change of a key under the prefixes of sessions and tombstones.
+// There is a listener for one server, one for the master that Sentinel names,
+// and one for each master of a Cluster.
 func (s *Store) Watch(sink session.WatchSink) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watch{
@@ -52,7 +49,7 @@ func (s *Store) Watch(sink session.WatchSink) (stop func()) {
 	}
 }
 
-// forever is the proof of what cannot change.
+// forever is the proof of a view that cannot change.
 var forever = time.Now().Add(100 * 365 * 24 * time.Hour)
 
 // watch is armed while all of its listeners are.
@@ -83,7 +80,7 @@ func (w *watch) servers(err error) {
 	w.update(nil)
 }
 
-// proven notes that a listener has heard of every change, and until when that
+// proven records that a listener has received every change, and until when that
 // holds.
 func (w *watch) proven(l *listener, until time.Time) {
 	if w.settle != nil {
@@ -95,7 +92,7 @@ func (w *watch) proven(l *listener, until time.Time) {
 	w.update(nil)
 }
 
-// lost notes that a listener hears nothing any more.
+// lost records that a listener receives nothing any more.
 func (w *watch) lost(ctx context.Context, l *listener, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,7 +107,8 @@ func (w *watch) lost(ctx context.Context, l *listener, err error) {
 	w.update(err)
 }
 
-// update tells the sink what all proofs together come to. The lock is held.
+// update passes the result of all proofs together to the sink. The lock is
+// held.
 func (w *watch) update(err error) {
 	until := w.topology
 	for _, l := range w.nodes {
@@ -169,7 +167,7 @@ func (w *watch) changed(name any) {
 	}
 	rest, open := strings.CutPrefix(rest, "{")
 	rest, closed := strings.CutSuffix(rest, "}")
-	// What has another name is no session of ours.
+	// A key with another name is not one of our sessions.
 	if key, err := session.ParseKey(rest); open && closed && err == nil {
 		w.sink.Changed(key)
 	}

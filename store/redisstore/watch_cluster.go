@@ -1,6 +1,3 @@
-// This file keeps a listener on every master of a Cluster, and notices when the
-// masters no longer agree on who they are.
-
 package redisstore
 
 import (
@@ -23,11 +20,11 @@ const (
 )
 
 // errClusterMoves says that the masters do not agree, or that a slot is being
-// moved to or from a server that is not listened to: its keys could change
-// unheard.
+// moved to or from a server without a listener: its keys could change without a
+// notification.
 var errClusterMoves = errors.New("the cluster is changing")
 
-// clusterView is what one master says of the Cluster.
+// clusterView is one master's view of the Cluster.
 type clusterView struct {
 	id     string   // of itself
 	slots  []string // one line for each master that has slots: its id and those
@@ -73,7 +70,8 @@ func parseClusterView(nodes string) (clusterView, error) {
 	return v, nil
 }
 
-// followCluster asks for the view again and again, and listens to who is in it.
+// followCluster polls the view of the Cluster, and listens to every master in
+// it.
 func (w *watch) followCluster(ctx context.Context, client *redis.ClusterClient) {
 	var listening sync.WaitGroup
 	defer listening.Wait()

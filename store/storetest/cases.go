@@ -1,5 +1,3 @@
-// This file holds the cases of the contract of a store.
-
 package storetest
 
 import (
@@ -227,7 +225,7 @@ func contractIdentities(s Contract) {
 }
 
 // contractBound looks at whether a new session is one too many. Those that have
-// expired and those that were ended do not count, nor those of somebody else.
+// expired and those that were ended do not count, nor those of another person.
 func contractBound(s Contract) {
 	t := s.T
 	alice := "alice " + rand.Text()
@@ -389,7 +387,7 @@ func contractCreateRace(s Contract) {
 
 // contractRevokeAllRace ends all sessions of someone while one is being made:
 // whatever is alive after it must be listed, or the next "log out everywhere"
-// would not find it, and what was ended must stay dead.
+// would not find it, and what was ended must stay revoked.
 func contractRevokeAllRace(s Contract) {
 	t := s.T
 	for range 50 {
@@ -420,7 +418,7 @@ func contractRevokeAllRace(s Contract) {
 		rec := s.Read(t, key)
 		switch {
 		case revoked && (rec.Value != nil || rec.RevokedAt.IsZero()):
-			t.Fatalf("revoked, and not dead: %+v", rec)
+			t.Fatalf("revoked, and still live: %+v", rec)
 		case rec.Value != nil:
 			s.WantKeys(t, alice, key)
 		case !revoked:

@@ -1,5 +1,3 @@
-// This file holds the contract of a store as a test that every store passes.
-
 package storetest
 
 import (

@@ -1,5 +1,3 @@
-// This file holds the part of the contract that goes through a whole store.
-
 package storetest
 
 import (

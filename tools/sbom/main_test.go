@@ -1,5 +1,3 @@
-// This file checks what is said of a binary, and that nothing is left out.
-
 package main
 
 import (
