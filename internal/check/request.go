@@ -85,14 +85,16 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	default:
 		switch {
 		case t.name == "login", t.name == "session_auth":
+			// They run.
 		case slices.Contains(changesOnly, t.name):
 			return handler.ServeHTTP(w, r, next)
 		case slices.Contains(answersItself, t.name):
 			answer.By = t.name
 			return handler.ServeHTTP(w, r, next)
+		default:
+			answer.By, answer.Status = t.name, 0
+			return errArrived
 		}
-		answer.By, answer.Status = t.name, 0
-		return errArrived
 	}
 	err := handler.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		went = true
