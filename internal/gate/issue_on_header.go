@@ -86,12 +86,11 @@ func (g *Handler) issue(w http.ResponseWriter, r *http.Request, previous *web.Au
 		return err
 	}
 	if old := previous.Session; old != nil {
-		if _, err := site.Revoke(r.Context(), old); err != nil {
+		if err := site.End(r.Context(), old, manager.TriggerOf(r, telemetry.BySignIn)); err != nil {
 			site.Discard(r.Context(), s)
 			site.Audit(r, refused.Failed(err))
 			return err
 		}
-		site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(old))
 	}
 	site.SetSessionCookie(w, r, credential, s)
 	site.Audit(r, telemetry.Entry{Event: telemetry.EventIssued, Trigger: telemetry.ByApp, Outcome: telemetry.OutcomeIssued}.OfSession(s))

@@ -135,10 +135,9 @@ func (m *Manager) replayLogout(key session.Key) (found bool, err error) {
 		m.Logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
 		s = &session.Session{Key: key, ExpiresAt: m.Now().Add(MaxLifespan)}
 	}
-	if _, err := m.Revoke(ctx, s); err != nil {
+	if err := m.End(ctx, s, Trigger{Name: telemetry.ByJournal}); err != nil {
 		return false, err
 	}
-	m.record(telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByJournal, Outcome: telemetry.OutcomeRevoked}.OfSession(s))
 	return true, nil
 }
 

@@ -294,10 +294,9 @@ func (l *Handler) endPrevious(r *http.Request) error {
 		if found.Session == nil {
 			continue
 		}
-		if _, err := l.Site.Revoke(ctx, found.Session); err != nil {
+		if err := l.Site.End(ctx, found.Session, manager.TriggerOf(r, telemetry.BySignIn)); err != nil {
 			return err
 		}
-		l.Site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.BySignIn, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package signout
 
 import (
 	"encoding/json"
-	"errors"
 	"mime"
 	"net/http"
 
@@ -36,23 +35,16 @@ func (l *Handler) endByToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	done, pending := false, false
 	for _, c := range credentials {
-		found, err := site.Lookup(r.Context(), c)
-		if err == nil && found.Session != nil {
-			_, err = site.Revoke(r.Context(), found.Session)
-		}
-		if err != nil {
-			err = site.Postpone(r.Context(), c, manager.TriggerOf(r, telemetry.ByAPI), err)
-		}
+		ended, err := site.EndCredential(r.Context(), c, manager.TriggerOf(r, telemetry.ByAPI))
 		switch {
-		case found.Pending || errors.Is(err, manager.ErrPending):
-			pending = true // and so are the others: nobody knows which one is good
 		case err != nil:
 			return refuse(err)
-		case found.Session != nil:
-			site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: telemetry.ByAPI, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
+		case ended.Session != nil:
 			return web.WriteNoContent(w)
 		}
-		done = done || site.JustRevoked(found)
+		done = done || ended.Repeated
+		// Then the others are pending, too: during an outage it is not known which is live.
+		pending = pending || ended.Pending
 	}
 	switch {
 	case pending:

@@ -154,24 +154,13 @@ func (l *Handler) endAll(r *http.Request, credentials []session.Credential, trig
 	defer end()
 	ctx, cancel := manager.Detach(r.Context())
 	defer cancel()
+	by, pending := manager.TriggerOf(r, trigger), false
 	var failure error
-	pending := false
 	for _, c := range credentials {
-		found, err := site.Lookup(ctx, c)
-		if err == nil && found.Session != nil {
-			_, err = site.Revoke(ctx, found.Session)
-		}
-		if err != nil {
-			err = site.Postpone(r.Context(), c, manager.TriggerOf(r, trigger), err)
-		}
-		switch {
-		case found.Pending || errors.Is(err, manager.ErrPending):
-			pending = true
-		case err != nil:
-			failure = errors.Join(failure, err)
-		case found.Session != nil:
-			site.Audit(r, telemetry.Entry{Event: telemetry.EventRevoked, Trigger: trigger, Outcome: telemetry.OutcomeRevoked}.OfSession(found.Session))
-		case site.JustRevoked(found):
+		ended, err := site.EndCredential(ctx, c, by)
+		failure = errors.Join(failure, err)
+		pending = pending || ended.Pending
+		if ended.Repeated {
 			site.Audit(r, telemetry.Entry{Event: telemetry.EventLogoutRepeated, Trigger: trigger, Outcome: telemetry.OutcomeRepeated, Session: site.Format.Key(c).Short()})
 		}
 	}

@@ -184,15 +184,19 @@ func (l *Handler) follow(w http.ResponseWriter, r *http.Request, trigger string)
 	if err != nil {
 		return refuse(web.ErrReturnURL(rawReturnTo, err))
 	}
-	done := refused
-	done.Event, done.Outcome = telemetry.EventLogoutRepeated, telemetry.OutcomeRepeated
 	if verified.session != nil {
-		if _, err := site.Revoke(r.Context(), verified.session); err != nil {
-			return l.failLogout(w, r, refused, site.Postpone(r.Context(), verified.credential, manager.TriggerOf(r, trigger), err), true)
+		ended, err := site.EndFound(r.Context(), verified.session, verified.credential, manager.TriggerOf(r, trigger))
+		if ended.Pending {
+			err = manager.ErrPending
 		}
-		done.Event, done.Outcome = telemetry.EventRevoked, telemetry.OutcomeRevoked
+		if err != nil {
+			return l.failLogout(w, r, refused, err, true)
+		}
+	} else {
+		repeated := refused
+		repeated.Event, repeated.Outcome = telemetry.EventLogoutRepeated, telemetry.OutcomeRepeated
+		site.Audit(r, repeated)
 	}
-	site.Audit(r, done)
 	if verified.clear {
 		site.ClearSessionCookie(w, r)
 	}
