@@ -1,6 +1,3 @@
-// This file offers the same check to those who compose with Caddy's own
-// authenticate handler, and as a request matcher.
-
 package caddylogout
 
 import (
@@ -11,6 +8,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 
@@ -131,6 +129,19 @@ func (*MatchSession) CELLibrary(ctx caddy.Context) (cel.Library, error) {
 		})
 }
 
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler:
+//
+//	@name session [<identity…>]
+func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	for d.Next() {
+		m.Identities = append(m.Identities, d.RemainingArgs()...)
+		if d.NextBlock(0) {
+			return d.Err("the session matcher takes no block")
+		}
+	}
+	return nil
+}
+
 // Interface guards.
 var (
 	_ caddyauth.Authenticator           = (*SessionProvider)(nil)
@@ -138,4 +149,5 @@ var (
 	_ caddyhttp.CELLibraryProducer      = (*MatchSession)(nil)
 	_ caddy.Provisioner                 = (*SessionProvider)(nil)
 	_ caddy.Provisioner                 = (*MatchSession)(nil)
+	_ caddyfile.Unmarshaler             = (*MatchSession)(nil)
 )

@@ -4,16 +4,13 @@
 package caddylogout
 
 import (
-	"net/http"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-logout/caddy-logout/internal/gate"
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 	"github.com/caddy-logout/caddy-logout/internal/web"
 	"github.com/caddy-logout/caddy-logout/session"
@@ -207,108 +204,7 @@ func unmarshalCookieOption(d *caddyfile.Dispenser, option string, c *web.Cookie)
 	}
 }
 
-// UnmarshalCaddyfile implements caddyfile.Unmarshaler:
-//
-//	session_auth [<matcher>] {
-//		optional
-//		login_url         <url>
-//		header            <name> <value>
-//		strip_credentials [on|off]
-//		streams           close|keep
-//		issue_on_header   <name>
-//		no_store          [on|off]
-//	}
-func (g *SessionAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	if err := eachOption(d, g.unmarshalOption, "header"); err != nil {
-		return err
-	}
-	if g.Optional && g.LoginURL != "" {
-		return d.Err("session_auth: optional and login_url contradict each other: who may pass is not sent to sign in")
-	}
-	return nil
-}
-
-func (g *SessionAuth) unmarshalOption(d *caddyfile.Dispenser, option string) error {
-	switch option {
-	case "optional":
-		g.Optional = true
-		if d.NextArg() {
-			return d.ArgErr()
-		}
-		return nil
-	case "login_url":
-		return checkedArg(d, &g.LoginURL, validatePageURL)
-	case "header":
-		return g.unmarshalHeader(d)
-	case "strip_credentials":
-		return switchArg(d, &g.StripCredentials)
-	case "streams":
-		return g.unmarshalStreams(d)
-	case "issue_on_header":
-		return checkedArg(d, &g.IssueOnHeader, gate.ValidateHeaderName)
-	case "no_store":
-		return switchArg(d, &g.NoStore)
-	default:
-		return d.Errf("unknown option %q of session_auth: want optional, login_url, header, strip_credentials, streams, issue_on_header or no_store", option)
-	}
-}
-
-func (g *SessionAuth) unmarshalStreams(d *caddyfile.Dispenser) error {
-	var raw string
-	if err := stringArg(d, &raw); err != nil {
-		return err
-	}
-	if raw != "close" && raw != "keep" {
-		return d.Errf("streams: want close or keep, not %q", raw)
-	}
-	g.KeepStreams = raw == "keep"
-	return nil
-}
-
-func (g *SessionAuth) unmarshalHeader(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 2 {
-		return d.Err("header: want a name and a value")
-	}
-	if err := gate.ValidateHeaderName(args[0]); err != nil {
-		return d.Errf("header: %w", err)
-	}
-	name := http.CanonicalHeaderKey(args[0])
-	if _, twice := g.Headers[name]; twice {
-		return d.Errf("header: %s is configured twice", name)
-	}
-	if g.Headers == nil {
-		g.Headers = make(map[string]string)
-	}
-	g.Headers[name] = args[1]
-	return nil
-}
-
-// UnmarshalCaddyfile implements caddyfile.Unmarshaler:
-//
-//	@name session [<identity…>]
-func (m *MatchSession) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	for d.Next() {
-		m.Identities = append(m.Identities, d.RemainingArgs()...)
-		if d.NextBlock(0) {
-			return d.Err("the session matcher takes no block")
-		}
-	}
-	return nil
-}
-
-func parseSessionAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	g := new(SessionAuth)
-	return g, g.UnmarshalCaddyfile(h.Dispenser)
-}
-
 // Interface guards.
 var (
 	_ caddyfile.Unmarshaler = (*App)(nil)
-	_ caddyfile.Unmarshaler = (*SessionAuth)(nil)
-	_ caddyfile.Unmarshaler = (*MatchSession)(nil)
 )
