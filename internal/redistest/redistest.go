@@ -199,32 +199,57 @@ func (s *Server) answersPing(ctx context.Context) string {
 	return string(answer[:n])
 }
 
-// FreePort finds a port of 127.0.0.1 that nobody listens on, and that it has given
-// to no other test of this process.
+// FreePort finds a port of 127.0.0.1 that nobody listens on, and that it has not given
+// to another test of this process lately. No other test process is given it, so that it
+// stays free until its server listens.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.reserved == nil {
+		reservePorts(tb)
+	}
 	for {
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		if _, twice := taken.LoadOrStore(port, true); twice {
-			continue
-		}
-		listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil && listener.Close() == nil {
-			return port
+		ports.last = ports.last%(portsEach-1) + 1
+		if listener, err := listen(tb, ports.first+ports.last); err == nil && listener.Close() == nil {
+			return ports.first + ports.last
 		}
 		if tb.Context().Err() != nil {
-			tb.Fatalf("redistest: find a free port: %v", err)
+			tb.Fatal("redistest: no free port")
 		}
 	}
 }
 
 // The ports that tests use are below those that systems give to outgoing
 // connections (from 32768 on, RFC 6335 says 49152): one of these could take a port
-// before its server does.
-const lowestPort, highestPort = 10_000, 32_000
+// before its server does. A process takes a range of them for itself.
+const lowestPort, highestPort, portsEach = 10_000, 32_000, 1000
 
-// taken are the ports that were given out in this process, to parallel tests.
-var taken sync.Map
+// ports are those of this process, given out one after the other to parallel tests.
+var ports struct {
+	sync.Mutex
+	reserved    net.Listener // on the first of them, until the process ends
+	first, last int
+}
+
+// reservePorts takes a range whose first port nobody listens on.
+func reservePorts(tb testing.TB) {
+	tb.Helper()
+	const ranges = (highestPort - lowestPort) / portsEach
+	for i, from := 0, rand.IntN(ranges); i < ranges; i++ {
+		first := lowestPort + (from+i)%ranges*portsEach
+		if listener, err := listen(tb, first); err == nil {
+			ports.reserved, ports.first = listener, first
+			return
+		}
+	}
+	tb.Fatal("redistest: all ports are taken by other tests")
+}
+
+func listen(tb testing.TB, port int) (net.Listener, error) {
+	tb.Helper()
+	return new(net.ListenConfig).Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
 
 // Addr returns the address of the server, as host:port.
 func (s *Server) Addr() string { return s.addr }
