@@ -21,8 +21,14 @@ func patientRedis(r *redistest.Server) string {
 // onBothPatiently is onBothStores with that one.
 func onBothPatiently(t *testing.T, test func(t *testing.T, storeLine string)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) { test(t, embeddedStore) })
-	t.Run("redis", func(t *testing.T) { test(t, patientRedis(redistest.Start(t))) })
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, embeddedStore)
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		test(t, patientRedis(redistest.Start(t)))
+	})
 }
 
 // issueFor makes a session by the admin endpoint and returns its token and id.
@@ -105,6 +111,7 @@ func wantAnswer(t testing.TB, s *caddyServer, method, path string, status int, b
 }
 
 func TestAdminSessions(t *testing.T) {
+	t.Parallel()
 	onBothPatiently(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		const identity = "alice ä/?#&"
@@ -171,6 +178,7 @@ func TestAdminSessions(t *testing.T) {
 }
 
 func TestAdminRefuses(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	token, id := issueFor(t, s, "alice")
 	for _, tt := range []struct {
@@ -229,6 +237,7 @@ func TestAdminRefuses(t *testing.T) {
 // TestAdminRevokesEverybody signs out people on two servers, an open stream among
 // them, and a session that is in no index.
 func TestAdminRevokesEverybody(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	here, there := startWith(t, patientRedis(redis)), startWith(t, patientRedis(redis))
 	var tokens []string
@@ -263,6 +272,7 @@ func TestAdminRevokesEverybody(t *testing.T) {
 
 // TestAdminOutage wants no empty list while Redis is unavailable.
 func TestAdminOutage(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	s := startWith(t, patientRedis(redis))
 	token, id := issueFor(t, s, "alice")
@@ -295,6 +305,7 @@ func TestAdminOutage(t *testing.T) {
 }
 
 func TestAdminLiftsBlocks(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	try := func(name, pass string) int {
 		flow, _ := startLogin(t, s, "api")
@@ -326,6 +337,7 @@ func TestAdminLiftsBlocks(t *testing.T) {
 }
 
 func TestAdminStatistics(t *testing.T) {
+	t.Parallel()
 	onBothPatiently(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		issueFor(t, s, "alice")
@@ -360,6 +372,7 @@ func TestAdminStatistics(t *testing.T) {
 
 // TestAdminWhileLoading asks again and again while configurations come and go.
 func TestAdminWhileLoading(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	token, id := issueFor(t, s, "alice")
 	deadline := time.Now().Add(startTimeout)

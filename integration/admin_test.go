@@ -40,6 +40,7 @@ func wantIssued(t *testing.T, s *caddyServer, answer string) issued {
 }
 
 func TestIssueByAdmin(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		a := call(t, "POST", s.AdminURL("/sessions"), `{"identity":"alice","traits":{"email":"alice@example.test"},"lifespan":"1h"}`,
@@ -72,6 +73,7 @@ func TestIssueByAdmin(t *testing.T) {
 }
 
 func TestIssueByCommand(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	issue := func(args ...string) (string, error) {
 		out, err := s.command(append([]string{"sessions", "issue", "--address", "127.0.0.1:" + s.admin}, args...)...).Output()
@@ -97,8 +99,9 @@ func TestIssueByCommand(t *testing.T) {
 
 // A login service in any language follows docs/redis.md. This one is bash.
 func TestIssueByRedisCLI(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
-	s := startWith(t, redisStore(redis))
+	s := startWith(t, patientRedis(redis))
 	page, err := os.ReadFile("../docs/redis.md")
 	if err != nil {
 		t.Fatal(err)

@@ -125,6 +125,7 @@ func startAppServers(t *testing.T) (servers []*appServer, apps string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	readsFiles(t, apps)
 	servers = allAppServers()
 	failures := make([]error, len(servers))
 	var starting sync.WaitGroup

@@ -139,6 +139,7 @@ func audited(t *testing.T, store string) string {
 // and at the event with it. Then it looks for every secret of all of it in all
 // that was written.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := start(t, serverOptions{caddyfile: audited(t, store), files: map[string]string{"accounts.txt": accountsFile()}})
 		secrets := map[string]string{"password": password}

@@ -70,6 +70,7 @@ func TestBrowser(t *testing.T) {
 	tool(t, "chromium", "chromium")
 	dir := filepath.Join("..", "clients", "browser")
 	installPackages(t, dir)
+	readsFiles(t, dir)
 	accounts := []string{account, "other@example.test", "alice@example.test", "bob@example.test", "carol@example.test"}
 	files := map[string]string{"accounts.txt": strings.Join(accounts, ":"+hashed()+"\n") + ":" + hashed() + "\n"}
 	serve := func(cookie string) string {

@@ -47,10 +47,13 @@ func run(t *testing.T, cmd *exec.Cmd) string {
 // TestClientGo runs the tests of clients/go, a module of its own so that the
 // client stays out of the plugin's module graph.
 func TestClientGo(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join("..", "clients", "go")
+	readsFiles(t, dir)
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		cmd := tool(t, "golang", "go", "test", "-count=1", "./...")
-		cmd.Dir = filepath.Join("..", "clients", "go")
+		cmd.Dir = dir
 		cmd.Env = clientEnv(s)
 		if out := run(t, cmd); !strings.Contains(out, "ok") {
 			t.Errorf("no test ran:\n%s", out)
@@ -60,8 +63,10 @@ func TestClientGo(t *testing.T) {
 
 // TestClientJS runs the tests of clients/js: @ory/kratos-client and @ory/client.
 func TestClientJS(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join("..", "clients", "js")
 	installPackages(t, dir)
+	readsFiles(t, dir)
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		cmd := tool(t, "nodejs npm", "node", "--test")
@@ -94,6 +99,7 @@ func installPackages(t *testing.T, dir string) {
 // TestScript runs the browser part of the public example: an id before, null
 // after.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		script(t, clientEnv(s))
@@ -107,6 +113,7 @@ func script(t *testing.T, env []string) {
 	for _, name := range []string{"curl", "jq"} {
 		tool(t, "curl jq", name)
 	}
+	readsFiles(t, "testdata")
 	cmd := tool(t, "bash", "bash", filepath.Join("testdata", "user-logout.sh"))
 	cmd.Env = append(env, "TMPDIR="+t.TempDir())
 	out := strings.TrimSpace(run(t, cmd))
@@ -121,12 +128,14 @@ func script(t *testing.T, env []string) {
 
 // TestScriptAPI runs the API part of the public example.
 func TestScriptAPI(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		token := signIn(t, s)
 		if got := whoami(t, s, "X-Session-Token: "+token); got != 200 {
 			t.Fatalf("whoami before: %d", got)
 		}
+		readsFiles(t, "testdata")
 		cmd := tool(t, "bash", "bash", filepath.Join("testdata", "user-logout-api.sh"))
 		cmd.Env = append(clientEnv(s), "CADDY_LOGOUT_SESSION_TOKEN="+token)
 		if out := run(t, cmd); !strings.Contains(out, "< HTTP/1.1 204 No Content") {
@@ -141,6 +150,7 @@ func TestScriptAPI(t *testing.T) {
 // TestScriptQuickstart runs the same against the example that newcomers start
 // with.
 func TestScriptQuickstart(t *testing.T) {
+	t.Parallel()
 	s := startQuickstart(t)
 	script(t, append(os.Environ(),
 		"CADDY_LOGOUT_URL="+s.URL(""), "CADDY_LOGOUT_ACCOUNT=demo", "CADDY_LOGOUT_PASSWORD=demo-password"))

@@ -60,6 +60,7 @@ const (
 )
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	onBothPatiently(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		admin := []string{"--address", "{admin}", "--identity", "alice"}
@@ -112,6 +113,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestCommandExitCodes(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	s := startWith(t, patientRedis(redis))
 	_, id := issueFor(t, s, "alice")
@@ -136,6 +138,7 @@ func TestCommandExitCodes(t *testing.T) {
 
 // TestCommandCompletion asks as a shell does.
 func TestCommandCompletion(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	_, id := issueFor(t, s, "alice")
 	for _, tt := range []struct{ line, want string }{
@@ -241,6 +244,7 @@ func checked(t *testing.T, code int, args ...string) checkAnswer {
 }
 
 func TestCheckRoutes(t *testing.T) {
+	t.Parallel()
 	const app = "host app.example.com"
 	type line struct{ directive, match, verdict, gates, paths string }
 	var got []line
@@ -287,6 +291,7 @@ func TestCheckRoutes(t *testing.T) {
 }
 
 func TestCheckRequests(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		request, verdict, by string
 		status               int
@@ -336,6 +341,7 @@ func TestCheckRequests(t *testing.T) {
 }
 
 func TestCheckReturnURLs(t *testing.T) {
+	t.Parallel()
 	const app = "https://app.example.com"
 	tests := []struct {
 		url      string

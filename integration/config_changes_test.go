@@ -35,6 +35,7 @@ func reloadWarnings(t *testing.T, s *caddyServer) []reloadWarning {
 }
 
 func TestReloadWarnsOfChanges(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	redis.CLI(t, "ACL", "SETUSER", "caddy", "on", ">the-first-one", ">the-second-one", "~*", "+@all")
 	store := func(password, more string) string {

@@ -9,6 +9,7 @@ import (
 )
 
 func TestWrongCaddyfiles(t *testing.T) {
+	t.Parallel()
 	s := prepare(t, serverOptions{}) // for the environment of its commands
 	global := func(lines ...string) string {
 		return "{\n\tsessions {\n\t\t" + strings.Join(lines, "\n\t\t") + "\n\t}\n}\n:8080\n"
@@ -90,6 +91,7 @@ func lastMessage(t *testing.T, out string) string {
 // TestStartRefusesWhatItCannotRead starts Caddy on configurations that are well
 // written but do not fit the machine: each ends at once, and names the reason.
 func TestStartRefusesWhatItCannotRead(t *testing.T) {
+	t.Parallel()
 	login := func(accounts string) string {
 		return "http://:{$PORT} {\n\tbind 127.0.0.1\n\tlogin {\n\t\taccounts " + accounts + "\n\t}\n}\n"
 	}

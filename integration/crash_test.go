@@ -9,6 +9,7 @@ import (
 // TestKillKeepsWhatWasAcknowledged kills Caddy as a power cut would, right
 // after it has answered, and looks at what is left.
 func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		var alive, ended []string
@@ -54,6 +55,7 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 // TestSecondProcessOnOneFile starts a Caddy on the file of another: it has to
 // say so, soon, and leave the first one alone.
 func TestSecondProcessOnOneFile(t *testing.T) {
+	t.Parallel()
 	first := startWith(t, embeddedStore)
 	token := signIn(t, first)
 

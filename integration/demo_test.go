@@ -59,6 +59,7 @@ func (v visitor) find(page, pattern string) string {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	s := startQuickstart(t)
 	jar, err := cookiejar.New(nil)
 	if err != nil {

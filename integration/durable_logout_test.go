@@ -11,6 +11,7 @@ import (
 // The logout is noted before it is acknowledged: this node refuses the session
 // at once, also after kill -9, and Redis hears of it when it is back.
 func TestDurableLogoutSurvivesKill(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	s := startWith(t, redisStore(redis)+"\n\t\tdurable_logout {\n\t\t\tjournal {$DIR}/pending.db\n\t\t}")
 	browser, token := signInBrowser(t, s), signIn(t, s)

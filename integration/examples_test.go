@@ -196,6 +196,7 @@ func (v visitor) wantOut(address, old string) {
 // TestExamples runs each example; scripts/examples.sh and the test of the same
 // name in the root check how they are written.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	tests := map[string]func(*testing.T){
 		"app-login":      testAppLoginExample,
 		"app-logout":     testAppLogoutExample,
@@ -213,6 +214,7 @@ func TestExamples(t *testing.T) {
 		"sidecar":        testSidecarExample,
 		"websocket":      testWebSocketExample,
 	}
+	readsFiles(t, filepath.Join(repository(t), "caddyfile-examples"))
 	files, err := filepath.Glob(filepath.Join(repository(t), "caddyfile-examples", "*.Caddyfile"))
 	if err != nil || len(files) != len(tests) {
 		t.Errorf("%d tests for the examples %v (%v)", len(tests), files, err)

@@ -137,6 +137,7 @@ func TestExchangesAreComplete(t *testing.T) {
 
 // TestExchanges replays the table against a real Caddy on both stores.
 func TestExchanges(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		replay := &replay{caddyServer: startWith(t, store), cookies: map[string]string{}, tokens: map[string]string{}, urls: map[string]string{}}
 		for _, e := range exchanges {

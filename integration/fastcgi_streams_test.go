@@ -57,6 +57,7 @@ sleep(600);
 // TestAttackQuietPHP has a stream of PHP be quiet when its session ends, over
 // HTTP/1.1 and HTTP/2, with TLS and without.
 func TestAttackQuietPHP(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	store := patient(redisStore(redis), "10s")
 	other := startWith(t, store)

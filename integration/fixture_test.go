@@ -238,6 +238,7 @@ func startQuickstart(t *testing.T) *caddyServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	readsFiles(t, filepath.Join(root, "caddyfile-examples"))
 	example, err := os.ReadFile(filepath.Join(root, "caddyfile-examples", "quickstart.Caddyfile"))
 	if err != nil {
 		t.Fatal(err)

@@ -243,6 +243,29 @@ func (b *logBuffer) contains(s string) bool {
 	return bytes.Contains(b.buf.Bytes()[b.from:], []byte(s))
 }
 
+// readsFiles opens what is in a folder, for go test to see that the test depends on it:
+// only another process reads these files, and the cache of test results knows nothing of
+// that one.
+func readsFiles(t testing.TB, folder string) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		name := filepath.Join(folder, entry.Name())
+		switch {
+		case entry.Name() == "node_modules": // what the lock file beside it says
+		case entry.IsDir():
+			readsFiles(t, name)
+		default:
+			if _, err := os.ReadFile(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func tail(s string, n int) string {
 	if len(s) <= n {
 		return s

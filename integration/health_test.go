@@ -12,6 +12,7 @@ import (
 )
 
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	s := startWith(t, redisStore(redis))
 	want := func(path string, status int, body string) {

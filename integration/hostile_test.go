@@ -14,6 +14,7 @@ import (
 )
 
 func TestHostileRequests(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		// Caddy takes 16 KiB of headers unless told otherwise; here the large ones
 		// have to get through to us.
@@ -132,6 +133,7 @@ func callWhileSending(t *testing.T, s *caddyServer, method, url, body string, he
 // TestHugeHeaders sends them to a Caddy as it comes: it refuses them itself, and
 // goes on.
 func TestHugeHeaders(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	browser := signInBrowser(t, s)
 	huge := strings.Repeat("a", 64<<10)

@@ -57,7 +57,7 @@ func connectWebSocket(t *testing.T, s *caddyServer, path string, header ...strin
 
 func TestWebSocketOverHTTP2(t *testing.T) {
 	t.Parallel()
-	store, app := redisStore(redistest.Start(t)), newStreamingApp(t)
+	store, app := patientRedis(redistest.Start(t)), newStreamingApp(t)
 	begin := func() *caddyServer {
 		return start(t, serverOptions{
 			caddyfile: withHTTP2(caddyfile(store,

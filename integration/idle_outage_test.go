@@ -19,6 +19,7 @@ func idleServer(t *testing.T, redis *redistest.Server, timeout string, options .
 // writes, as without the replica that it wants, for longer than the idle_timeout:
 // nobody may be sent away then, nor after it, and no cookie be cleared.
 func TestAttackOutageOfWrites(t *testing.T) {
+	t.Parallel()
 	const timeout = 5 * time.Second
 	redis := redistest.Start(t)
 	// What the near cache knows of a use is forgotten within a minute: the second
@@ -68,6 +69,7 @@ func TestAttackOutageOfWrites(t *testing.T) {
 // TestAttackOutageLongerThanIdle has Redis be gone for longer than the idle_timeout:
 // the first request after it finds nobody idle.
 func TestAttackOutageLongerThanIdle(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := idleServer(t, redis, "3s")
 	people := []string{signInBrowser(t, s), signInBrowser(t, s)}

@@ -26,6 +26,7 @@ func exampleFilter(t *testing.T) string {
 // TestNoSecretInTheLogs signs in and out in every way, and fails, and then
 // looks for every secret of it in all that Caddy wrote.
 func TestNoSecretInTheLogs(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store, "log {\n\t\toutput file {$DIR}/access.log\n"+exampleFilter(t)+"\n\t}")
 		secrets := map[string]string{"password": password}

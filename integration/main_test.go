@@ -1,7 +1,10 @@
 package integration_test
 
 import (
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -21,5 +24,17 @@ func TestMain(m *testing.M) {
 		caddycmd.Main()
 		return
 	}
+	waitSideBySide()
 	os.Exit(m.Run())
+}
+
+// waitSideBySide runs three parallel tests a core, unless -parallel says otherwise: most
+// of them wait most of the time, for servers to start, to fail and to come back.
+func waitSideBySide() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
 }

@@ -81,6 +81,7 @@ func measured(redis *redistest.Server) string {
 
 // TestMetrics does one thing after another and looks at what was counted.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	s := start(t, serverOptions{caddyfile: measured(redis), files: map[string]string{"accounts.txt": accountsFile()}})
 	was := scrape(t, s)
@@ -302,11 +303,16 @@ func wantDocumented(t *testing.T, series map[string]float64) {
 // TestAlerts lets promtool read the alert rules and the queries of the dashboard,
 // and play through the rules' own tests: when each alert fires, and when not.
 func TestAlerts(t *testing.T) {
+	t.Parallel()
 	promtool := func(args ...string) {
 		t.Helper()
 		if out, err := exec.CommandContext(t.Context(), "promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
+	}
+	readsFiles(t, "testdata")
+	if _, err := os.Stat(filepath.Join("..", "docs", "alerts.yaml")); err != nil {
+		t.Fatal(err)
 	}
 	promtool("check", "rules", filepath.Join("..", "docs", "alerts.yaml"))
 	promtool("test", "rules", filepath.Join("testdata", "alerts_test.yaml"))

@@ -94,6 +94,7 @@ func (b bridge) start(t *testing.T) *caddyServer {
 }
 
 func TestMigrationBridges(t *testing.T) {
+	t.Parallel()
 	for name, b := range bridges {
 		t.Run(name, func(t *testing.T) {
 			s := b.start(t)

@@ -47,9 +47,10 @@ func assertServed(t *testing.T, s *caddyServer, redis *redistest.Server, header 
 }
 
 func TestNearCache(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
-	a, b := startWith(t, redisStore(redis)), startWith(t, redisStore(redis))
-	strict := startWith(t, redisStore(redis)+"\n\t\tnear_cache off")
+	a, b := startWith(t, patientRedis(redis)), startWith(t, patientRedis(redis))
+	strict := startWith(t, patientRedis(redis)+"\n\t\tnear_cache off")
 
 	t.Run("a logout is seen by all", func(t *testing.T) {
 		token := signIn(t, a)
@@ -79,7 +80,7 @@ func TestNearCache(t *testing.T) {
 		header := "X-Session-Token: " + signIn(t, b)
 		assertServed(t, b, redis, header, true)
 		reads := redisReads(t, redis)
-		b.Reload(caddyfile(redisStore(redis), `header X-Reloaded yes`))
+		b.Reload(caddyfile(patientRedis(redis), `header X-Reloaded yes`))
 		if got := whoami(t, b, header); got != 200 {
 			t.Fatalf("whoami after the reload: %d", got)
 		}
@@ -97,8 +98,9 @@ func TestNearCache(t *testing.T) {
 
 // TestNearCacheRefused runs on a Redis whose user may not be told of changes.
 func TestNearCacheRefused(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t, "--user", "narrow", "on", ">narrow", "~*", "+@all", "-client")
-	store := redisStore(redis) + " {\n\t\t\tusername narrow\n\t\t\tpassword narrow\n\t\t}"
+	store := redisStore(redis) + " {\n\t\t\ttimeout 2s\n\t\t\tdial_timeout 5s\n\t\t\tusername narrow\n\t\t\tpassword narrow\n\t\t}"
 	strict := startWith(t, store)
 	stale := startWith(t, store+"\n\t\tnear_cache {\n\t\t\tmax_stale 2s\n\t\t}")
 	for _, s := range []*caddyServer{strict, stale} {

@@ -12,7 +12,8 @@ import (
 // a logout refuses from then on; the other one as soon as Redis has told it, and
 // from then on too.
 func TestTwoNodes(t *testing.T) {
-	store := redisStore(redistest.Start(t))
+	t.Parallel()
+	store := patientRedis(redistest.Start(t))
 	one, two := startWith(t, store), startWith(t, store)
 	browser, app := signInBrowser(t, one), signIn(t, one)
 	for _, node := range []*caddyServer{one, two} {
@@ -51,7 +52,8 @@ func TestTwoNodes(t *testing.T) {
 // TestSecondTabOnTwoNodes follows one logout URL in two tabs of a browser: the
 // second one has no cookie any more.
 func TestSecondTabOnTwoNodes(t *testing.T) {
-	store := redisStore(redistest.Start(t))
+	t.Parallel()
+	store := patientRedis(redistest.Start(t))
 	one, two := startWith(t, store), startWith(t, store)
 	browser := signInBrowser(t, one)
 	logout := createLogout(t, one, browser, "")
@@ -84,8 +86,9 @@ func TestSecondTabOnTwoNodes(t *testing.T) {
 // TestWriteBack writes a session back into Redis after its end, as a program does
 // that had it in hand: after a mere deletion it lives again, after a logout not.
 func TestWriteBack(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
-	one, two := startWith(t, redisStore(redis)), startWith(t, redisStore(redis))
+	one, two := startWith(t, patientRedis(redis)), startWith(t, patientRedis(redis))
 	header := "X-Session-Token: " + signIn(t, one)
 	key := strings.TrimSpace(redis.CLI(t, "--raw", "KEYS", "caddy-logout:session:*"))
 	value := strings.TrimSpace(redis.CLI(t, "--raw", "GET", key))

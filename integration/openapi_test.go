@@ -145,6 +145,7 @@ func typeOf(value any) string {
 }
 
 func TestOpenAPIAnswers(t *testing.T) {
+	t.Parallel()
 	o := readOpenAPI(t)
 	redis := redistest.Start(t)
 	s := start(t, serverOptions{

@@ -11,6 +11,7 @@ import (
 // again and again: while Redis refuses writes, and when it is gone. The log says what
 // is wrong, and not once for each of them; and the app has not failed.
 func TestOutageIsToldOnce(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	s := start(t, serverOptions{
 		caddyfile: `{

@@ -12,6 +12,7 @@ import (
 
 // TestOutage lets Redis freeze, then end: an outage is no logout.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	// Without the near cache, which serves what it knows for up to a second more.
 	s := startWith(t, redisStore(redis)+"\n\t\tnear_cache off")

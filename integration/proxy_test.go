@@ -52,6 +52,7 @@ func raw(t *testing.T, s *caddyServer, lines ...string) (status int, body string
 // No spelling of our headers gets to the app, and of the credential nothing;
 // every other byte does.
 func TestWhatTheAppSees(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore, "handle /open/* {\n session_auth {\n optional\n }\n reverse_proxy "+newApp(t)+"\n }")
 	token := signIn(t, s)
 	spoofed := []string{
@@ -91,6 +92,7 @@ func TestWhatTheAppSees(t *testing.T) {
 
 // The app's own sign-in page makes the session.
 func TestAppSignsIn(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store, "handle /app-login {\n session_auth {\n optional\n issue_on_header X-Signed-In\n }\n reverse_proxy "+newApp(t)+"\n }")
 		a := call(t, "POST", s.URL("/app-login"), "user=dave")
@@ -106,6 +108,7 @@ func TestAppSignsIn(t *testing.T) {
 
 // The matcher and the expression choose by session, and an outage chooses nothing.
 func TestSessionMatchers(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore,
 		"@known session", "@named session nobody "+account, "@cel expression session('"+account+"')", "@never expression session('nobody')",
 		"header @known X-Known 1", "header @named X-Named 1", "header @cel X-Cel 1", "header @never X-Never 1")

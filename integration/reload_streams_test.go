@@ -14,6 +14,7 @@ import (
 // docs/redis.md has it, under a WebSocket, server-sent events and a download, with
 // the connections of the old password cut off, and logs out on another server.
 func TestAttackReloadRotatesThePasswordUnderStreams(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	redis.CLI(t, "ACL", "SETUSER", "caddy", "on", ">first", "~*", "&*", "+@all")
 	store := func(password string) string {

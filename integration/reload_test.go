@@ -53,6 +53,7 @@ func TestReloadUnderLoad(t *testing.T) {
 // that the gate let through: it gets its answer, and what it does then still
 // finds its session.
 func TestReloadKeepsRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		arrived, release := make(chan struct{}), make(chan struct{})
 		app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,6 +98,7 @@ func TestReloadKeepsRequestsInFlight(t *testing.T) {
 // TestFailedReloadKeepsTheOldConfiguration loads a configuration that fails
 // late: what was running goes on, with its store open.
 func TestFailedReloadKeepsTheOldConfiguration(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		s := startWith(t, store)
 		token := signIn(t, s)

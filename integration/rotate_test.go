@@ -12,6 +12,7 @@ import (
 // TestRotate rotates all that Caddy and Redis know each other by, in the order of
 // docs/redis.md, while people use the app: no request fails, no session is lost.
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	authority, next := redistest.NewAuthority(t), redistest.NewAuthority(t)
 	redis := redistest.StartTLS(t, authority)
 	redis.CLI(t, "ACL", "SETUSER", "caddy", "on", ">the-first-one", "~*", "+@all")

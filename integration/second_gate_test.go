@@ -13,6 +13,7 @@ import (
 // after a gate has let the client pass to an app that is down, and logs the
 // client out on another server.
 func TestAttackStreamsInHandleErrors(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	store := patient(redisStore(redis), "10s")
 	site := "handle /app/* {\n session_auth\n reverse_proxy 127.0.0.1:" + freePort(t) + "\n }\n" +

@@ -64,6 +64,7 @@ func withGrace(period, store string, site ...string) string {
 // TestShutdownFinishesRequests ends Caddy while a request is with the app: it
 // gets its answer, and what it does then still finds the store.
 func TestShutdownFinishesRequests(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, store string) {
 		arrived, release := make(chan struct{}), make(chan struct{})
 		app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,6 +115,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 // TestShutdownEndsStreams ends Caddy while streams are open: they go on for the
 // grace period, and end with it. What is pending stays, and the files are whole.
 func TestShutdownEndsStreams(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	store := redisStore(redis) + "\n\t\tdurable_logout {\n\t\t\tjournal {$DIR}/pending.db\n\t\t}"
 	site := "handle /app/* {\n session_auth\n reverse_proxy " + newStreamingApp(t) + "\n }"
@@ -155,6 +157,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 // TestShutdownFreesTheFile ends Caddy right after a reload, and starts another
 // on its file.
 func TestShutdownFreesTheFile(t *testing.T) {
+	t.Parallel()
 	s := startWith(t, embeddedStore)
 	token := signIn(t, s)
 	for i := range 3 {

@@ -64,6 +64,7 @@ func attributes(span *tracepb.Span) string {
 // TestSpans compares the spans with what was counted: each check that asked the
 // store has one, below that of its request, and no other has.
 func TestSpans(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	spans, addr := newCollector(t)
 	s := start(t, serverOptions{

@@ -9,6 +9,7 @@ import (
 )
 
 func TestStoreUnusableAtStart(t *testing.T) {
+	t.Parallel()
 	const bad, good = `"session store cannot be used"`, `"session store can be used again"`
 	userOn := func(redis *redistest.Server, name, password string) string {
 		return redisStore(redis) + " {\n\t\t\tusername " + name + "\n\t\t\tpassword " + password + "\n\t\t}"

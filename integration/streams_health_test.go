@@ -12,6 +12,7 @@ import (
 // client had gone. Else a client could make the app unavailable for all others
 // by signing out.
 func TestCutRequestIsNotTheAppsFault(t *testing.T) {
+	t.Parallel()
 	arrived := make(chan struct{})
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/app/slow" {

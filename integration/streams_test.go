@@ -138,6 +138,7 @@ func stillOpen(t *testing.T, streams []openStream, since time.Time) []string {
 }
 
 func TestStreamsAreCut(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	site := "handle /app/* {\n session_auth\n reverse_proxy " + newStreamingApp(t) + "\n }"
 	store := patient(redisStore(redis), "10s")
@@ -201,6 +202,7 @@ func TestStreamsAreCut(t *testing.T) {
 // TestFilesAreCut ends the session of a client that downloads a file from Caddy
 // itself: without a proxy no handler notices that the request was cancelled.
 func TestFilesAreCut(t *testing.T) {
+	t.Parallel()
 	const size = 256 << 20 // much more than what may be under way
 	dir := t.TempDir()
 	file, err := os.Create(filepath.Join(dir, "large"))
@@ -213,7 +215,7 @@ func TestFilesAreCut(t *testing.T) {
 	redis := redistest.Start(t)
 	for streams, cut := range map[string]bool{"close": true, "keep": false} {
 		t.Run(streams, func(t *testing.T) {
-			s := startWith(t, redisStore(redis), "handle /large {\n session_auth {\n streams "+streams+"\n }\n root "+dir+"\n file_server\n }")
+			s := startWith(t, patientRedis(redis), "handle /large {\n session_auth {\n streams "+streams+"\n }\n root "+dir+"\n file_server\n }")
 			token := signIn(t, s)
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL("/large"), nil)
 			if err != nil {

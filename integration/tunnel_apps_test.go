@@ -67,6 +67,7 @@ func pythonApp(t *testing.T, name string, command func(port, folder string) *exe
 	if err != nil {
 		t.Fatal(err)
 	}
+	readsFiles(t, folder)
 	port := freePort(t)
 	a := tunnelApp{name: name, addr: "127.0.0.1:" + port, logs: new(logBuffer)}
 	cmd := command(port, folder)

@@ -151,6 +151,7 @@ func (u *tutorial) run(code string) (string, error) {
 var onlyLooks = regexp.MustCompile(`^curl -s -b stolen \S+ [^\n]*\n$`)
 
 func TestTutorial(t *testing.T) {
+	t.Parallel()
 	u := newTutorial(t)
 	commands, files := 0, 0
 	for i, block := range readTutorial(t) {
