@@ -50,10 +50,7 @@ run: build ## build, and start the demo on http://localhost:8080
 	scripts/run-demo.sh
 
 test: ## all that CI runs: lint, tests, fuzzing for 10 s a target
-	scripts/install-missing.sh
-	$(MAKE) --no-print-directory lint build examples sbom image-test
-	CGO_ENABLED=1 go test -race -count=1 -shuffle=on -timeout 30m $(GO_TEST_FLAGS) ./...
-	$(MAKE) --no-print-directory fuzz FUZZTIME=10s
+	scripts/test.sh $(GO_TEST_FLAGS)
 
 race: ## every test RACE_COUNT times under the race detector
 	scripts/install-missing.sh

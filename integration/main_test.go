@@ -28,13 +28,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// waitSideBySide runs three parallel tests a core, unless -parallel says otherwise: most
+// waitSideBySide runs two parallel tests a core, unless -parallel says otherwise: most
 // of them wait most of the time, for servers to start, to fail and to come back.
 func waitSideBySide() {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	}
 }
