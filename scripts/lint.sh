@@ -23,7 +23,11 @@ echo "lint: gofumpt is content"
 echo "lint: golangci-lint is content"
 
 for os in linux darwin windows; do
-  GOOS=$os go vet ./...
-  GOOS=$os go build -ldflags '-w -s' ./...
+  # Nobody runs what is built for another system: it is compiled without being made
+  # fast, which takes two thirds of the time where nothing is cached.
+  flags=()
+  [[ $os == "$(go env GOHOSTOS)" ]] || flags=(-gcflags='all=-N -l')
+  GOOS=$os go vet "${flags[@]}" ./...
+  GOOS=$os go build "${flags[@]}" -ldflags '-w -s' ./...
   echo "lint: vet and build for $os pass"
 done
