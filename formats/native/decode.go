@@ -1,6 +1,3 @@
-// This file reads a stored session the quick way: what our own encoder writes, in
-// one pass. Whatever is written in any other way is left to encoding/json.
-
 package native
 
 import (
@@ -10,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// decodeStored reads a stored value. encoding/json says what a value means; the
-// quick way only takes values about which there can be no doubt, and must come
-// to the same (FuzzDecodeStored).
+// decodeStored reads a stored value. The quick decoder reads what our own encoder
+// writes, in one pass, and must give the same result as encoding/json
+// (FuzzDecodeStored). It leaves every other spelling to encoding/json.
 func decodeStored(value []byte, stored *storedSession) error {
 	if decodePlain(value, stored) {
 		return nil

@@ -1,5 +1,3 @@
-// This file holds the quick decoder against encoding/json.
-
 package native
 
 import (
@@ -80,7 +78,7 @@ func TestDecodeStored(t *testing.T) {
 	for _, value := range oddValues(t) {
 		sameAsJSON(t, []byte(value))
 	}
-	// What we write ourselves is read the quick way, with spaces or without.
+	// The quick decoder reads what we write ourselves, with spaces or without.
 	for _, value := range oddValues(t)[:3] {
 		if !decodePlain([]byte(value), new(storedSession)) {
 			t.Errorf("not read the quick way: %s", value)

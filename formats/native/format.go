@@ -17,8 +17,8 @@ import (
 // schemaVersion is the version of the stored JSON, see docs/redis.md.
 const schemaVersion = 1
 
-// errForeign says that a stored value is not a session of ours: of another
-// schema version, broken, or copied from under another key.
+// errForeign means that a stored value is not a session of ours: it has another
+// schema version, is broken, or was copied from another key.
 var errForeign = errors.New("stored value is not a session of this version and key")
 
 // Format is how our own sessions are kept.
@@ -56,8 +56,8 @@ func (f Format) Locate(r *http.Request, dst []session.Credential) []session.Cred
 func (Format) Key(c session.Credential) session.Key { return session.KeyOf(c.Secret()) }
 
 // Decode implements [session.Source]. The id inside the value is checked against the
-// key, so that a value copied to another key is nobody's session. An identity that
-// an app may take for another one's is no session that we can vouch for, either.
+// key, so that a value copied to another key is nobody's session. An identity that an
+// app may take for another person's is an error, too.
 func (Format) Decode(key session.Key, value []byte) (*session.Session, error) {
 	var stored storedSession
 	if err := decodeStored(value, &stored); err != nil {

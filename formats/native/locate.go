@@ -31,12 +31,11 @@ func locateCredentials(r *http.Request, cookieName string, dst []session.Credent
 	return dst
 }
 
-// appendCookie appends a session cookie to the credentials of a request. Of more
-// than there is room for, the first and the last are kept. A host beside ours can
-// toss in as many as it likes, with longer paths, and browsers send those first
-// (RFC 6265, section 5.4). Behind ours come only those with as short a path: one
-// for each domain above ours. Clients that are not browsers mostly send theirs
-// first.
+// appendCookie appends a session cookie to the credentials of a request. If there are
+// more than fit, it keeps the first ones and the last one. A sibling host can set as
+// many as it likes with longer paths, and browsers send those first (RFC 6265,
+// section 5.4). Behind ours come only cookies with as short a path: one for each
+// domain above ours. Clients that are not browsers mostly send theirs first.
 func appendCookie(dst []session.Credential, first int, value string) []session.Credential {
 	c := session.NewCredential(value, session.FromCookie)
 	if len(dst) < session.MaxCredentials || !session.IsCredential(value) || slices.Contains(dst, c) {

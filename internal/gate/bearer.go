@@ -1,6 +1,3 @@
-// This file keeps the app from getting the credential of a session as a bearer
-// token: whoever holds it can act as the person.
-
 package gate
 
 import (
@@ -15,11 +12,11 @@ import (
 )
 
 // cutBearer deletes each Authorization line that may hold the credential of a
-// session: also of another one than that of the request, and one without our
-// prefix, which a login service may have made. All other lines are the app's own
-// business. What cannot be looked up is not handed on: the error says that the
-// store could not be asked. To drop the line instead would have the app refuse,
-// and perhaps sign out, somebody who is signed in.
+// session: anyone who holds a credential can act as the person. That includes
+// credentials of other sessions than the request's, and those without our prefix,
+// which a login service may have made. The app gets all other lines. If the store
+// cannot look a token up, the request fails with that error: without the line, the
+// app would refuse, and perhaps sign out, a person who is signed in.
 func (g *Handler) cutBearer(r *http.Request, res *web.Auth) error {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
@@ -40,7 +37,7 @@ func (g *Handler) cutBearer(r *http.Request, res *web.Auth) error {
 	return nil
 }
 
-// bearerCheck looks at the bearer tokens of one request.
+// bearerCheck checks the bearer tokens of one request.
 type bearerCheck struct {
 	site  *web.Site
 	res   *web.Auth
@@ -48,9 +45,9 @@ type bearerCheck struct {
 }
 
 // line reports whether a line of Authorization must not go to the app. A proxy may
-// have joined several lines with commas (RFC 9110, section 5.3), so each part of
-// it is looked at. A part of the Bearer scheme that is not one token is deleted
-// (RFC 6750, section 2.1): nobody can say what the app would make of it.
+// have joined several lines with commas (RFC 9110, section 5.3), so it checks each
+// part. A part of the Bearer scheme that is not one token is deleted (RFC 6750,
+// section 2.1): apps differ in how they read it.
 func (c *bearerCheck) line(ctx context.Context, line string) (ours bool, err error) {
 	for part := range strings.SplitSeq(line, ",") {
 		words := strings.Fields(part)
@@ -67,10 +64,10 @@ func (c *bearerCheck) line(ctx context.Context, line string) (ours bool, err err
 	return false, nil
 }
 
-// token reports whether a bearer token is, or may be, the credential of a session:
-// a live one, or one that was revoked, or whose logout is pending and which other
-// servers still take. Few are looked up: a request has one such line, and of one
-// that has many the last are deleted unseen.
+// token reports whether a bearer token is, or may be, the credential of a session: a
+// live one, or one that was revoked, or whose logout is pending and which other
+// servers still take. It looks few up: a request has one such line, and if it has
+// many, the last are deleted without a look-up.
 func (c *bearerCheck) token(ctx context.Context, token string) (bool, error) {
 	switch {
 	case strings.HasPrefix(token, session.TokenPrefix), c.res.Session != nil && token == c.res.Credential.Secret():

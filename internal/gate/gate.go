@@ -1,5 +1,5 @@
-// Package gate lets requests with a live session pass to an app, tells the app about
-// them, and keeps from it what a client must not say.
+// Package gate lets requests with a live session pass to an app. It names the person
+// to the app in headers, and deletes these headers where a client sent them.
 package gate
 
 import (
@@ -26,9 +26,9 @@ import (
 
 // Options are the options of a gate.
 type Options struct {
-	// Optional lets requests without a live session pass, too. They carry none
-	// of our headers. While the store is away they are answered 503 all the
-	// same: nobody knows whether they are anonymous.
+	// Optional lets requests without a live session pass, too. They carry none of our
+	// headers. While the store is unavailable, the gate answers them 503 all the
+	// same: it cannot know whether they are anonymous.
 	Optional bool `json:"optional,omitempty"`
 
 	// LoginURL is where a browser without a live session is sent, with
@@ -36,20 +36,20 @@ type Options struct {
 	// expanded.
 	LoginURL string `json:"login_url,omitempty"`
 
-	// Headers are what the app is told, by header name; placeholders are
-	// expanded. What a client sends under these names, in any spelling a
-	// backend may take for them, is deleted first. Default: X-User-Id with
-	// {http.auth.user.id} and X-Logout-Url with {session.logout_url}.
+	// Headers are the headers that the app gets, by name; placeholders are expanded.
+	// The gate first deletes those that the client sent, in any spelling that a
+	// backend may take for them. Default: X-User-Id with {http.auth.user.id} and
+	// X-Logout-Url with {session.logout_url}.
 	Headers map[string]string `json:"headers,omitempty"`
 
-	// StripCredentials takes our credential out of the request before it goes
-	// to the app. Default: true.
+	// StripCredentials deletes our credential from the request before it goes to the
+	// app. Default: true.
 	StripCredentials *bool `json:"strip_credentials,omitempty"`
 
-	// IssueOnHeader names a response header by which a trusted app says that
-	// someone has signed in: a JSON object with identity, and perhaps traits
-	// and lifespan. The header is taken out, a session is made, and its cookie
-	// set. Default: off.
+	// IssueOnHeader names a response header by which a trusted app says that someone
+	// has signed in: a JSON object with identity, and perhaps traits and lifespan.
+	// The gate deletes the header, makes a session, and sets its cookie. Default:
+	// off.
 	IssueOnHeader string `json:"issue_on_header,omitempty"`
 
 	// NoStore keeps browsers from keeping the app's pages: HTML in answer to a
@@ -57,9 +57,9 @@ type Options struct {
 	// signing out the back button shows none of it. Default: false.
 	NoStore *bool `json:"no_store,omitempty"`
 
-	// KeepStreams lets what is being served go on when its session ends.
-	// Default: false, and WebSockets, server-sent events and downloads of a
-	// session are closed within a second of its end, whoever ended it.
+	// KeepStreams lets open requests go on when their session ends. Default: false:
+	// the gate closes WebSockets, server-sent events and downloads of a session
+	// within a second of its end, on whichever server it ended.
 	KeepStreams bool `json:"keep_streams,omitempty"`
 }
 
@@ -77,7 +77,7 @@ type Handler struct {
 // toldHeader is one of Headers.
 type toldHeader struct{ name, template string }
 
-// defaultHeaders is what an app is told unless it is configured otherwise.
+// defaultHeaders are the headers that an app gets by default.
 func defaultHeaders() map[string]string {
 	return map[string]string{"X-User-Id": "{http.auth.user.id}", "X-Logout-Url": "{session.logout_url}"}
 }
@@ -99,7 +99,7 @@ func (g *Options) ownNames() []string {
 	return names
 }
 
-// prepare works out what never changes.
+// prepare computes what never changes.
 func (g *Handler) prepare() {
 	if g.Headers == nil {
 		g.Headers = defaultHeaders()
@@ -134,8 +134,8 @@ func (g *Options) Validate() error {
 	return nil
 }
 
-// ValidateHeaderName refuses names that are none, and those that a proxy needs
-// for itself.
+// ValidateHeaderName refuses invalid header names, and those that a proxy needs for
+// itself.
 func ValidateHeaderName(name string) error {
 	switch strings.ToLower(name) {
 	case "cookie", "set-cookie", "connection", "host", "content-length", "transfer-encoding", "upgrade", "te", "trailer":
@@ -190,19 +190,19 @@ func (g *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return g.refuse(w, r)
 	}
 	if x.BrokeOff {
-		// Some handlers do not say that a body was not sent to its end. The client
-		// must not take what it has for the whole (RFC 9112, section 8).
+		// Some handlers do not report that they sent only a part of a body. The
+		// client must not take that part for the whole (RFC 9112, section 8).
 		panic(http.ErrAbortHandler)
 	}
 	return err
 }
 
-// clean takes out of the request what the app must not get from a client: the
-// headers that only we set, in every spelling and behind the body too, their
-// names in Connection (a proxy deletes what is named there, after us), our
-// credential, and the secret that binds this browser to its forms. An error page
-// of the app needs that secret, to ask for the error on behalf of the browser. The
-// error wraps [ErrUnavailable] if a bearer token could not be looked up.
+// clean deletes from the request what the app must not get from a client: the headers
+// that only we set, in every spelling and behind the body too, their names in
+// Connection (a proxy deletes what is named there, after us), our credential, and the
+// secret that binds this browser to its forms. An error page of the app needs that
+// secret, to ask for the error on behalf of the browser. The error wraps
+// [ErrUnavailable] if a bearer token could not be looked up.
 func (g *Handler) clean(r *http.Request, res *web.Auth) error {
 	res.Gated = true
 	g.strip.DeleteFrom(r.Header)
@@ -218,8 +218,8 @@ func (g *Handler) clean(r *http.Request, res *web.Auth) error {
 	return g.cutBearer(r, res)
 }
 
-// tell sets the configured headers. A value that cannot be a header's (a trait
-// may hold anything) is left out rather than repaired.
+// tell sets the configured headers. It leaves out a value that is not valid in a
+// header (a trait may hold anything), and does not repair it.
 func (g *Handler) tell(r *http.Request, repl *caddy.Replacer, res *web.Auth) {
 	values := make([]string, len(g.told)) // for all of them at once
 	for i, header := range g.told {
@@ -261,8 +261,8 @@ func (g *Handler) refuse(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("session_auth: login_url is not a URL"))
 	}
-	// What was sent with an unsafe method cannot be asked for again by the
-	// redirect after sign-in, so there is no page to come back to.
+	// The redirect after sign-in is a GET, and cannot repeat a request with an unsafe
+	// method, so there is no page to come back to.
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		q := u.Query()
 		q.Set("return_to", g.returnTo(r))
@@ -271,8 +271,8 @@ func (g *Handler) refuse(w http.ResponseWriter, r *http.Request) error {
 	return web.Redirect(w, r, u.String())
 }
 
-// returnTo is the page that was asked for. With a base_url, several sites may
-// share one sign-in: whoever came to another one goes back there, if it is
+// returnTo is the page that the client asked for. With a base_url, several sites may
+// share one sign-in: the browser goes back to the site that it came from, if that is
 // allowed.
 func (g *Handler) returnTo(r *http.Request) string {
 	if there, err := g.site.CheckReturnURL(r, httpx.RequestOrigin(r)+web.OriginalURI(r)); err == nil {
@@ -281,7 +281,7 @@ func (g *Handler) returnTo(r *http.Request) string {
 	return g.site.Base(r) + web.OriginalURI(r)
 }
 
-// unavailable answers a request when nobody can be asked whose it is.
+// unavailable answers a request whose session cannot be looked up.
 func (g *Handler) unavailable(w http.ResponseWriter, r *http.Request, err error) error {
 	web.NoteGateAnswer(r)
 	return g.site.Unavailable(w, r, err)

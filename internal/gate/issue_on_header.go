@@ -1,6 +1,3 @@
-// This file makes a session when a trusted app says, by a response header, that
-// someone has signed in.
-
 package gate
 
 import (
@@ -36,15 +33,15 @@ func (g *Handler) watchResponse(w http.ResponseWriter, r *http.Request, previous
 		if g.IssueOnHeader == "" {
 			return false
 		}
-		// It is taken out whatever else happens: it tells who signed in.
+		// The client never gets the header: it names the person who signed in.
 		asked := h.Values(g.IssueOnHeader)
 		g.own.DeleteFrom(h)
 		if len(asked) == 0 || httpx.Informational(status) {
 			return false
 		}
 		if err := g.issue(w, r, previous, asked); err != nil {
-			// The app believes that someone is signed in, and nobody is. Its
-			// answer would say so, too: it is replaced.
+			// The app believes that the person is signed in, which is wrong, and its
+			// response would say so: an error replaces it.
 			clear(h)
 			if err := g.unavailable(w, r, err); err != nil {
 				g.logger.Error("answering for a failed sign-in failed", zap.Error(err))
@@ -56,8 +53,8 @@ func (g *Handler) watchResponse(w http.ResponseWriter, r *http.Request, previous
 	})
 }
 
-// issue makes the session, hands out its cookie, and ends the session that the
-// browser had until now.
+// issue makes the session, sets its cookie, and ends the session that the browser had
+// until now.
 func (g *Handler) issue(w http.ResponseWriter, r *http.Request, previous *web.Auth, asked []string) error {
 	site := g.site
 	refused := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: telemetry.ByApp}

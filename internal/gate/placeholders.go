@@ -1,5 +1,3 @@
-// This file sets the placeholders that tell about a session.
-
 package gate
 
 import (
@@ -12,7 +10,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
-// userPlaceholder is the prefix under which Caddy keeps who a user is.
+// userPlaceholder is the prefix under which Caddy keeps the user.
 const userPlaceholder = "http.auth.user."
 
 // logoutURLPlaceholder is the URL that ends the session of the request.
@@ -20,8 +18,8 @@ const logoutURLPlaceholder = "session.logout_url"
 
 // setPlaceholders makes these placeholders known for the rest of the request:
 // {http.auth.user.id}, {http.auth.user.<trait>} (nested traits with dots),
-// {session.id}, {session.expires_at} and {session.logout_url}. All but the
-// first are worked out when they are asked for.
+// {session.id}, {session.expires_at} and {session.logout_url}. All but the first are
+// computed on use.
 func setPlaceholders(repl *caddy.Replacer, site *web.Site, r *http.Request, res *web.Auth) {
 	s := res.Session
 	repl.Set(userPlaceholder+"id", s.Identity)

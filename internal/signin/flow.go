@@ -1,6 +1,3 @@
-// This file holds the sign-in flow: its dated id, the token that binds it to a
-// browser, and its JSON.
-
 package signin
 
 import (
@@ -25,12 +22,11 @@ const flowLifetime = time.Hour
 // flowSkew is how far the clocks of two nodes may be apart.
 const flowSkew = time.Minute
 
-// The versions of flow ids. Both are laid out as version 7 of RFC 9562 (section
-// 5.7): milliseconds, then random bits. An API flow says that it is one by being
-// of version 8. Anybody can make up an id; that gains nothing, since what a flow
-// of either kind needs is asked for when it is submitted: one for browsers a
-// token bound to the browser, and one for API clients neither reads nor sets a
-// cookie, so that it cannot sign a browser in or out of anything.
+// The versions of flow ids. Both are laid out as version 7 of RFC 9562 (section 5.7):
+// milliseconds, then random bits. An API flow says that it is one by being of version
+// 8. Anyone can make up an id and gains nothing. A browser's flow needs, on
+// submission, a token that is bound to the browser. An API flow neither reads nor
+// sets a cookie, so it cannot sign a browser in or out.
 const (
 	browserFlowVersion = 7
 	apiFlowVersion     = 8
@@ -66,7 +62,7 @@ func NewFlow(api bool, now time.Time) Flow {
 // parseFlow reads the id of a flow that has not ended.
 func parseFlow(id string, now time.Time) (Flow, error) {
 	u, err := uuid.Parse(id)
-	// One flow has one id: the other spellings that uuid.Parse takes are none.
+	// One flow has one id: the other spellings that uuid.Parse accepts are not ids.
 	if err != nil || u.String() != id || u.Variant() != uuid.RFC4122 ||
 		(u.Version() != browserFlowVersion && u.Version() != apiFlowVersion) {
 		return Flow{}, web.ErrNotFound()

@@ -1,5 +1,3 @@
-// This file tests the ids and tokens of sign-in flows.
-
 package signin
 
 import (

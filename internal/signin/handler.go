@@ -33,12 +33,11 @@ const (
 
 // Options are the options of login.
 type Options struct {
-	// Accounts is the file of those who may sign in, one a line: name:hash, or
-	// name:hash:{traits}. The hash is what `caddy hash-password` prints, the
+	// Accounts is the file of the accounts that may sign in, one a line: name:hash,
+	// or name:hash:{traits}. The hash is what `caddy hash-password` prints, the
 	// traits are a JSON object such as {"email":"alice@example.com"}. Lines that
-	// begin with # are comments. It is read at start and at each reload.
-	// Placeholders are expanded at start; a relative name is relative to the
-	// working directory.
+	// begin with # are comments. It is read at start and at each reload. Placeholders
+	// are expanded at start; a relative name is relative to the working directory.
 	Accounts string `json:"accounts,omitempty"`
 
 	// DefaultReturnURL is where a browser goes after signing in when it asked
@@ -58,8 +57,8 @@ type Handler struct {
 	attemptsKey string
 }
 
-// attemptsPool holds the counts of failed tries by accounts file, so that a
-// reload does not give whoever guesses a fresh start.
+// attemptsPool holds the counts of failed attempts by accounts file, so that a reload
+// gives an attacker no new attempts.
 var attemptsPool = caddy.NewUsagePool()
 
 // pooledAttempts makes the counts a value of the pool.
@@ -113,8 +112,8 @@ func readAccounts(name string) (*login.Accounts, error) {
 	return login.ParseAccounts(name, file)
 }
 
-// takeAttempts takes on the counts of failed tries of the last configuration
-// that had this accounts file, or begins new ones.
+// takeAttempts takes on the counts of failed attempts of the last configuration that
+// had this accounts file, or begins new ones.
 func (l *Handler) takeAttempts() error {
 	key, err := filepath.Abs(l.Accounts)
 	if err != nil {
@@ -166,7 +165,7 @@ var Routes = web.Routes[*Handler]{
 	{Path: loginPath + "/*", Serve: (*Handler).unknown},
 }
 
-// serveForm shows the form, or takes what was sent by it.
+// serveForm shows the form, or takes its submission.
 func (l *Handler) serveForm(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost {
 		return l.submit(w, r)
@@ -198,16 +197,16 @@ func readOnly(serve func(*Handler, http.ResponseWriter, *http.Request) error) fu
 			}
 			return l.Site.FailMethod(w, r, allow)
 		case httpx.Speculative(r):
-			// Its answer would be kept for the real click, with the cookie of a
-			// request that perhaps never became one.
+			// The browser would keep the response for the real click, with the cookie
+			// of a request that may never become one.
 			return l.Site.FailJSON(w, r, web.ErrSpeculative())
 		}
 		return serve(l, w, r)
 	}
 }
 
-// errAlreadySignedIn is the answer to a client that begins to sign in while it
-// is signed in.
+// errAlreadySignedIn is the response to a client that begins to sign in while it is
+// signed in.
 func errAlreadySignedIn() *web.Error {
 	return web.NewError(http.StatusBadRequest, "session_already_available",
 		"A valid session was detected and thus login is not possible. Did you forget to set `?refresh=true`?", web.MsgBadRequest)
@@ -237,8 +236,8 @@ func (l *Handler) readQuery(r *http.Request, f *Flow) error {
 	return nil
 }
 
-// beginBrowser begins a sign-in for a browser: it is sent to the form, and a
-// script gets the flow.
+// beginBrowser begins a sign-in for a browser: it redirects a page to the form, and
+// answers a script with the flow.
 func (l *Handler) beginBrowser(w http.ResponseWriter, r *http.Request) error {
 	site := l.Site
 	f, err := l.begin(r, false)
@@ -279,8 +278,8 @@ func (l *Handler) signedInAlready(w http.ResponseWriter, r *http.Request, f Flow
 	return true, web.Redirect(w, r, location)
 }
 
-// beginAPI begins a sign-in for a client without cookies. Cookies that come
-// along are not looked at: this flow neither reads nor sets any.
+// beginAPI begins a sign-in for a client without cookies. It ignores cookies: this
+// flow neither reads nor sets any.
 func (l *Handler) beginAPI(w http.ResponseWriter, r *http.Request) error {
 	site := l.Site
 	f, err := l.begin(r, true)
@@ -304,8 +303,8 @@ func (l *Handler) beginAPI(w http.ResponseWriter, r *http.Request) error {
 	return l.writeFlow(w, r, http.StatusOK, f, flowState{})
 }
 
-// showFlow shows the sign-in form. A browser whose flow has ended gets a new
-// one; nobody needs to know what a flow is.
+// showFlow shows the sign-in form. A browser whose flow has ended gets a new one
+// without a message: a person need not know what a flow is.
 func (l *Handler) showFlow(w http.ResponseWriter, r *http.Request) error {
 	if httpx.WantsJSON(r) {
 		return l.showFlowJSON(w, r)

@@ -1,6 +1,3 @@
-// This file signs people in: what a sign-in form sends, what is checked before
-// and after the password, and the session that comes of it.
-
 package signin
 
 import (
@@ -33,7 +30,7 @@ type Form struct {
 	CSRFToken  string `json:"csrf_token"`
 }
 
-// Texts of a sign-in that did not work.
+// Texts of a sign-in that failed.
 var (
 	TextWrong = uiText{
 		ID: 4000006, Type: "error", page: "login.wrong",
@@ -50,8 +47,8 @@ var (
 	}
 )
 
-// submit signs in: the flow, the return URL and where the request comes from are
-// checked first, then the limit on tries, and the password at last.
+// submit signs a person in. It checks the flow, the return URL and the origin of the
+// request first, then the limit on attempts, and the password last.
 func (l *Handler) submit(w http.ResponseWriter, r *http.Request) error {
 	site := l.Site
 	switch {
@@ -94,10 +91,10 @@ func (l *Handler) submit(w http.ResponseWriter, r *http.Request) error {
 	return l.signIn(w, r, f, account)
 }
 
-// asJSON reports whether the answer to a submission is JSON.
+// asJSON reports whether the response to a submission is JSON.
 func (f *Flow) asJSON(r *http.Request) bool { return f.api || httpx.WantsJSON(r) }
 
-// readForm reads a form or a JSON body. Errors do not repeat what was sent.
+// readForm reads a form or a JSON body. Errors do not repeat the input.
 func readForm(w http.ResponseWriter, r *http.Request) (Form, error) {
 	var form Form
 	body := http.MaxBytesReader(w, r.Body, web.MaxBodyLength)
@@ -138,8 +135,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (Form, error) {
 func (l *Handler) checkOrigin(r *http.Request, f Flow, form Form) error {
 	site := l.Site
 	if f.api {
-		// An API flow hands its token to whoever sent the password, so no script
-		// in a browser may use it: it would keep the token where scripts can
+		// An API flow returns its token to the client that sent the password, so no
+		// script in a browser may use it: it would keep the token where scripts can
 		// steal it, instead of in a cookie that they cannot read.
 		if r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 			return web.NewError(http.StatusBadRequest, "api_flow_in_browser",
@@ -166,12 +163,12 @@ func (l *Handler) checkOrigin(r *http.Request, f Flow, form Form) error {
 	return nil
 }
 
-// tooManyError says how long a client has to wait for its next try.
+// tooManyError says how long a client has to wait for its next attempt.
 type tooManyError struct{ wait time.Duration }
 
 func (tooManyError) Error() string { return "too many failed attempts" }
 
-// verify compares the password, if the limit on tries allows one more.
+// verify compares the password, if the limit on attempts allows one more.
 func (l *Handler) verify(r *http.Request, form Form) (login.Account, error) {
 	ip := httpx.ClientIP(r)
 	if wait, ok := l.attempts.Begin(form.Identifier, ip); !ok {
@@ -187,8 +184,8 @@ func (l *Handler) verify(r *http.Request, form Form) (login.Account, error) {
 	return account, err
 }
 
-// failTry answers a try that did not work. An account that does not exist, or
-// that is guessed at too often, is answered as any other is.
+// failTry answers a failed attempt. The response never says whether the account
+// exists, also when too many attempts block it.
 func (l *Handler) failTry(w http.ResponseWriter, r *http.Request, f Flow, state flowState, err error) error {
 	var tooMany tooManyError
 	switch {
@@ -228,9 +225,8 @@ func inWords(texts *pages.Set, wait time.Duration) string {
 	return texts.Text("time.minute")
 }
 
-// signIn makes the session and hands it out. It is always a new one, under a
-// credential that nobody has seen before (session fixation), and the ones that
-// the browser had end.
+// signIn makes the session and hands it out. It is always a new session with a new
+// credential (session fixation), and the browser's former sessions end.
 func (l *Handler) signIn(w http.ResponseWriter, r *http.Request, f Flow, account login.Account) error {
 	site := l.Site
 	location, err := l.returnURL(r, f.returnTo)
@@ -278,9 +274,9 @@ func (l *Handler) signIn(w http.ResponseWriter, r *http.Request, f Flow, account
 	})
 }
 
-// endPrevious ends the sessions whose cookies came along: a browser has one
-// session, and what it had before must not outlive the change of person. The
-// client may hang up now, the sessions end all the same.
+// endPrevious ends the sessions whose cookies the request carries: a browser has one
+// session, and a former one must not outlive the change of person. The sessions end
+// even if the client disconnects now.
 func (l *Handler) endPrevious(r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())
 	for _, c := range l.Site.Format.Locate(r, nil) {
@@ -333,8 +329,8 @@ func (l *Handler) refuse(w http.ResponseWriter, r *http.Request, f Flow, err err
 	})
 }
 
-// auditRefused tells that a try failed. The name is only told when there is such
-// an account: people type passwords into that field.
+// auditRefused records that an attempt failed. It records the name only if there is
+// such an account: people type passwords into that field.
 func (l *Handler) auditRefused(r *http.Request, f Flow, identifier, reason string) {
 	e := telemetry.Entry{Event: telemetry.EventSignInRefused, Trigger: f.trigger(), Outcome: telemetry.OutcomeRefused, Reason: reason}
 	if l.accounts.Has(identifier) {
