@@ -24,7 +24,7 @@ var folders = []string{
 	"internal/adapttest", "internal/attacktest", "internal/clocktest", "internal/hostileurl",
 	"internal/httpx", "internal/nearcache", "internal/person", "internal/redistest",
 	"internal/returnurl", "internal/telemetry",
-	"formats", "internal/gate", "internal/signin",
+	"formats", "internal/gate", "internal/signin", "internal/web",
 }
 
 // documents are the patterns of the pages and configuration files to check.

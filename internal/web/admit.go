@@ -1,7 +1,3 @@
-// This file keeps a client from getting past the handlers: to a connection to the
-// app, by CONNECT or by Upgrade, which only WebSockets get, or by a target without
-// a path.
-
 package web
 
 import (
@@ -18,14 +14,13 @@ const upgradeToWebSocket = "websocket"
 // Admit makes a request one that may go on to an app, or returns why it may not.
 // Each handler calls it first, since each may be the only one in front of an app.
 //
-// A proxy writes the body of a CONNECT without framing behind the head of the
-// request (RFC 9110, section 9.3.6), and the app takes it for the next request,
-// with a path and an identity of the client's making. An Upgrade to anything else
-// than a WebSocket is a connection on which the client speaks HTTP with the app
-// itself: Upgrade: h2c is (RFC 7540, section 3.2; RFC 9113 has dropped it). A 101
-// that nobody asked for needs nothing here: the proxy has a connection to give away
-// only if the response names a protocol, and takes none but the one that was asked
-// for.
+// A proxy writes the body of a CONNECT without framing behind the head of the request
+// (RFC 9110, section 9.3.6), and the app takes it for the next request, with a path
+// and an identity of the client's making. An Upgrade to anything else than a
+// WebSocket is a connection on which the client speaks HTTP with the app itself:
+// Upgrade: h2c is (RFC 7540, section 3.2; RFC 9113 has dropped it). A 101 without a
+// request for it needs nothing here: the proxy hands a connection over only if the
+// response names the protocol that the client asked for.
 //
 // A target without a path goes to the app as /, and one that is * as it is, and no
 // gate over /* sees either.

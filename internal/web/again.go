@@ -1,7 +1,3 @@
-// This file says how long what was found of a request's session holds: a request
-// may meet a second gate, inside the first or in handle_errors, or a gate after a
-// matcher, and its session may have ended in between.
-
 package web
 
 import (
@@ -12,12 +8,14 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// foundHolds is how long what was found holds at most where the store does not
-// report changes.
+// foundHolds is how long a look-up holds at most if the store does not notify of
+// changes.
 const foundHolds = streams.StreamsTick
 
-// again answers a check of a request that was checked before. It asks by the
-// credential that was found: a gate has taken it out of the request since.
+// again checks a request that was checked before: it may meet a second gate, inside
+// the first or in handle_errors, or a gate after a matcher, and its session may have
+// ended in between. It uses the credential of the first check, since a gate has
+// deleted it from the request.
 func (site *Site) again(r *http.Request, res *Auth) (*Auth, error) {
 	if res.Session == nil || site.holds(res) {
 		return res, nil
@@ -26,7 +24,7 @@ func (site *Site) again(r *http.Request, res *Auth) (*Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The other cookies of the request were not looked at: none is cleared.
+	// This check did not look at the other cookies of the request: it clears none.
 	fresh := new(Auth)
 	if found.Session != nil {
 		fresh = authResultOf(&found, res.Credential)
@@ -50,7 +48,7 @@ func (site *Site) holds(res *Auth) bool {
 		now.Sub(res.foundAt) < foundHolds && res.Session.Live(now)
 }
 
-// authResultOf is what a live session comes to.
+// authResultOf is the result for a live session.
 func authResultOf(found *manager.Found, c session.Credential) *Auth {
 	return &Auth{
 		Session: found.Session, Credential: c, Changes: found.Changes, Known: found.Known, foundAt: found.At,

@@ -1,6 +1,3 @@
-// This file answers who a request comes from: the one way from a credential
-// through key, store and format to a live session.
-
 package web
 
 import (
@@ -17,35 +14,37 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// AuthVar is the request variable that holds what authenticate found, so that a
+// AuthVar is the request variable that holds the result of authenticate, so that a
 // matcher, the gate and a handler of one request ask the store once.
 const AuthVar = "sessions.auth"
 
-// Auth is what the credentials of one request came to.
+// Auth is the result of checking the credentials of one request.
 type Auth struct {
 	// Session is the live session, nil if there is none.
 	Session *session.Session
 	// Credential is the one that session belongs to.
 	Credential session.Credential
-	// DeadCookie says that the request carries session cookies and that the
-	// store knows none of them to be live: they are to be cleared.
+	// DeadCookie says that the request carries session cookies and that the store
+	// knows no live session of theirs: the response clears them.
 	DeadCookie bool
-	// Missed says that no live session was found, but that the request carries
-	// more session cookies than were looked at: nobody may be told that there is
+	// Missed says that no live session was found, but that the request carries more
+	// session cookies than were checked: the response must not say that there is
 	// none.
 	Missed bool
-	// Strangers are the bearer tokens that were looked up and are no session's.
+	// Strangers are the bearer tokens that belong to no session.
 	Strangers []string
-	// Traits are those of the session, flat, once a placeholder of one was asked for.
+	// Traits are those of the session, flat, from the first use of such a
+	// placeholder.
 	Traits map[string]string
-	// Changes is what streams wants to know of the time of the look-up, foundAt.
+	// Changes is the count of change notifications at the time of the look-up,
+	// foundAt, for streams.
 	Changes uint64
 	foundAt time.Time
 	// Known is what this server keeps of the session.
 	Known *nearcache.Entry
 	// Stream is the request itself, while it is being served for the session.
 	Stream *streams.Stream
-	// Gated says that a gate has cleaned the request and told the app.
+	// Gated says that a gate has cleaned the request and set its headers.
 	Gated bool
 }
 
@@ -60,10 +59,10 @@ func (res *Auth) String() string {
 // GoString hides the same.
 func (res *Auth) GoString() string { return res.String() }
 
-// Authenticate finds the live session of a request. A wrong credential does not
-// hide a good one: all are looked at, best first. The error wraps
-// [ErrUnavailable] if no credential is known to be live and one could not be
-// asked about. A request without a credential asks the store nothing.
+// Authenticate finds the live session of a request. A wrong credential does not hide
+// a good one: it checks all, best first. The error wraps [ErrUnavailable] if no
+// credential is known to be live and the store could not look one up. A request
+// without a credential needs no store.
 func (site *Site) Authenticate(r *http.Request) (*Auth, error) {
 	if res, ok := caddyhttp.GetVar(r.Context(), AuthVar).(*Auth); ok {
 		return site.again(r, res)
@@ -105,7 +104,7 @@ func (site *Site) Authenticate(r *http.Request) (*Auth, error) {
 	return res, nil
 }
 
-// Remember keeps what authenticate found for the rest of the request.
+// Remember keeps the result of authenticate for the rest of the request.
 func Remember(r *http.Request, res *Auth) {
 	if _, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
 		caddyhttp.SetVar(r.Context(), AuthVar, res)
@@ -124,7 +123,8 @@ func (res *Auth) LogoutToken() string {
 }
 
 // TraitsOf returns the traits of a session by the names of their placeholders. Our
-// sign-ins refuse what is left out here, but a login service may have written it.
+// sign-ins refuse the traits that it leaves out, but a login service may have written
+// them.
 func (site *Site) TraitsOf(s *session.Session) map[string]string {
 	traits, err := person.Flatten(s.Traits)
 	if err != nil {

@@ -1,6 +1,3 @@
-// This file brings errors to people: a browser is sent to the error page, and
-// the error waits there for ten minutes, for that browser alone.
-
 package web
 
 import (
@@ -18,13 +15,13 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// ErrorLifetime is how long a browser's error can be read.
+// ErrorLifetime is how long a browser can read its error.
 const ErrorLifetime = 10 * time.Minute
 
-// Anyone can cause an error, so what is kept of them is bounded: at this rate,
-// 6,100 in ErrorLifetime, of less than a kilobyte each. An id that tells the
-// error itself would need no store, but clients expect a UUID, which has no room
-// for the URL that an error may be about.
+// Anyone can cause an error, so their number in the store is bounded: at this rate,
+// 6,100 in ErrorLifetime, of less than a kilobyte each. An id that encodes the error
+// would need no store, but clients expect a UUID, which has no room for the URL of an
+// error.
 const (
 	keptErrorsPerSecond = 10
 	KeptErrorsAtOnce    = 100
@@ -71,8 +68,8 @@ func (site *Site) keepError(w http.ResponseWriter, r *http.Request, e *Error) (s
 	return u.String(), nil
 }
 
-// IsErrorPage reports whether the request is for the error page that was
-// configured, if it is on this host.
+// IsErrorPage reports whether the request is for the configured error page, if that
+// is on this host.
 func (site *Site) IsErrorPage(r *http.Request) bool {
 	if site.ErrorUI == "" {
 		return false
@@ -81,8 +78,8 @@ func (site *Site) IsErrorPage(r *http.Request) bool {
 	return err == nil && (page.Host == "" || page.Host == r.Host) && httpx.OriginalPath(r) == page.Path
 }
 
-// stubErrorID asks for an error that was made up, for those who write an error
-// page and want to see one.
+// stubErrorID asks for a made-up error, for people who write an error page and want
+// to see one.
 const stubErrorID = "stub:500"
 
 // ServeError answers GET /self-service/errors?id=….
@@ -118,8 +115,8 @@ func (site *Site) ServeError(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// findError reads an error for the browser that caused it. For all others it is
-// not there: an error page's address must not show one person what another did.
+// findError reads an error for the browser that caused it. All other clients get 404:
+// an error page's address must not show one person what another did.
 func (site *Site) findError(r *http.Request, id string) (*keptError, error) {
 	if id == stubErrorID {
 		return &keptError{

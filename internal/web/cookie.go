@@ -1,6 +1,3 @@
-// This file holds the cookies we set: the session cookie, and the one that
-// binds a sign-in form or an error page to the browser that asked for it.
-
 package web
 
 import (
@@ -27,8 +24,8 @@ type Cookie struct {
 	// 4.1.3), which are enforced here too.
 	Name string `json:"name,omitempty"`
 
-	// Domain to which browsers send the cookie, with all hosts below it.
-	// Default: none, which is the very host that set it.
+	// Domain to which browsers send the cookie, with all hosts below it. Default:
+	// only the host that set it.
 	Domain string `json:"domain,omitempty"`
 
 	// Path below which browsers send the cookie. Default: /.
@@ -37,8 +34,8 @@ type Cookie struct {
 	// SameSite is lax, strict or none. Default: lax.
 	SameSite string `json:"same_site,omitempty"`
 
-	// Secure keeps the cookie to HTTPS. Default: on when the request came over
-	// HTTPS, as far as Caddy trusts what it hears of that.
+	// Secure keeps the cookie to HTTPS. Default: on when the request came over HTTPS,
+	// as far as Caddy trusts the proxies before it.
 	Secure *bool `json:"secure,omitempty"`
 
 	// Persistent lets the cookie outlive the browser, to the end of the
@@ -68,7 +65,7 @@ func (c *Cookie) SetDefaults() {
 	}
 }
 
-// Validate says what is wrong with the cookie, or nil.
+// Validate returns what is wrong with the cookie, or nil.
 func (c *Cookie) Validate() error {
 	fail := func(option, reason string) error { return fmt.Errorf("%s: %s", option, reason) }
 	switch {
@@ -111,7 +108,7 @@ func HasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// secure reports whether a cookie set in answer to r is kept to HTTPS.
+// secure reports whether the response to r keeps a cookie to HTTPS.
 func (site *Site) secure(r *http.Request) bool {
 	c := &site.Cookie
 	if c.Secure != nil {
@@ -174,8 +171,8 @@ func (site *Site) ClearIfDead(w http.ResponseWriter, r *http.Request, res *Auth)
 // so that a gate around us tells them from the app's.
 const ownCookiesVar = "sessions.set_cookies"
 
-// ReplaceCookie sets a cookie of ours and drops what was about to be set under
-// the same name, so that the browser is told one thing.
+// ReplaceCookie sets a cookie of ours and drops others of the same name from the
+// response, so that the browser gets one.
 func ReplaceCookie(h http.Header, r *http.Request, cookie *http.Cookie) {
 	line := cookie.String()
 	DropSetCookies(h, func(other string) bool { return SetCookieName(other) == cookie.Name })
@@ -186,9 +183,9 @@ func ReplaceCookie(h http.Header, r *http.Request, cookie *http.Cookie) {
 	}
 }
 
-// DropForeignCookies drops what somebody else sets under the names of our
-// cookies. Only we sign people in and out: an app that sets the session cookie,
-// or an answer of it that was in flight during a logout, would undo that.
+// DropForeignCookies drops the cookies that others set under the names of ours. Only
+// we sign people in and out: an app that sets the session cookie, or its response
+// that was in flight during a logout, would undo that.
 func (site *Site) DropForeignCookies(h http.Header, r *http.Request) {
 	if len(h["Set-Cookie"]) == 0 {
 		return
@@ -199,7 +196,7 @@ func (site *Site) DropForeignCookies(h http.Header, r *http.Request) {
 	})
 }
 
-// DropSetCookies takes Set-Cookie lines out of a response.
+// DropSetCookies deletes Set-Cookie lines from a response.
 func DropSetCookies(h http.Header, drop func(line string) bool) {
 	lines := h["Set-Cookie"]
 	if len(lines) == 0 {
@@ -230,9 +227,9 @@ func (site *Site) IsBrowserCookie(name string) bool {
 // browserCookiePrefix is how the name of a browser's secret starts.
 const browserCookiePrefix = "csrf_token_"
 
-// BrowserCookieName is the cookie that holds a browser's secret. It depends on
-// the session cookie's name, so that two gates on one host do not share it. On
-// HTTPS it is a __Host- cookie, which a sibling subdomain cannot toss in.
+// BrowserCookieName is the cookie that holds a browser's secret. It depends on the
+// session cookie's name, so that two gates on one host do not share it. On HTTPS it
+// is a __Host- cookie, which a sibling subdomain cannot set.
 func (site *Site) BrowserCookieName(secure bool) string {
 	sum := sha256.Sum256([]byte(site.Cookie.Name))
 	name := browserCookiePrefix + hex.EncodeToString(sum[:8])

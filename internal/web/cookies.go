@@ -1,6 +1,3 @@
-// This file holds what is done with more session cookies than one: which of them
-// are looked at, and when it may be said that none of them is live.
-
 package web
 
 import (
@@ -11,8 +8,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// MissedCookies reports whether a request carries session cookies that are not
-// among the credentials that were looked at.
+// MissedCookies reports whether a request carries more session cookies than the site
+// checked.
 func (site *Site) MissedCookies(r *http.Request, credentials []session.Credential) bool {
 	if len(credentials) < session.MaxCredentials {
 		return false
@@ -30,9 +27,9 @@ func HasCookie(credentials []session.Credential) bool {
 	return slices.ContainsFunc(credentials, func(c session.Credential) bool { return c.From == session.FromCookie })
 }
 
-// ClearIfOut clears the session cookie after a logout, if every session cookie of
-// the request is known not to be live. Browsers hold several under one name, and
-// to clear it deletes ours, whichever of them was logged out.
+// ClearIfOut clears the session cookie after a logout, if every session cookie of the
+// request is known not to be live. Browsers hold several under one name, and clearing
+// deletes ours, whichever of them was logged out.
 func (site *Site) ClearIfOut(w http.ResponseWriter, r *http.Request) {
 	credentials := site.Format.Locate(r, nil)
 	if !HasCookie(credentials) || site.MissedCookies(r, credentials) {
@@ -49,15 +46,15 @@ func (site *Site) ClearIfOut(w http.ResponseWriter, r *http.Request) {
 	site.ClearSessionCookie(w, r)
 }
 
-// ErrTooManyCookies is the answer when nobody knows whether there is a live
-// session, because it may be that of a cookie that was not looked at. To call it
-// inactive would tell somebody that they are signed out.
+// ErrTooManyCookies is the response when a cookie that the site did not check may
+// have a live session. To call the session inactive would tell a person that they are
+// signed out.
 func ErrTooManyCookies() *Error {
 	return NewError(http.StatusBadRequest, "too_many_session_cookies",
 		"This request carries more session cookies than are looked at, perhaps from another host of this domain. Please delete the cookies of this site, and sign in again.", MsgBadRequest)
 }
 
-// Inactive returns the answer to a request without a live session.
+// Inactive returns the response to a request without a live session.
 func (res *Auth) Inactive(err *Error) *Error {
 	if res.Missed {
 		return ErrTooManyCookies()

@@ -45,7 +45,7 @@ func (site *Site) FailJSON(w http.ResponseWriter, r *http.Request, err error) er
 	return json.NewEncoder(w).Encode(map[string]*Error{"error": &e})
 }
 
-// ErrorHeaders sets what goes with an error whatever its form.
+// ErrorHeaders sets the headers of an error in any form.
 func ErrorHeaders(h http.Header, e *Error) {
 	h.Set("Ory-Error-Id", e.ID)
 	switch e.Code {
@@ -56,15 +56,15 @@ func ErrorHeaders(h http.Header, e *Error) {
 	}
 }
 
-// FailMethod answers 405 with the methods that would do.
+// FailMethod answers 405 with the methods that the path serves.
 func (site *Site) FailMethod(w http.ResponseWriter, r *http.Request, allow string) error {
 	w.Header().Set("Allow", allow)
 	return site.FailJSON(w, r, NewError(http.StatusMethodNotAllowed, "method_not_allowed",
 		"This address answers "+allow+".", "The method is not allowed here"))
 }
 
-// FailAndClose answers what is not admitted. What follows on a connection of HTTP/1 may
-// be meant for a tunnel, so it ends.
+// FailAndClose answers a request that is not admitted. It ends a connection of
+// HTTP/1, since the bytes that follow may be meant for a tunnel.
 func (site *Site) FailAndClose(w http.ResponseWriter, r *http.Request, e *Error) error {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
@@ -72,9 +72,9 @@ func (site *Site) FailAndClose(w http.ResponseWriter, r *http.Request, e *Error)
 	return site.FailJSON(w, r, e)
 }
 
-// Fail answers with an error: as JSON to whoever wants that, else by sending
-// the browser to the error page. While the store is away, or if it will not
-// keep the error, or too many are kept already, the answer is the page itself.
+// Fail answers with an error: as JSON to a client that asks for it, else by sending
+// the browser to the error page. It answers with the page itself while the store is
+// unavailable or refuses the error, or if too many are kept already.
 func (site *Site) Fail(w http.ResponseWriter, r *http.Request, err error) error {
 	if httpx.WantsJSON(r) {
 		return site.FailJSON(w, r, err)
@@ -115,7 +115,7 @@ func IsNavigation(r *http.Request) bool {
 	return mode == "" || mode == "navigate"
 }
 
-// Unauthorized answers whoever is not signed in.
+// Unauthorized answers a client that is not signed in.
 func (site *Site) Unauthorized(w http.ResponseWriter, r *http.Request) error {
 	if httpx.WantsJSON(r) || !IsNavigation(r) {
 		return site.FailJSON(w, r, ErrSessionInactive())
@@ -125,9 +125,9 @@ func (site *Site) Unauthorized(w http.ResponseWriter, r *http.Request) error {
 	return site.Pages.Unauthorized(w, r, pages.UnauthorizedData{})
 }
 
-// AnswerPending answers 202: the logout was accepted and is not done. The
-// cookie is cleared, for this browser has no more use of it, unless another
-// session cookie came along that may be live.
+// AnswerPending answers 202: the logout was accepted and is not done. It clears the
+// cookie, which this browser needs no more, unless the request carries another
+// session cookie that may be live.
 func (site *Site) AnswerPending(w http.ResponseWriter, r *http.Request, asJSON bool) error {
 	site.ClearIfOut(w, r)
 	if asJSON {
@@ -140,8 +140,8 @@ func (site *Site) AnswerPending(w http.ResponseWriter, r *http.Request, asJSON b
 	return site.Pages.Pending(w, r, pages.PendingData{Home: site.HomeURL(r)})
 }
 
-// logOutage says that the store could not be asked: once, and once a minute. The
-// circuit breaker has said that the server is away, and will say when it is back.
+// logOutage logs that the store is unavailable: once, and once a minute. The circuit
+// breaker logs when the server fails and when it is back.
 func (site *Site) logOutage(err error) {
 	if errors.Is(err, session.ErrNotQueried) {
 		return
@@ -151,8 +151,8 @@ func (site *Site) logOutage(err error) {
 	}
 }
 
-// Unavailable answers a request when nobody can be asked whose it is. Cookies
-// are left alone: an outage is not a logout.
+// Unavailable answers a request whose session cannot be looked up. It leaves cookies
+// alone: an outage is not a logout.
 func (site *Site) Unavailable(w http.ResponseWriter, r *http.Request, err error) error {
 	if httpx.WantsJSON(r) || !IsNavigation(r) {
 		return site.FailJSON(w, r, err)

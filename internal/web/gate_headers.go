@@ -1,6 +1,3 @@
-// This file keeps clients from sending the headers of a gate where no gate looks:
-// on public paths, which are in front of the same app.
-
 package web
 
 import (
@@ -35,10 +32,10 @@ func (h *gateHeaders) Add(names ...string) {
 	h.set.Store(httpx.NewHeaderSet(h.names...))
 }
 
-// CleanUngated takes out of a request the headers that a gate sets for the app, in
+// CleanUngated deletes from a request the headers that a gate sets for the app, in
 // every spelling and behind the body too. The handlers that see every request of a
-// site call it before they pass one on: an app that is told X-User-Id on one path
-// believes it on all of them, and the gate may leave some out. What a gate has set
+// site call it before they pass one on: an app that gets X-User-Id on one path
+// believes it on all, and some paths may have no gate in front. What a gate has set
 // already, in a route of the operator's own order, stays.
 func (site *Site) CleanUngated(r *http.Request) {
 	set := site.GateHeaders.set.Load()

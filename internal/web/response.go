@@ -1,6 +1,3 @@
-// This file writes what we answer ourselves: the headers of every answer, JSON,
-// and the errors with their ids.
-
 package web
 
 import (
@@ -16,17 +13,17 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
-// answerVary names what our answers depend on.
+// answerVary names the headers that our responses depend on.
 const answerVary = "Accept, Cookie"
 
-// RetryAfter is what an answer 503 says, in seconds.
+// RetryAfter is the Retry-After of a response 503, in seconds.
 const RetryAfter = 5
 
 // MaxRequestID bounds the X-Request-Id that an error repeats, in bytes.
 const MaxRequestID = 256
 
-// Error is an error as a client sees it. Its sentences hold nothing of the
-// inside, and nothing that a client sent but a return URL that was refused.
+// Error is an error as a client sees it. Its sentences hold no internal detail, and
+// nothing that a client sent except a refused return URL.
 type Error struct {
 	ID      string         `json:"id,omitempty"`
 	Code    int            `json:"code,omitempty"`
@@ -46,7 +43,7 @@ func (e *Error) Refusal() (id string, status int) { return e.ID, e.Code }
 // Sentence is what the error says to a person.
 func (e *Error) Sentence() string { return cmp.Or(e.Reason, e.Message) }
 
-// The generic sentences, one for each kind of answer.
+// The generic sentences, one for each kind of response.
 const (
 	msgInactive     = "request does not have a valid authentication session"
 	MsgUnauthorized = "The request could not be authorized"
@@ -61,7 +58,7 @@ func NewError(code int, id, reason, message string) *Error {
 	return &Error{ID: id, Code: code, Status: http.StatusText(code), Reason: reason, Message: message}
 }
 
-// ErrSessionInactive is the answer to a request without a live session.
+// ErrSessionInactive is the response to a request without a live session.
 func ErrSessionInactive() *Error {
 	return NewError(http.StatusUnauthorized, "session_inactive", "No active session was found in this request.", msgInactive)
 }
@@ -71,37 +68,37 @@ func errUnavailable() *Error {
 		"The session store cannot be asked right now. Nothing was changed: please try again in a few seconds.", MsgUnavailable)
 }
 
-// errEndedMeanwhile is the answer to a sign-in whose sessions were ended as fast as
-// they were made. Nothing is wrong with it but the moment.
+// errEndedMeanwhile is the response to a sign-in whose sessions other requests ended
+// as fast as it made them. The person can try again.
 func errEndedMeanwhile() *Error {
 	return NewError(http.StatusServiceUnavailable, telemetry.ReasonEndedMeanwhile,
 		"The sessions of this person are being ended at this moment. Please try again in a few seconds.", MsgUnavailable)
 }
 
-// ErrCSRF is the answer to what a page of another site may have sent.
+// ErrCSRF is the response to a request that a page of another site may have sent.
 func ErrCSRF(reason string) *Error {
 	return NewError(http.StatusForbidden, "security_csrf_violation", reason, msgCSRF)
 }
 
-// ErrNotFound is the answer at a path below ours that does not exist.
+// ErrNotFound is the response at a path below ours that does not exist.
 func ErrNotFound() *Error {
 	return NewError(http.StatusNotFound, "not_found", "", "Unable to locate the resource")
 }
 
-// ErrTooEarly is the answer to a change in TLS early data.
+// ErrTooEarly is the response to a change in TLS early data.
 func ErrTooEarly() *Error {
 	return NewError(http.StatusTooEarly, "too_early",
 		"This request changes something and came in TLS early data, which can be replayed (RFC 8470). Please send it again.",
 		"The request may be replayed")
 }
 
-// ErrSpeculative is the answer to a prefetch of what changes something.
+// ErrSpeculative is the response to a prefetch of a URL that changes something.
 func ErrSpeculative() *Error {
 	return NewError(http.StatusForbidden, "speculative_request",
 		"This address changes something, so it does not answer a prefetch or prerender.", MsgForbidden)
 }
 
-// ErrReturnURL counts a refusal of a return URL, and turns it into its answer.
+// ErrReturnURL counts a refusal of a return URL, and turns it into a response.
 func ErrReturnURL(raw string, err error) *Error {
 	telemetry.Meters.RefuseReturnURL(err)
 	if errors.Is(err, returnurl.ErrForbidden) {
@@ -139,9 +136,9 @@ func BodyError(err error) *Error {
 	return NewError(http.StatusBadRequest, "request_body_invalid", reason, MsgBadRequest)
 }
 
-// Prepare sets the headers of every answer of ours: no cache may keep it, what
-// it depends on, and no address of ours goes to another site as a Referer, for
-// it may hold a logout token.
+// Prepare sets the headers of each response of ours: no cache may keep it, it varies
+// with some request headers, and browsers send no address of ours to another site as
+// a Referer, since it may hold a logout token.
 func Prepare(h http.Header) {
 	h.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Routes are the paths of a handler H, and what serves them. The first that fits a
-// path serves it.
+// Routes are the paths of a handler H, and the methods that serve them. The first
+// that fits a path serves it.
 type Routes[H any] []Route[H]
 
 // Route is one of our paths and what serves it.

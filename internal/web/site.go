@@ -1,5 +1,5 @@
-// Package web is this site towards a client: whose session a request has, cookies,
-// URLs, and answers, errors first of all.
+// Package web is this site towards a client: it finds the session of a request, sets
+// cookies, makes URLs, and writes responses, errors first of all.
 package web
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/pages"
 )
 
-// Config is what a configuration says of its sites towards browsers.
+// Config are the settings that all sites of a configuration share towards browsers.
 type Config struct {
 	Cookie     Cookie
 	BaseURL    string // empty: that of each request
@@ -44,8 +44,8 @@ func New(config Config, sessions *manager.Manager) *Site {
 	}
 }
 
-// Audit records an event. The request says where it was asked for; it is nil for
-// what no client asked for just now.
+// Audit records an event. The request says where the event comes from; it is nil for
+// an event without a request.
 func (site *Site) Audit(r *http.Request, e telemetry.Entry) {
 	if r == nil {
 		site.Manager.Audit.Record(context.Background(), "", e)

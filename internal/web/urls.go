@@ -60,7 +60,7 @@ func (site *Site) DefaultLocation(r *http.Request) string {
 }
 
 // HomeURL is the link that leads on from a page of ours: the default return URL,
-// unless that is the signed-out page, which is no place to go on to.
+// unless that is the signed-out page.
 func (site *Site) HomeURL(r *http.Request) string {
 	home := site.DefaultLocation(r)
 	if u, err := url.Parse(home); err != nil || u.Path == site.Prefix+DonePath {
@@ -69,9 +69,9 @@ func (site *Site) HomeURL(r *http.Request) string {
 	return home
 }
 
-// OwnPath returns the path that the client asked for, cleaned and without our
-// prefix, or "" if it is not below the prefix. It is the original path: other
-// handlers may have rewritten the request, but nobody may hide a logout.
+// OwnPath returns the path that the client asked for, cleaned and without our prefix,
+// or "" if it is not below the prefix. It is the original path: other handlers may
+// have rewritten the request, but that must not hide a logout.
 func OwnPath(r *http.Request, prefix string) string {
 	rest, ok := strings.CutPrefix(httpx.OriginalPath(r), prefix)
 	if !ok || !strings.HasPrefix(rest, "/") {
@@ -88,11 +88,11 @@ func OriginalURI(r *http.Request) string {
 	return r.URL.RequestURI()
 }
 
-// DonePath is the address of the signed-out page, and of the picture on it or on
-// any other goodbye page, below the prefix of the sessions app.
+// DonePath is the address of the signed-out page, and of the image on it or on an
+// app's own, below the prefix of the sessions app.
 const DonePath = "/self-service/logout/done"
 
-// ValidatePrefix checks what goes before our paths: nothing that servers and
+// ValidatePrefix checks the prefix of our paths: it refuses all that servers and
 // proxies read in different ways.
 func ValidatePrefix(prefix string) error {
 	if prefix == "" {

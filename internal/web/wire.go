@@ -1,5 +1,3 @@
-// This file holds the JSON of a session as clients of the wire read it.
-
 package web
 
 import (
