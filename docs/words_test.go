@@ -24,7 +24,9 @@ var folders = []string{
 	"internal/adapttest", "internal/attacktest", "internal/clocktest", "internal/hostileurl",
 	"internal/httpx", "internal/nearcache", "internal/person", "internal/redistest",
 	"internal/returnurl", "internal/telemetry",
-	"formats", "internal/gate", "internal/signin", "internal/web",
+	"formats", "internal/gate", "internal/signin", "internal/web", "internal/streams",
+	"internal/journal", "internal/storehealth", "internal/deferred", "internal/admin", "internal/check",
+	"internal/cli",
 }
 
 // documents are the patterns of the pages and configuration files to check.

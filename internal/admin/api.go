@@ -1,5 +1,5 @@
 // Package admin serves sessions on Caddy's admin endpoint: it lists, shows, makes and
-// ends them, lifts blocks of sign-ins, and says how this node does.
+// ends them, lifts blocks of sign-ins, and reports the state of this node.
 package admin
 
 import (
@@ -29,13 +29,13 @@ type API struct {
 // New returns the API.
 func New(logger *zap.Logger) *API { return &API{logger: logger} }
 
-// Routes returns what there is.
+// Routes returns the routes.
 func (s *API) Routes() []caddy.AdminRoute {
 	routes := make([]caddy.AdminRoute, 0, len(endpoints)+1)
 	for _, route := range endpoints {
 		routes = append(routes, caddy.AdminRoute{Pattern: route.pattern, Handler: caddy.AdminHandlerFunc(route.methods.serve(s))})
 	}
-	// What is below /sessions and none of ours: in JSON, too.
+	// Other paths below /sessions: the response is JSON, too.
 	return append(routes, caddy.AdminRoute{Pattern: "/sessions/", Handler: caddy.AdminHandlerFunc(s.unknown)})
 }
 
@@ -98,8 +98,8 @@ func activeSite() (*web.Site, error) {
 	return loaded.(interface{ Site() *web.Site }).Site(), nil
 }
 
-// Fail answers an error of the site. That the store is away is never an answer
-// about sessions. What its error says holds no key and nothing of a client.
+// Fail answers with an error of the site. An unavailable store says nothing about
+// sessions. Its error holds no key and no data of a client.
 func (s *API) Fail(w http.ResponseWriter, err error) error {
 	if errors.Is(err, errNoSuchSession) {
 		w.Header().Set("Ory-Error-Id", NoSuchSessionID)
@@ -121,7 +121,7 @@ func (s *API) issue(w http.ResponseWriter, r *http.Request) error {
 	}
 	var q manager.IssueRequest
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, web.MaxBodyLength)).Decode(&q); err != nil {
-		// Whoever may ask here may read what the decoder says.
+		// A client of the admin endpoint may read the decoder's error.
 		return adminError(http.StatusBadRequest, `body: want JSON like {"identity":"alice","traits":{},"lifespan":"1h"}: `+err.Error())
 	}
 	n, err := q.Session("token")

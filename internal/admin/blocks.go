@@ -1,5 +1,3 @@
-// This file lifts the blocks that failed tries to sign in have led to.
-
 package admin
 
 import (
@@ -15,8 +13,8 @@ import (
 // maxAccountLength bounds the name of an account in bytes.
 const maxAccountLength = 256
 
-// lift forgets failed tries at an account, from an address, or both together, in
-// all login handlers of this process. Others count for themselves.
+// lift forgets failed attempts at an account, from an address, or both together, in
+// all login handlers of this process. Other processes count for themselves.
 func (s *API) lift(w http.ResponseWriter, r *http.Request) error {
 	query, err := adminQuery(r, "account", "address")
 	if err != nil {

@@ -1,7 +1,3 @@
-// This file lists and shows sessions on the admin endpoint. A session is named by
-// its id, or by the first 8 digits of it, as in the logs; with the identity, it is
-// found in the index, without a look at anybody else's.
-
 package admin
 
 import (
@@ -41,9 +37,9 @@ type Page struct {
 	NextPageToken string `json:"next_page_token,omitempty"`
 }
 
-// list answers the sessions of a person, those that end last first. A page is
-// read from the index as it is then: what is made or ended meanwhile makes no
-// other session come twice or not at all.
+// list answers with the sessions of a person, those that end last first. A page is
+// read from the index as it is then: what is made or ended meanwhile makes no other
+// session come twice or not at all.
 func (s *API) list(w http.ResponseWriter, r *http.Request) error {
 	site, err := activeSite()
 	if err != nil {
@@ -95,7 +91,9 @@ func ReadPage(ctx context.Context, site *web.Site, identity string, page Cursor)
 	return answer, nil
 }
 
-// show answers one session.
+// show answers with one session. A request names it by its id, or by the first 8
+// digits of it, as in the logs; with the identity, the index finds it without reading
+// other people's sessions.
 func (s *API) show(w http.ResponseWriter, r *http.Request) error {
 	site, err := activeSite()
 	if err != nil {
@@ -124,12 +122,12 @@ func adminJSON(site *web.Site, found manager.Found) adminSession {
 	return out
 }
 
-// errNoSuchSession says that the store was asked and the person has no such
-// session: it has ended, or it never was.
+// errNoSuchSession means that the store has answered and the person has no such
+// session: it has ended, or never existed.
 var errNoSuchSession = errors.New("this person has no live session of that id")
 
-// NoSuchSessionID goes with it in the header Ory-Error-Id, so that who asks can
-// tell it from a path or a configuration that is not there.
+// NoSuchSessionID goes with it in the header Ory-Error-Id, so that a client can tell
+// it from a path or a configuration that does not exist.
 const NoSuchSessionID = "session_not_found"
 
 // Named finds the key of the session that a request names.
@@ -176,8 +174,8 @@ func parseHandle(handle string) (matches func(session.Key) bool, err error) {
 	return nil, adminError(http.StatusBadRequest, "id: want the id of a session, a UUID, or its first 8 digits")
 }
 
-// adminQuery reads the query. A parameter that is not known is an error: a word
-// that is misspelt must not change what is meant.
+// adminQuery reads the query. An unknown parameter is an error: a misspelt word must
+// not change the meaning.
 func adminQuery(r *http.Request, known ...string) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -194,8 +192,8 @@ func adminQuery(r *http.Request, known ...string) (url.Values, error) {
 	return query, nil
 }
 
-// wantIdentity returns whose sessions are meant. It may be one that no session is
-// made for: what a login service has written can be listed and ended.
+// wantIdentity returns the identity of the request. It may be one for which we make
+// no session: sessions that a login service has written can be listed and ended.
 func wantIdentity(query url.Values) (string, error) {
 	identity := query.Get("identity")
 	if identity == "" {

@@ -1,6 +1,3 @@
-// This file ends sessions on the admin endpoint: one, all of a person, and those
-// of everybody.
-
 package admin
 
 import (
@@ -15,11 +12,10 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// Count is the answer to a revocation of many: how many sessions really
-// ended.
+// Count is the response to a revocation of many: how many sessions really ended.
 type Count struct {
 	Count int `json:"count"`
-	// Done and Error end an answer that tells of progress: one of the two.
+	// Done or Error is in the last line of a response that shows progress.
 	Done  bool   `json:"done,omitempty"`
 	Error string `json:"error,omitempty"`
 }
@@ -50,8 +46,8 @@ func (s *API) revokeOne(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, Count{Count: count})
 }
 
-// revokeMany ends all sessions of a person, or, with all=true, of everybody. An
-// identity that is empty, because a variable of a script is, ends nobody's.
+// revokeMany ends all sessions of a person, or, with all=true, of everybody. An empty
+// identity, as of an empty variable in a script, ends no session.
 func (s *API) revokeMany(w http.ResponseWriter, r *http.Request) error {
 	site, err := activeSite()
 	if err != nil {
@@ -87,7 +83,7 @@ func (s *API) revokeMany(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, Count{Count: count})
 }
 
-// auditMany tells of the end of many sessions, also if some were not ended.
+// auditMany records the end of many sessions, also if some did not end.
 func auditMany(site *web.Site, r *http.Request, e telemetry.Entry, count int, err error) {
 	if err != nil {
 		e = e.Failed(err)
@@ -96,14 +92,15 @@ func auditMany(site *web.Site, r *http.Request, e telemetry.Entry, count int, er
 	site.Audit(r, e)
 }
 
-// progressEvery is how often progress is told.
+// progressEvery is how often a response shows progress.
 const progressEvery = 250 * time.Millisecond
 
-// NDJSON is the type of an answer that tells of progress: a line of JSON for each
-// step, the last of which says done or error.
+// NDJSON is the type of a response that shows progress: a line of JSON for each step,
+// the last of which says done or error.
 const NDJSON = "application/x-ndjson"
 
-// revokeAll ends the sessions of everybody. Who accepts it is told how far it is.
+// revokeAll ends the sessions of everybody. A client that accepts NDJSON gets
+// progress.
 func (s *API) revokeAll(w http.ResponseWriter, r *http.Request, site *web.Site) error {
 	stream := strings.Contains(r.Header.Get("Accept"), NDJSON)
 	last, told := time.Now(), false
@@ -111,7 +108,7 @@ func (s *API) revokeAll(w http.ResponseWriter, r *http.Request, site *web.Site) 
 	if stream {
 		w.Header().Set("Content-Type", NDJSON)
 		out := json.NewEncoder(w)
-		// Whether anybody still listens changes nothing.
+		// It goes on if the client has disconnected.
 		tell = func(line Count) {
 			told = true
 			_ = out.Encode(line)

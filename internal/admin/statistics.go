@@ -1,5 +1,3 @@
-// This file says on Caddy's admin endpoint how this node does.
-
 package admin
 
 import (
@@ -12,16 +10,16 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// adminStatistics is the answer to GET /sessions/statistics. All of it is of this
+// adminStatistics is the response to GET /sessions/statistics. All of it is of this
 // process but Sessions and Store.
 type adminStatistics struct {
 	Store storeStatistics `json:"store"`
-	// NearCache is null where there is none.
+	// NearCache is null without a near cache.
 	NearCache *cacheStatistics `json:"near_cache"`
-	// Sessions is how many live sessions there are; null where counting them
-	// would be work for a server that others use.
+	// Sessions is how many live sessions there are; null where counting would load a
+	// shared server.
 	Sessions *int `json:"sessions"`
-	// OpenRequests is how many requests are just being served for a session.
+	// OpenRequests is how many requests are open for a session.
 	OpenRequests int `json:"open_requests"`
 	// PendingLogouts is how many logouts wait for the store to come back.
 	PendingLogouts int `json:"pending_logouts"`
@@ -40,13 +38,14 @@ type cacheStatistics struct {
 type storeStatistics struct {
 	Module string `json:"module"`
 	Ready  bool   `json:"ready"`
-	// Away are the servers that are not asked until they answer again.
+	// Away are the servers to which nothing is sent until they answer again.
 	Away []session.UnavailableServer `json:"away"`
 	// Faults is what keeps the store from being used.
 	Faults []storehealth.Fault `json:"faults"`
 }
 
-// statistics answers 200 while the store is away, too: that is what it is for.
+// statistics answers 200 while the store is unavailable, too: operators need it most
+// then.
 func (s *API) statistics(w http.ResponseWriter, r *http.Request) error {
 	site, err := activeSite()
 	if err != nil {

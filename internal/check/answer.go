@@ -16,7 +16,7 @@ type Answer struct {
 	ReturnTo []returnurl.Verdict `json:"return_to,omitempty"`
 }
 
-// Answer answers what was asked, or lists the routes if nothing was.
+// Answer answers the questions, or lists the routes if there are none.
 func (c *Checker) Answer(requests, header, returnTo []string) (Answer, error) {
 	var out Answer
 	if len(requests)+len(returnTo) == 0 {
@@ -41,8 +41,8 @@ func (c *Checker) Answer(requests, header, returnTo []string) (Answer, error) {
 	return out, nil
 }
 
-// bases are the addresses on which a return URL may be asked for: base_url, or
-// those of the requests, or all sites.
+// bases are the addresses on which a client may send a return URL: base_url, or those
+// of the requests, or all sites.
 func (c *Checker) bases(requests, header []string) ([]string, error) {
 	if c.site.BaseURL != "" {
 		return []string{c.site.BaseURL}, nil

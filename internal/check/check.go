@@ -25,7 +25,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
-// Checker is a configuration that is looked at.
+// Checker is a configuration under check.
 type Checker struct {
 	raw  rawConfig
 	site *web.Site
@@ -33,9 +33,9 @@ type Checker struct {
 	dir  string
 }
 
-// New provisions a configuration. Its sessions are kept in an empty file
-// of their own, so that every handler works as it will, and no store is asked. It
-// is for a process that ends then: Caddy has no way to undo it.
+// New provisions a configuration. It keeps sessions in an empty file of its own, so
+// that every handler works as in production, and queries no store. The process ends
+// after it: Caddy has no way to undo it.
 func New(config []byte) (*Checker, error) {
 	c := new(Checker)
 	if err := json.Unmarshal(config, &c.raw); err != nil {

@@ -1,8 +1,3 @@
-// This file sends a request through the handlers of a configuration that is not
-// running, to say what it would get. Our own handlers and those that change or
-// answer a request by themselves are the real ones; where another would ask an
-// app or read files, the request has arrived.
-
 package check
 
 import (
@@ -75,7 +70,7 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	intercepts, went := false, false
 	switch h := handler.(type) {
 	case interface{ IsAppLogout(r *http.Request) bool }:
-		// It asks the app, and answers itself all the same.
+		// It asks the app, and still answers itself.
 		intercepts = h.IsAppLogout(r)
 	case *caddyauth.Authentication:
 		if _, ours := h.Providers["session"]; !ours && len(h.Providers) > 0 {
@@ -113,7 +108,7 @@ func (t *tracer) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return err
 }
 
-// errArrived says that a request came to a handler that is not asked.
+// errArrived means that a request came to a handler that does not run.
 var errArrived = errors.New("the request has arrived")
 
 // traceServer puts tracers in the place of all handlers of a server.
@@ -155,7 +150,9 @@ func traceRoute(ctx caddy.Context, route *caddyhttp.Route) error {
 	return route.ProvisionHandlers(ctx, nil)
 }
 
-// request says what a request like "GET https://app.example.com/path" would get.
+// request says what a request like "GET https://app.example.com/path" would get. It
+// runs our own handlers, and those that change or answer a request by themselves.
+// Where another handler would query an app or read files, the request has arrived.
 func (c *Checker) request(line string, header []string) (requestVerdict, error) {
 	v := requestVerdict{Request: line}
 	var err error
@@ -178,7 +175,7 @@ func (c *Checker) request(line string, header []string) (requestVerdict, error) 
 
 func (a requestAnswer) verdict() string {
 	if a.Status == http.StatusNotImplemented {
-		return verdictRefused // a tunnel: nobody gets one
+		return verdictRefused // a tunnel: no client gets one
 	}
 	switch a.By {
 	case "logout", "login":

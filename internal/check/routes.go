@@ -1,6 +1,3 @@
-// This file lists the routes of a configuration: where logout and login answer,
-// and what is behind the gate.
-
 package check
 
 import (
@@ -24,8 +21,8 @@ type listedRoute struct {
 	Verdict   string `json:"verdict"`
 	// Paths are those that are intercepted.
 	Paths []string `json:"paths,omitempty"`
-	// Gates are the matchers of gates before it that not every request which
-	// comes here has to match: it is gated where they match.
+	// Gates are the matchers of gates before it. A request that comes here may match
+	// none, and passes a gate where it matches.
 	Gates []string `json:"gates,omitempty"`
 }
 
@@ -39,7 +36,7 @@ type routeScope struct {
 	signedIn bool
 }
 
-// gateSeen is a gate that stands before what comes.
+// gateSeen is a gate that stands before later handlers.
 type gateSeen struct{ routeScope }
 
 // routeLister goes through the routes of one server.
@@ -55,8 +52,8 @@ type routeLister struct {
 // maxInvokes bounds named routes in one another.
 const maxInvokes = 10
 
-// routes lists what is of interest in all servers, in the order in which a request
-// meets it.
+// routes lists our handlers and those behind a gate, of all servers, in the order of
+// a request.
 func (c *Checker) routes() []listedRoute {
 	var out []listedRoute
 	for _, name := range sortedKeys(c.raw.Apps.HTTP.Servers) {
@@ -176,8 +173,8 @@ func matchText(sets []map[string]json.RawMessage) string {
 	return strings.Join(alternatives, " or ")
 }
 
-// matcherText writes what one matcher compares with: words without quotes, and
-// what is more as JSON.
+// matcherText writes the values that a matcher compares with: words without quotes,
+// all else as JSON.
 func matcherText(name string, raw json.RawMessage) string {
 	var (
 		words      []string
@@ -205,8 +202,8 @@ func matcherText(name string, raw json.RawMessage) string {
 	return string(raw)
 }
 
-// logoutPaths returns what a logout handler answers: each of our paths that it
-// really serves, and the app's own.
+// logoutPaths returns the paths of a logout handler: each of ours that it really
+// serves, and the app's own.
 func (c *Checker) logoutPaths(raw json.RawMessage) []string {
 	l := &signout.Handler{Site: c.site}
 	if json.Unmarshal(raw, l) != nil {

@@ -1,5 +1,3 @@
-// This file holds the subcommand that says what a configuration does.
-
 package cli
 
 import (

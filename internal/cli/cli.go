@@ -25,7 +25,7 @@ const exitCodes = `
 Exit codes: 0 done, 1 failed, 4 there is no such session, 5 Caddy or its session
 store cannot be reached, 6 refused.`
 
-// commandError is an error with the exit code that goes with it.
+// commandError is an error with its exit code.
 type commandError struct {
 	code int
 	err  error
@@ -98,8 +98,8 @@ The token is shown this once: only its SHA-256 is stored.`, cobra.NoArgs, cmdIss
 }
 
 func unblockCommand() *cobra.Command {
-	cmd := adminCommand("unblock [--account <name>] [--client <ip>]", "Lets somebody sign in again after too many failed tries",
-		`Forgets the failed tries to sign in at an account, those from an address, or, if
+	cmd := adminCommand("unblock [--account <name>] [--client <ip>]", "Lets a person sign in again after too many failed attempts",
+		`Forgets the failed attempts to sign in at an account, those from an address, or, if
 both are given, those that keep this account out at this address.`, cobra.NoArgs, cmdUnblock)
 	cmd.Flags().String("account", "", "The name that is typed at sign-in")
 	cmd.Flags().String("client", "", "The IP address of the client")
@@ -195,8 +195,8 @@ func mustCommand(err error) {
 	}
 }
 
-// completeSessions completes the ids of a person's sessions, as far as Caddy can
-// be asked at once. Standard error would be in the way of what is being typed.
+// completeSessions completes the ids of a person's sessions, if Caddy answers at
+// once. It prints no error, which would disturb the line that the operator types.
 func completeSessions(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if identity, err := cmd.Flags().GetString("identity"); err == nil && identity != "" && len(args) == 0 {
 		if c, err := newAdminClient(caddycmd.Flags{FlagSet: cmd.Flags()}); err == nil {

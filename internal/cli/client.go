@@ -1,5 +1,3 @@
-// This file asks the admin endpoint of a running Caddy, for the commands.
-
 package cli
 
 import (
@@ -29,16 +27,16 @@ import (
 )
 
 const (
-	// adminTimeout bounds an answer; those that tell of progress have no bound.
+	// adminTimeout bounds a response; those that show progress have no bound.
 	adminTimeout = 30 * time.Second
 	// completionTimeout bounds one that a shell waits for.
 	completionTimeout = 2 * time.Second
-	// maxAdminAnswer bounds an answer in bytes: a thousand sessions with all
-	// that can be in them.
+	// maxAdminAnswer bounds a response in bytes: a thousand sessions with all that
+	// can be in them.
 	maxAdminAnswer = 64 << 20
 )
 
-// adminClient asks the admin endpoint. Caddy's own function does not tell a
+// adminClient is a client of the admin endpoint. Caddy's own function does not tell a
 // refusal from an outage, nor can it stream.
 type adminClient struct {
 	http   *http.Client
@@ -69,7 +67,7 @@ func newAdminClient(flags caddycmd.Flags) (*adminClient, error) {
 	return &adminClient{http: &http.Client{Transport: transport, Timeout: adminTimeout}, origin: origin}, nil
 }
 
-// ask sends a request and returns the answer if it is one of success. The caller
+// ask sends a request and returns the response if it reports success. The caller
 // closes its body.
 func (c *adminClient) ask(method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
 	address := c.origin + path
@@ -93,8 +91,8 @@ func (c *adminClient) ask(method, path string, query url.Values, body []byte, he
 	return nil, answerError(resp)
 }
 
-// withoutURL takes the address out of an error: what is in its query is known to
-// whoever typed it, and long.
+// withoutURL takes the address out of an error: the operator who typed the query
+// knows it, and it is long.
 func withoutURL(err error) error {
 	if inside, ok := errors.AsType[*url.Error](err); ok {
 		return inside.Err
@@ -102,7 +100,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// answerError makes an error of an answer.
+// answerError makes an error of a response.
 func answerError(resp *http.Response) error {
 	var answer struct {
 		Error string `json:"error"`
@@ -123,7 +121,7 @@ func answerError(resp *http.Response) error {
 	return &commandError{exitRefused, err}
 }
 
-// get asks and decodes what is answered, and returns it as it is, too.
+// get decodes a response, and returns its body, too.
 func (c *adminClient) get(method, path string, query url.Values, body []byte, into any) (json.RawMessage, error) {
 	resp, err := c.ask(method, path, query, body, http.Header{"Content-Type": {"application/json"}})
 	if err != nil {
@@ -152,7 +150,7 @@ type shownSession struct {
 	Devices         []web.WireDevice `json:"devices"`
 }
 
-// device says in words with what somebody signed in.
+// device names the browser or the app of the sign-in.
 func (s *shownSession) device() string {
 	if len(s.Devices) == 0 || s.Devices[0].UserAgent == nil {
 		return "-"
@@ -161,7 +159,7 @@ func (s *shownSession) device() string {
 	return name
 }
 
-// from is the address from which somebody signed in.
+// from is the client's address at the sign-in.
 func (s *shownSession) from() string {
 	if len(s.Devices) == 0 || s.Devices[0].IPAddress == "" {
 		return "-"

@@ -1,6 +1,3 @@
-// This file holds the command caddy sessions ready, which tells an orchestrator
-// by its exit code whether this node can be used.
-
 package cli
 
 import (

@@ -1,5 +1,3 @@
-// This file holds the subcommands that list, show, end and make sessions.
-
 package cli
 
 import (
@@ -114,7 +112,7 @@ func printCount(count int, asJSON bool) error {
 	return err
 }
 
-// revokeAll ends the sessions of everybody, and tells how far that is.
+// revokeAll ends the sessions of everybody, and shows progress.
 func (c *adminClient) revokeAll(asJSON bool) error {
 	c.http.Timeout = 0
 	resp, err := c.ask(http.MethodDelete, "/sessions", url.Values{"all": {"true"}}, nil, http.Header{"Accept": {admin.NDJSON}})

@@ -1,6 +1,3 @@
-// This file prints what clients, login services and apps have named as they like:
-// a terminal obeys control characters, and some change how the rest of a line reads.
-
 package cli
 
 import (
@@ -16,7 +13,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/person"
 )
 
-// printable replaces what a terminal would not show.
+// printable replaces the characters that a terminal would not show. Clients, login
+// services and apps choose the texts: a terminal obeys control characters, and some
+// change how the rest of a line reads.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if person.Control(r) {

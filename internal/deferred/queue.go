@@ -1,5 +1,5 @@
-// Package deferred closes late what a former configuration used: requests of that
-// configuration are still being served. It closes all of it before the process ends.
+// Package deferred closes late what a former configuration used: Caddy may still be
+// serving its requests. It closes everything before the process ends.
 package deferred
 
 import (
@@ -15,7 +15,7 @@ import (
 // store open.
 const Delay = time.Minute
 
-// Closes are those of this process.
+// Closes are the deferred closes of this process.
 var Closes = Queue{Exiting: caddy.Exiting}
 
 // Queue closes later, or now. When a process ends, Caddy waits for the requests,

@@ -1,5 +1,5 @@
-// Package journal keeps the logouts that were asked for while the store was
-// unavailable: synced to disk before a client is told, and done when the store is back.
+// Package journal keeps the logouts of an outage of the store: it syncs each to disk
+// before the client gets a response, and revokes the sessions when the store is back.
 package journal
 
 import (
@@ -23,8 +23,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// Bounds of the journal: during an outage nobody can say which credentials are
-// real, and whoever makes them up must neither fill the disk nor take all the room.
+// Bounds of the journal: during an outage no server can tell which credentials are
+// real, and a client that makes them up must neither fill the disk nor take all the
+// room.
 const (
 	// maxPending is how many logouts wait at most, and as many are kept.
 	maxPending = 100_000
@@ -39,7 +40,7 @@ const journalLockWait = time.Second
 // journalBatchDelay is how long a logout waits for others to share its sync.
 const journalBatchDelay = time.Millisecond
 
-// errJournalFull says that no more logouts can be kept.
+// errJournalFull means that the journal is full.
 var errJournalFull = errors.New("journal of pending logouts is full")
 
 // errTooManyFrom says that no more logouts of one client address can be kept.
@@ -47,7 +48,7 @@ var errTooManyFrom = errors.New("journal of pending logouts has as many of this 
 
 // The buckets of the file. Both map a key to a time, in milliseconds since 1970.
 var (
-	// pendingBucket has the time at which the logout was asked for.
+	// pendingBucket has the time of the client's request.
 	pendingBucket = []byte("pending")
 	// keptBucket has the time until which a key is refused whose session was not
 	// in the store when it was back: a backup may bring it back, too.
@@ -73,19 +74,19 @@ type Journal struct {
 	mu        sync.Mutex
 	replayers []*Replayer
 
-	// Refused bounds how often it is told that a logout was not noted: made-up ones
+	// Refused bounds how often the log says that a logout was not noted: made-up ones
 	// must not fill the log either.
 	Refused *telemetry.BoundedLog
 
 	now     func() time.Time
 	logger  func() *zap.Logger
-	failing bool // the last replay came to nothing; of the replaying goroutine
+	failing bool // the last replay revoked nothing; of the replaying goroutine
 	swept   time.Time
 	stop    chan struct{}
 	done    chan struct{}
 }
 
-// note is what is known of a key.
+// note is an entry of the journal for a key.
 type note struct {
 	at   time.Time // of the request, or until when it is kept
 	from string    // the client address
@@ -175,7 +176,7 @@ func putNote(tx *bbolt.Tx, bucket []byte, key session.Key, at time.Time) error {
 	return tx.Bucket(bucket).Put(key[:], binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())))
 }
 
-// take takes a place for a logout that is asked for from an address.
+// take takes a place for a logout from an address.
 func (j *Journal) take(from string) error {
 	j.places.Lock()
 	defer j.places.Unlock()
@@ -204,9 +205,8 @@ func (j *Journal) leave(from string) {
 	}
 }
 
-// Add notes that a key is to be revoked, as a client at an address has asked for;
-// an empty address is bound by none. When it returns nil, the note is on disk, and
-// this node refuses the key.
+// Add notes that a client at an address wants a key revoked; an empty address has no
+// bound. When it returns nil, the note is on disk, and this node refuses the key.
 func (j *Journal) Add(key session.Key, at time.Time, from string) error {
 	if _, known := j.pending.Load(key); known {
 		return nil
@@ -262,8 +262,8 @@ func (j *Journal) remove(key session.Key) error {
 	return nil
 }
 
-// keep goes on refusing a key that the store does not know. When as many are kept
-// as may be, it is forgotten like one that is revoked.
+// keep goes on refusing a key that the store does not know. When the journal is full,
+// it forgets the key like one that is revoked.
 func (j *Journal) keep(key session.Key, until time.Time) error {
 	if j.keeping.Add(1) > maxPending {
 		j.keeping.Add(-1)

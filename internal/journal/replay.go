@@ -1,6 +1,3 @@
-// This file does pending logouts when the store is back, and watches for sessions
-// that a backup brings back.
-
 package journal
 
 import (
@@ -16,10 +13,9 @@ import (
 )
 
 const (
-	// journalRetry is how often the store is asked whether it takes the pending
-	// logouts.
+	// journalRetry is how often the journal tries to do the pending logouts.
 	journalRetry = time.Second
-	// journalSweep is how often the store is asked about the keys that are kept.
+	// journalSweep is how often the journal looks up the keys that it keeps.
 	journalSweep = time.Minute
 	// replayAtOnce is how many logouts are done together.
 	replayAtOnce = 16
@@ -38,7 +34,7 @@ type Replayer struct {
 	Revoke func(session.Key) (found bool, err error)
 	// Live says which of the keys have a session in the store.
 	Live func([]session.Key) ([]bool, error)
-	// Lifespan is how long a session may live that was there when it was asked for.
+	// Lifespan is how long a session may live that existed at the time of the logout.
 	Lifespan time.Duration
 }
 
@@ -116,7 +112,7 @@ func (j *Journal) replayOne(replay *Replayer, key session.Key) error {
 	return j.keep(key, asked.(note).at.Add(replay.Lifespan+session.ClockTolerance))
 }
 
-// tell says once that logouts cannot be done, and once that they can again.
+// tell logs once that logouts cannot be done, and once that they can again.
 func (j *Journal) tell(cause error) {
 	logger := j.logger()
 	switch {
@@ -128,8 +124,8 @@ func (j *Journal) tell(cause error) {
 	j.failing = cause != nil
 }
 
-// sweep forgets the keys that are kept no longer, and finds those whose sessions
-// are in the store again.
+// sweep forgets keys whose time is over, and finds those whose sessions are in the
+// store again, since a backup may bring sessions back.
 func (j *Journal) sweep() {
 	replay := j.replayer()
 	if replay == nil || j.keeping.Load() == 0 {

@@ -28,8 +28,8 @@ const (
 	// store is unavailable.
 	healthEvery = 5 * time.Second
 	healthRetry = 2 * time.Second
-	// healthConfirm is the pause before a failure is believed: a connection that
-	// broke is no outage.
+	// healthConfirm is the pause before a failure counts: one broken connection is
+	// not an outage.
 	healthConfirm = 300 * time.Millisecond
 	// healthWithin bounds one check. The store's own timeouts are shorter.
 	healthWithin = 2 * time.Second
@@ -102,7 +102,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// check asks the store now, and notes what it finds.
+// check queries the store now, and notes the result.
 func (h *Monitor) check(ctx context.Context) session.Faults {
 	h.checks.Lock()
 	defer h.checks.Unlock()
@@ -115,7 +115,7 @@ func (h *Monitor) check(ctx context.Context) session.Faults {
 		faults = h.ask(ctx)
 	}
 	if ctx.Err() != nil {
-		return faults // who asked has gone: that says nothing of the store
+		return faults // the caller gave up: that says nothing of the store
 	}
 	h.note(faults)
 	return faults
@@ -143,7 +143,7 @@ func (h *Monitor) note(faults session.Faults) {
 	h.last.Store(next)
 	switch {
 	case faults.Read != nil:
-		// That nobody can write either goes without saying.
+		// A store that cannot be read cannot be written either.
 		if faultKind(last.Read) != faultKind(faults.Read) {
 			h.logger.Error("session store cannot be used", zap.String("access", "read"), zap.Error(faults.Read))
 		}
@@ -192,8 +192,8 @@ func faultKind(err error) string {
 	return err.Error()
 }
 
-// Refusal returns what keeps people from being checked, nil if nothing does.
-// After a failure it asks again, so that a store that is back is used at once.
+// Refusal returns why the store cannot look sessions up, or nil. After a failure it
+// checks again, so that a store that is back is used at once.
 func (h *Monitor) Refusal(ctx context.Context) error {
 	if h == nil || h.last.Load().Read == nil {
 		return nil

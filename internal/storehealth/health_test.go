@@ -1,6 +1,3 @@
-// This file tests when the state of a store is logged and counted: once for each
-// change, and not for a moment.
-
 package storehealth
 
 import (
@@ -21,7 +18,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// sickStore is a store that has the faults it is told to have.
+// sickStore is a store with the faults of a test.
 type sickStore struct {
 	session.Store
 	faults atomic.Pointer[session.Faults]
@@ -142,7 +139,7 @@ type silentStore struct{ session.Store }
 
 func (silentStore) Ping(context.Context) error { return session.ErrUnavailable }
 
-// TestHealthByPing has a store that says no more than whether it answers.
+// TestHealthByPing has a store that has no ability but Ping.
 func TestHealthByPing(t *testing.T) {
 	h := &Monitor{store: silentStore{}}
 	found := h.ask(t.Context())

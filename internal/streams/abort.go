@@ -1,7 +1,3 @@
-// This file closes a client's side of a request whose session has ended while the
-// handler goes on: one that waits for an app and does not look at the context of
-// the request, as Caddy's FastCGI transport does.
-
 package streams
 
 import (
@@ -36,16 +32,18 @@ func (u *unfinished) add(st *Stream) {
 	u.all[st] = time.Now()
 }
 
-// remove takes a request out that has been served. When it returns, its writer is
-// left alone.
+// remove takes a served request out. When it returns, nothing uses its writer any
+// more.
 func (u *unfinished) remove(st *Stream) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.all, st)
 }
 
-// abort closes what handlers did not end in their time. A response that has not
-// begun is left to them: it will be replaced.
+// abort closes the client's side of requests that their handlers did not end in time:
+// a handler that waits for an app may ignore the context of the request, as Caddy's
+// FastCGI transport does. It leaves responses that have not begun to the handlers,
+// which replace them.
 func (u *unfinished) abort() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -62,8 +60,8 @@ func (u *unfinished) abort() {
 func (u *unfinished) abortOne(st *Stream) {
 	if st.major == 1 {
 		if conn, ok := st.ctx.Value(caddyhttp.ConnCtxKey).(net.Conn); ok {
-			// With TLS it sends an alert, for which a client that does not read
-			// may let us wait.
+			// With TLS it sends an alert, which blocks while the client does not
+			// read.
 			u.work.Go(func() { _ = conn.Close() })
 		}
 		return

@@ -1,7 +1,3 @@
-// This file ends the requests under way of sessions that nobody has used for
-// idle_timeout. A request that lasts is a use when it begins, and none while it is
-// open: what a server pushes, and a ping, say nothing of the person.
-
 package streams
 
 import (
@@ -31,7 +27,7 @@ type idleSession struct {
 type Judge interface {
 	// IdleAfter is how long a session lives without a use; 0: for ever.
 	IdleAfter() time.Duration
-	// SeemsIdle reports whether a session is idle by what is known here.
+	// SeemsIdle reports whether a session is idle as far as this server knows.
 	SeemsIdle(known *nearcache.Entry, now time.Time) bool
 	// Now is the time by its clock.
 	Now() time.Time
@@ -56,8 +52,10 @@ func (o *openSession) seemsIdle() bool {
 	return !now.Before(o.idleAgain) && o.by.SeemsIdle(o.known, now)
 }
 
-// cutIdle looks up what seems to be idle, since another server may know of a later
-// use, and cuts what is. The judgement is the gate's own.
+// cutIdle looks up the sessions that seem to be idle, since another server may know
+// of a later use, and cuts those that are. The beginning of a request is a use of its
+// session. An open request is not: data that an app pushes, and a ping, say nothing
+// of the person.
 func (s *Streams) cutIdle(seem []idleSession) {
 	for from := 0; from < len(seem); from += streamsAtOnce {
 		var wg sync.WaitGroup
@@ -81,14 +79,14 @@ func (s *Streams) judgeIdle(session idleSession) {
 	if open == nil || open.by != session.by {
 		return
 	}
-	// The store cannot be asked, or uses may have been missed: not at each tick.
+	// The store is unavailable, or uses may have been missed: not at each tick.
 	open.idleAgain = session.by.Now().Add(min(session.by.IdleAfter()/idleChecks, maxIdlePause))
 	if err == nil && known.LastUsed.Load() > open.known.LastUsed.Load() {
 		open.known = known
 	}
 }
 
-// askIdle asks the newest store that answers.
+// askIdle queries the newest store that answers.
 func (s *Streams) askIdle(sess idleSession) (known *nearcache.Entry, idle bool, err error) {
 	err = session.ErrUnavailable
 	for _, source := range s.ToAsk() {

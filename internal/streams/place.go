@@ -1,7 +1,3 @@
-// This file says which requests under way belong together, and which stores are
-// asked about their sessions: a reload that changes how the store is reached (a
-// password, a certificate) must not leave what is being served uncut.
-
 package streams
 
 import (
@@ -16,7 +12,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// Sessions are the sessions of an open store, as streams ask about them.
+// Sessions are the sessions of an open store, as streams look them up.
 type Sessions interface {
 	// Get reads what is stored under a key.
 	Get(ctx context.Context, key session.Key) (session.Record, error)
@@ -29,11 +25,13 @@ type Source struct {
 	Streams  *Streams
 	sessions Sessions
 	place    Place
-	// reported says that the store reports changes.
+	// reported says that the store notifies of changes.
 	reported atomic.Bool
 }
 
-// Place is where sessions are, whatever the password to it.
+// Place is where sessions are, whatever the password to it. A reload that changes how
+// the store is reached (a password, a certificate) must still cut the requests of
+// former configurations.
 type Place struct {
 	Kind     string // of the store
 	Settings []session.Setting
@@ -94,8 +92,8 @@ type streamSources struct {
 	// users are the sources of the configurations that run, in that order. When a
 	// reload fails, the one before is the last again.
 	users []*Source
-	// kept gives back the only source there is, when nothing is served for it any
-	// more. It is nil if nobody wants to.
+	// kept gives back the only source, when no request of the place is open any more.
+	// It is nil if nothing is to be given back.
 	kept *deferred.Close
 }
 
@@ -143,8 +141,8 @@ func (source *Source) Drop() {
 	})
 }
 
-// changeUsers changes who uses the sources. If another store is to be asked then,
-// it may know what the one before did not hear of.
+// changeUsers changes which configurations use the sources. If that puts another
+// store first, it may know of changes that the one before missed.
 func (s *Streams) changeUsers(change func([]*Source) []*Source) {
 	s.sources.mu.Lock()
 	before := s.sources.order()
@@ -185,7 +183,7 @@ func (s *Streams) giveBackKept() {
 	deferred.Closes.Release(kept)
 }
 
-// ToAsk returns the sources in the order in which to ask them.
+// ToAsk returns the sources in the order in which to query them.
 func (s *Streams) ToAsk() []*Source {
 	s.sources.mu.Lock()
 	defer s.sources.mu.Unlock()
@@ -206,14 +204,14 @@ func (ss *streamSources) order() []*Source {
 	return order
 }
 
-// reported says whether the store that is asked first reports changes, so that
-// nothing has to be looked up without one.
+// reported says whether the store that is queried first notifies of changes, so that
+// only changed sessions are looked up.
 func (s *Streams) reported() bool {
 	order := s.ToAsk()
 	return len(order) > 0 && order[0].reported.Load()
 }
 
-// get asks the newest store that answers: the password of an older one may be
+// get queries the newest store that answers: the password of an older one may be
 // gone, that of a newer one may be wrong.
 func (s *Streams) get(key session.Key) (record session.Record, err error) {
 	err = session.ErrUnavailable

@@ -19,8 +19,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// StreamsTick is how often expired sessions are looked for, and how often all
-// are looked up while the store does not report changes.
+// StreamsTick is how often streams looks for expired sessions, and looks all up while
+// the store does not notify of changes.
 const StreamsTick = 500 * time.Millisecond
 
 // streamsTimeout bounds a look-up.
@@ -29,9 +29,9 @@ const streamsTimeout = 2 * time.Second
 // streamsAtOnce is how many sessions are looked up together.
 const streamsAtOnce = 128
 
-// ErrSessionEnded is why the context of a request that is cut is done. To a proxy
-// it is as if the client had gone: the app has not failed, is not asked again, and
-// is not taken for ill.
+// ErrSessionEnded is why the context of a request that is cut is done. A proxy sees a
+// client that disconnected: it neither counts a failure of the app, nor tries again,
+// nor marks the app unhealthy.
 var ErrSessionEnded = fmt.Errorf("the session of this request has ended: %w", context.Canceled)
 
 // Streams holds every request that is being served for a session. It has one
@@ -56,8 +56,8 @@ type Streams struct {
 type streamStripe struct {
 	mu       sync.Mutex
 	Sessions map[session.Key]*openSession // nil: closed
-	// changes counts the reports of these keys. A request that was let in before
-	// a report and registers after it would be missed otherwise.
+	// changes counts the change notifications of these keys. Otherwise a request that
+	// was let in before a notification and registers after it would be missed.
 	changes atomic.Uint64
 }
 
@@ -65,8 +65,8 @@ type streamStripe struct {
 type openSession struct {
 	expiresAt time.Time
 	first     *Stream
-	// by is the configuration that let the last request in, and known what it
-	// knows of the last use; nil without idle_timeout. See streams_idle.go.
+	// by is the configuration that let the last request in, and known what it knows
+	// of the last use; nil without idle_timeout. See idle.go.
 	by        Judge
 	known     *nearcache.Entry
 	idleAgain time.Time
@@ -99,7 +99,7 @@ type Admission struct {
 	Known   *nearcache.Entry
 }
 
-// New starts to look after the requests for the sessions of a place.
+// New starts to watch the sessions of a place.
 func New(now func() time.Time) *Streams {
 	s := &Streams{
 		now: now, dirty: make(map[session.Key]struct{}),
@@ -112,8 +112,8 @@ func New(now func() time.Time) *Streams {
 	return s
 }
 
-// Close ends the goroutine and waits for it. Requests go on, and no more are let
-// in: nobody would cut them.
+// Close ends the goroutine and waits for it. Open requests go on, and no more are
+// registered: nothing would cut them.
 func (s *Streams) Close() {
 	close(s.stop)
 	<-s.done
@@ -126,8 +126,8 @@ func (s *Streams) Close() {
 	}
 }
 
-// ChangesOf returns the count of reports that open wants, to be read before the
-// session is looked up.
+// ChangesOf returns the count of change notifications for Open. The caller reads it
+// before it looks the session up.
 func (s *Streams) ChangesOf(key session.Key) uint64 {
 	if s == nil {
 		return 0
@@ -135,11 +135,11 @@ func (s *Streams) ChangesOf(key session.Key) uint64 {
 	return s.Stripes[key[0]].changes.Load()
 }
 
-// Open registers a request of a session, and returns it with a context that is
-// done when the session ends: a proxy then closes both of its connections, and
-// the writer of the gate takes nothing more. What a handler does not end then is
-// ended by abort. close has to be called when the request has been served. It returns
-// nil when nobody would cut the request any more.
+// Open registers a request of a session, and returns it with a context that is done
+// when the session ends: a proxy then closes both of its connections, and the writer
+// of the gate takes nothing more. If a handler does not end the request then, abort
+// does. The caller calls Done when the request has been served. Open returns nil when
+// nothing would cut the request any more.
 func (s *Streams) Open(w http.ResponseWriter, r *http.Request, found Admission) (*http.Request, *Stream) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	session := found.Session
@@ -168,7 +168,7 @@ func (s *Streams) Open(w http.ResponseWriter, r *http.Request, found Admission) 
 	return r.WithContext(ctx), st
 }
 
-// Done takes a request that has been served out.
+// Done takes a served request out.
 func (s *Streams) Done(st *Stream) {
 	s.unregister(st)
 	if st.cut != nil {
@@ -179,14 +179,14 @@ func (s *Streams) Done(st *Stream) {
 	st.cut.Ended(s.now)
 }
 
-// WasCut reports whether the session of the request has ended. What was not
-// answered until then is answered as a request that comes now.
+// WasCut reports whether the session of the request has ended. A request without a
+// response so far then gets that of a new request.
 func (st *Stream) WasCut() bool {
 	return st != nil && st.ctx.Err() != nil && errors.Is(context.Cause(st.ctx), ErrSessionEnded)
 }
 
-// IsOver reports whether the request was registered and has been served: nobody
-// cuts it any more.
+// IsOver reports whether the request was registered and has been served: nothing cuts
+// it any more.
 func (st *Stream) IsOver() bool { return st != nil && st.over }
 
 func (s *Streams) unregister(st *Stream) {
@@ -203,8 +203,8 @@ func (s *Streams) unregister(st *Stream) {
 	}
 }
 
-// Spare keeps a request that ends its own session from being cut by that: its
-// answer is still to be sent.
+// Spare keeps a request that ends its own session from being cut: it still has to
+// send its response.
 func (s *Streams) Spare(ctx context.Context, key session.Key) {
 	if s == nil {
 		return
@@ -320,8 +320,8 @@ func (s *Streams) lookAfter() {
 	}
 }
 
-// Check cuts the sessions that have ended: on a tick those that have expired or
-// are idle, and always those that are to be looked up.
+// Check cuts the sessions that have ended: on a tick those that have expired or are
+// idle, and always those that change notifications named.
 func (s *Streams) Check(tick bool) {
 	s.mu.Lock()
 	dirty, all := s.dirty, s.all || (tick && !s.reported())
@@ -358,10 +358,10 @@ func (s *Streams) Check(tick bool) {
 	s.mu.Unlock()
 }
 
-// lookUpSome asks the store about some sessions at once, so that they share round
-// trips, cuts those that have ended, and takes out of dirty what it knows of now.
-// It reports whether the store has answered for all of them: an outage is not a
-// logout, so what is left goes on, and is looked up again.
+// lookUpSome looks some sessions up at once, so that they share round trips, cuts
+// those that have ended, and takes those that it found out of dirty. It reports
+// whether the store has answered for all: an outage is not a logout, so the others go
+// on, and are looked up again.
 func (s *Streams) lookUpSome(dirty map[session.Key]struct{}) bool {
 	var (
 		wg       sync.WaitGroup
@@ -393,7 +393,7 @@ func (s *Streams) lookUpSome(dirty map[session.Key]struct{}) bool {
 	return len(answered) == min(asked, streamsAtOnce)
 }
 
-// ended asks the store whether a session is over, and since when if it was revoked.
+// ended looks up whether a session is over, and since when if it was revoked.
 func (s *Streams) ended(key session.Key) (over bool, revokedAt time.Time, err error) {
 	record, err := s.get(key)
 	if err != nil {
