@@ -1,6 +1,3 @@
-// This file measures two builds of Caddy in pairs: the one that is to be measured,
-// and the baseline that it is compared with.
-
 package main
 
 import (
@@ -13,7 +10,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// baselineLogouts is how many logouts one half of a pair measures the lag with.
+// baselineLogouts is how many logouts measure the lag in one half of a pair.
 const baselineLogouts = 200
 
 // baselineSections are the sections that -baseline measures.
@@ -30,8 +27,8 @@ func (b *bench) baselineSections() ([]section, error) {
 	return sections, nil
 }
 
-// comparison is that of the baseline, the first of the programs, with the Caddy that
-// is measured.
+// comparison compares the baseline, the first of the programs, with the Caddy under
+// measurement.
 type comparison struct {
 	*bench
 	programs [2]string
@@ -57,14 +54,14 @@ func (c *comparison) start(ctx context.Context, site rig.Site) (servers [2]*rig.
 	return servers, stop, nil
 }
 
-// figure is a column of a table: what is measured, and how it is written.
+// figure is a column of a table: what it measures, and its format.
 type figure struct {
 	name  string
 	pick  func(sample) float64
 	write func(float64) string
 }
 
-// compared begins a table that has the ratio of each figure beside it.
+// compared begins a table with the ratio beside each figure.
 func compared(out *rig.Report, figures ...figure) (row func(name string, connections int, p pairs), end func()) {
 	columns := []string{"", "connections"}
 	for _, f := range figures {
@@ -103,7 +100,7 @@ func (c *comparison) gates(ctx context.Context, out *rig.Report) error {
 	return nil
 }
 
-// gatePairs measures both with one site, which no other servers disturb.
+// gatePairs measures both with one site, while no other servers run.
 func (c *comparison) gatePairs(ctx context.Context, site rig.Site, credentials string, row func(connections int, p pairs)) error {
 	servers, stop, err := c.start(ctx, site)
 	if err != nil {
@@ -152,10 +149,10 @@ func (c *comparison) logouts(ctx context.Context, out *rig.Report) error {
 	return nil
 }
 
-// lags compares how soon another server refuses a session that was ended.
+// lags compares how soon another server refuses an ended session.
 func (c *comparison) refusals(ctx context.Context, out *rig.Report) error {
 	if c.cacheOff == "" {
-		return nil // each check asks Redis: there is no lag
+		return nil // each check queries Redis: there is no lag
 	}
 	first, stop, err := c.start(ctx, c.gate(""))
 	if err != nil {

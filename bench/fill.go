@@ -1,6 +1,3 @@
-// This file makes sessions in bulk, straight in Redis, as docs/redis.md tells a
-// login service to.
-
 package main
 
 import (
@@ -61,8 +58,8 @@ func (s session) value(now, end time.Time) []byte {
 	return value
 }
 
-// fill makes n sessions, each of a person of its own, or all of one if identity
-// is given.
+// fill writes n sessions straight into Redis, as docs/redis.md shows a login service:
+// one for each person, or all of one person if identity is given.
 func (b *bench) fill(ctx context.Context, n int, identity string) ([]session, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	end := now.Add(24 * time.Hour)

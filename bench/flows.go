@@ -1,6 +1,3 @@
-// This file measures what ends sessions and tells about them, and how soon
-// another server knows.
-
 package main
 
 import (
@@ -71,8 +68,8 @@ func byCPU(x, y sample) int {
 // enough is more sessions than a flow can end in the time of one measurement.
 const enough = 20_000
 
-// flowOnce measures a flow with fresh sessions: n if each is good for one time,
-// a thousand if they go round.
+// flowOnce measures a flow with fresh sessions: n if each works once, a thousand if
+// they go round.
 func (b *bench) flowOnce(ctx context.Context, server *rig.Caddy, name string, connections, n int, lasts time.Duration) (sample, error) {
 	if !flows[name].once {
 		n = 1000
@@ -84,13 +81,13 @@ func (b *bench) flowOnce(ctx context.Context, server *rig.Caddy, name string, co
 	return b.load(ctx, b.sideOf(name, file, server), name, connections, lasts)
 }
 
-// lagLogouts is how many logouts the lag is measured with.
+// lagLogouts is how many logouts measure the lag.
 const lagLogouts = 1000
 
-// benchLag measures how soon another server refuses a session that was ended.
+// benchLag measures how soon another server refuses an ended session.
 func (b *bench) benchLag(ctx context.Context, out *rig.Report) error {
 	if b.cacheOff == "" {
-		return nil // each check asks Redis: there is no lag
+		return nil // each check queries Redis: there is no lag
 	}
 	var servers [2]*rig.Caddy
 	for i := range servers {
@@ -111,8 +108,8 @@ func (b *bench) benchLag(ctx context.Context, out *rig.Report) error {
 	return nil
 }
 
-// lags logs out on one server and asks another, which has the session in its near
-// cache, until it refuses. It returns the times that n logouts took, sorted.
+// lags logs out on one server and sends requests to another, which has the session in
+// its near cache, until it refuses one. It returns the times of n logouts, sorted.
 func (b *bench) lags(ctx context.Context, first, second *rig.Caddy, n int) ([]time.Duration, error) {
 	sessions, err := b.fill(ctx, n, "")
 	if err != nil {

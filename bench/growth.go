@@ -1,5 +1,3 @@
-// This file measures how cost and memory grow with the number of sessions.
-
 package main
 
 import (
@@ -16,14 +14,14 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// everywhere is how many sessions a person has who logs out everywhere.
+// everywhere is how many sessions a person has before logging out everywhere.
 const everywhere = 10_000
 
-// cached is how many sessions the near cache is weighed with.
+// cached is how many sessions measure the size of the near cache.
 const cached = 20_000
 
-// benchGrowth fills the store step by step. The near cache is off, so that each
-// check meets the store.
+// benchGrowth fills the store step by step. The near cache is off, so that each check
+// queries the store.
 func (b *bench) benchGrowth(ctx context.Context, out *rig.Report) error {
 	gate, err := b.startCaddy(ctx, b.gate(b.cacheOff))
 	if err != nil {
@@ -106,7 +104,7 @@ func (b *bench) memory(ctx context.Context) int {
 	return n
 }
 
-// benchMemory weighs a session in Redis and in the near cache.
+// benchMemory measures the size of a session in Redis and in the near cache.
 func (b *bench) benchMemory(ctx context.Context, out *rig.Report, bytesEach float64) error {
 	sessions, err := b.fill(ctx, cached, "")
 	if err != nil {

@@ -1,6 +1,3 @@
-// This file is the load generator, a process of its own: requests as bytes over
-// plain connections, so that it costs less than what it measures.
-
 package main
 
 import (
@@ -25,7 +22,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// loadSpec is what the generator is to do; it reads it as JSON from its input.
+// loadSpec is the task of the generator, which reads it as JSON from its input.
 type loadSpec struct {
 	Addr        string
 	Connections int
@@ -34,12 +31,12 @@ type loadSpec struct {
 	Credentials string // the name of a file, one a line
 }
 
-// loadResult is what it did; it writes it as JSON.
+// loadResult is its result, which it writes as JSON.
 type loadResult struct {
 	// Done counts finished flows: requests, or pairs of them.
 	Done int
-	// Unavailable counts those that were answered 503: on a machine that has
-	// other things to do, Redis may not answer in time.
+	// Unavailable counts responses 503: on a busy machine, Redis may not answer in
+	// time.
 	Unavailable int
 	Elapsed     time.Duration
 	P50         time.Duration
@@ -48,7 +45,7 @@ type loadResult struct {
 
 // flow is what one connection does over and over.
 type flow struct {
-	// once says that a credential is good for one time only.
+	// once says that a credential works once.
 	once bool
 	run  func(c *connection, credential string) error
 }
@@ -59,7 +56,7 @@ var flows = map[string]flow{
 	"check": {run: func(c *connection, credential string) error {
 		err := c.ask(200, "GET /app/page"+get+"Cookie: theme=dark; "+rig.Cookie+"="+credential+"; lang=en\r\n\r\n")
 		if err == nil && string(c.body) != hello {
-			err = errors.New("the answer is not the app's")
+			err = errors.New("the response is not the app's")
 		}
 		return err
 	}},
@@ -95,7 +92,7 @@ var flows = map[string]flow{
 	}},
 }
 
-// LogoutToken is what a page that was rendered with {session.logout_url} holds.
+// LogoutToken matches the token in a page with {session.logout_url}.
 func logoutToken(credential string) string {
 	mac := hmac.New(sha256.New, []byte(credential))
 	mac.Write([]byte("caddy-logout logout token v1"))
@@ -122,10 +119,10 @@ func (c *connection) submit(credential, token string) error {
 	return c.ask(303, "GET /self-service/logout?token="+token+get+"Cookie: "+rig.Cookie+"="+credential+"\r\n\r\n")
 }
 
-// errUnavailable says that the answer was 503.
+// errUnavailable means a response 503.
 var errUnavailable = errors.New("the server answered 503")
 
-// ask sends a request, reads the answer into body, and wants its status.
+// ask sends a request, reads the response into body, and wants its status.
 func (c *connection) ask(want int, request string) error {
 	status, err := c.exchange(request)
 	if err == nil && status == 503 {
@@ -172,12 +169,14 @@ func readLength(line []byte, length int) (int, error) {
 	case bytes.EqualFold(name, []byte("Content-Length")):
 		return strconv.Atoi(string(bytes.TrimSpace(value)))
 	case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-		return 0, errors.New("the answer has no length")
+		return 0, errors.New("the response has no length")
 	}
 	return length, nil
 }
 
-// loadMain is the process.
+// loadMain is the main function of the load generator. It is a process of its own and
+// sends requests as bytes over plain connections, so that it costs less than what it
+// measures.
 func loadMain(ctx context.Context) error {
 	var spec loadSpec
 	if err := json.NewDecoder(os.Stdin).Decode(&spec); err != nil {
@@ -195,7 +194,7 @@ func loadMain(ctx context.Context) error {
 }
 
 // generate loads the server on all connections until the time is over, or the
-// credentials are.
+// credentials are used up.
 func generate(ctx context.Context, spec loadSpec, credentials []string) (loadResult, error) {
 	f, ok := flows[spec.Flow]
 	if !ok || len(credentials) == 0 {

@@ -12,7 +12,7 @@
 //	(cd ../before && go build -o bin/caddy ./cmd/caddy)
 //	go run ./bench -baseline ../before/bin/caddy
 //
-// Build both with the same Go and the same flags, else these are what is measured.
+// Build both with the same Go and the same flags, or the figures compare these.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// options is what a run was asked for.
+// options are the flags of a run.
 type options struct {
 	caddy   string
 	page    string
@@ -34,7 +34,7 @@ type options struct {
 	each    time.Duration
 	million bool
 	only    string
-	// baseline is another Caddy, which is measured in turn with this one.
+	// baseline is another Caddy, measured in turn with this one.
 	baseline string
 	// profile and connections are for taking a profile instead of measuring.
 	profile     string
@@ -131,7 +131,7 @@ func measure(ctx context.Context, o *options, args []string) error {
 	return out.ReplaceIn(o.page, "bench")
 }
 
-// section is a part of the report.
+// section is a part of the page.
 type section struct {
 	name string
 	run  func(context.Context, *rig.Report) error

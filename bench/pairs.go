@@ -1,6 +1,3 @@
-// This file measures pairs: the bare proxy and another, in turn, so that what
-// else the machine does falls on both.
-
 package main
 
 import (
@@ -18,7 +15,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// side is what one half of a pair is measured on.
+// side is the server under measurement in one half of a pair.
 type side struct {
 	name        string
 	addr        string
@@ -34,7 +31,7 @@ type sample struct {
 	// CPU is microseconds of CPU for each flow done, of the processes together.
 	CPU float64
 	// Commands is how many commands of Redis each took, Reads how often Redis read
-	// from a connection for it: commands that go together are one read.
+	// from a connection for it: a pipeline is one read.
 	Commands, Reads float64
 }
 
@@ -88,7 +85,7 @@ func (b *bench) redisWork(ctx context.Context) (commands, reads int) {
 	return count("total_commands_processed"), count("total_reads_processed")
 }
 
-// pairs is what the pairs of one row came to.
+// pairs are the samples of one row.
 type pairs struct{ a, b []sample }
 
 // half measures one half of a pair, for a while.
@@ -101,7 +98,8 @@ func (b *bench) check(s side, connections int) half {
 	}
 }
 
-// measurePairs measures two halves in turn, each first in every other pair.
+// measurePairs measures two halves in turn, each first in every other pair, so that
+// other work of the machine falls on both.
 func (b *bench) measurePairs(ctx context.Context, x, y half) (pairs, error) {
 	var p pairs
 	for _, measure := range []half{x, y} {
@@ -129,7 +127,7 @@ func (b *bench) measurePairs(ctx context.Context, x, y half) (pairs, error) {
 	return p, nil
 }
 
-// median returns the middle one of what pick takes from samples.
+// median returns the median of the values that pick takes from samples.
 func median(samples []sample, pick func(sample) float64) float64 {
 	values := make([]float64, 0, len(samples))
 	for _, s := range samples {
@@ -138,7 +136,7 @@ func median(samples []sample, pick func(sample) float64) float64 {
 	return middle(values)
 }
 
-// middle sorts values and returns the one in the middle.
+// middle sorts values and returns their median.
 func middle(values []float64) float64 {
 	slices.Sort(values)
 	n := len(values)
@@ -167,7 +165,7 @@ func tenths(v float64) string     { return strconv.FormatFloat(v, 'f', 1, 64) }
 func hundredths(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
 func micros(v float64) string     { return time.Duration(v).Round(time.Microsecond).String() }
 
-// benchProxy measures the gate, and what others do, against the bare proxy.
+// benchProxy measures the gate and its alternatives against the bare proxy.
 func (b *bench) benchProxy(ctx context.Context, out *rig.Report) error {
 	thousand, err := b.credentials(ctx, "thousand", 1000)
 	if err != nil {

@@ -45,7 +45,7 @@ func TestPairs(t *testing.T) {
 }
 
 func TestBaselineSections(t *testing.T) {
-	caddy := t.TempDir() // is there, and that is all that is looked at
+	caddy := t.TempDir() // exists, and options checks no more
 	for only, want := range map[string]string{"": "proxy flows lag", "lag,growth": "lag", "growth": ""} {
 		b := &bench{o: &options{baseline: caddy, only: only}}
 		sections, err := b.baselineSections()

@@ -1,5 +1,3 @@
-// This file is for those who tune the gate: a profile of it under load.
-
 package main
 
 import (
@@ -14,8 +12,8 @@ import (
 // profileFor is how long a profile is taken.
 const profileFor = 6 * time.Second
 
-// benchProfile writes a CPU profile of the gate. Of a Caddy with symbols it tells
-// more: go build -o bin/caddy ./cmd/caddy.
+// benchProfile writes a CPU profile of the gate under load. Build a Caddy with
+// symbols for it: go build -o bin/caddy ./cmd/caddy.
 func (b *bench) benchProfile(ctx context.Context) error {
 	n := 1000
 	if flows[b.o.flow].once {

@@ -1,6 +1,3 @@
-// This file holds the servers of a run: Redis, the app behind the proxy, the
-// checker that forward_auth asks, and the Caddys with their Caddyfiles.
-
 package main
 
 import (
@@ -28,13 +25,13 @@ type bench struct {
 	redis    *rig.Redis
 	upstream *rig.Process
 	client   *redis.Client
-	// unavailable counts the requests of the run that were answered 503.
+	// unavailable counts the responses 503 of the run.
 	unavailable int
 	// cacheOff turns the near cache off; empty if this Caddy has none.
 	cacheOff string
 }
 
-// newBench starts what all sections need.
+// newBench starts the servers that all sections need.
 func newBench(ctx context.Context, o *options) (*bench, error) {
 	b := &bench{o: o}
 	var err error
@@ -86,8 +83,7 @@ func (b *bench) proxy() string {
 
 const transport = "transport http {\nkeepalive_idle_conns_per_host 256\n}\n"
 
-// gate is a site with everything that this project does, and options for the
-// global block.
+// gate is a site with logout and gate, and options for the global block.
 func (b *bench) gate(options string) rig.Site {
 	return rig.Site{
 		Global: "sessions {\nstore redis " + b.redis.Addr + "\n" + options + "\n}\n",
@@ -98,7 +94,7 @@ func (b *bench) gate(options string) rig.Site {
 // bare is a site that only proxies.
 func (b *bench) bare() rig.Site { return rig.Site{Site: b.proxy()} }
 
-// forwardAuth is a site that asks a checker.
+// forwardAuth is a site with forward_auth and a checker.
 func (b *bench) forwardAuth(checker *rig.Process) rig.Site {
 	return rig.Site{Site: "forward_auth " + checker.Addr + " {\nuri /check\ncopy_headers X-User-Id\n" +
 		transport + "}\n" + b.proxy()}
@@ -127,8 +123,8 @@ func upstreamMain(ctx context.Context, args []string) error {
 	})
 }
 
-// checkerMain is a service of its own that forward_auth asks, as lean as one can
-// be: one GET, and no look at what it returns.
+// checkerMain is the checker behind forward_auth, as lean as possible: one GET, whose
+// result it ignores.
 func checkerMain(ctx context.Context, args []string) error {
 	client := redis.NewClient(&redis.Options{Addr: args[1]})
 	defer client.Close()

@@ -1,6 +1,3 @@
-// This file measures many open streams: what they cost while nothing happens, and
-// how soon they are closed when their session ends on another server.
-
 package main
 
 import (
@@ -20,14 +17,14 @@ import (
 // openStreams is how many streams are open at once.
 const openStreams = 10_000
 
-// event is the first that a stream brings, and the last.
+// event is the first and last event of a stream.
 const event = "data: first\n\n"
 
 // eventsMain is an app whose streams last. It speaks HTTP/2, so that a Caddy with
 // ten thousand clients needs few more connections.
 func eventsMain(ctx context.Context, args []string) error {
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Protocols: new(http.Protocols)}
-	server.Protocols.SetHTTP1(true) // whoever waits until it listens
+	server.Protocols.SetHTTP1(true) // the rig waits by HTTP/1 until it listens
 	server.Protocols.SetUnencryptedHTTP2(true)
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -98,7 +95,7 @@ func (b *bench) benchStreams(ctx context.Context, out *rig.Report) error {
 	return nil
 }
 
-// streamsCost is what was measured of them; the first two are of each.
+// streamsCost are the figures of the streams; the first two are of each one.
 type streamsCost struct {
 	goroutines, heap float64
 	closed           time.Duration
@@ -155,7 +152,7 @@ func measureStreams(ctx context.Context, here, there *rig.Caddy, path string, se
 	}
 }
 
-// streamClients are as many clients, with a connection each.
+// streamClients are the clients, with a connection each.
 type streamClients struct {
 	mu      sync.Mutex
 	conns   []*connection
@@ -213,7 +210,7 @@ func (s *streamClients) openOne(ctx context.Context, addr, path, credential stri
 	return nil
 }
 
-// close ends them as their clients do, and waits for the end.
+// close ends the streams from the client's side, and waits for the end.
 func (s *streamClients) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,7 @@ var folders = []string{
 	"internal/returnurl", "internal/telemetry",
 	"formats", "internal/gate", "internal/signin", "internal/web", "internal/streams",
 	"internal/journal", "internal/storehealth", "internal/deferred", "internal/admin", "internal/check",
-	"internal/cli",
+	"internal/cli", "bench",
 }
 
 // documents are the patterns of the pages and configuration files to check.

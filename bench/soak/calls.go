@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file sends requests as people's clients do: again, where nothing answered.
-
 package main
 
 import (
@@ -31,8 +29,7 @@ func newClient() *http.Client {
 	}
 }
 
-// errGone says that the server was killed meanwhile: there is no answer, and
-// none is to be expected.
+// errGone means that the server was killed meanwhile: no response will come.
 var errGone = errors.New("the server was killed")
 
 // answer is a response that has been read.
@@ -44,12 +41,12 @@ type answer struct {
 	answered time.Time
 }
 
-// maxTries is how often a request is sent that nothing answers. Caddy resets
-// connections that it has read nothing from when it is reloaded, with any
-// configuration: the kernel hands them to the listener that is closed.
+// maxTries is how often a client sends a request that gets no response. A reload of
+// Caddy, with any configuration, resets connections from which it has read nothing:
+// the kernel hands them to the listener that it closes.
 const maxTries = 8
 
-// call sends a request until something answers, and complains if nothing does.
+// call sends a request until it gets a response, and complains if none comes.
 func (s *soak) call(ctx context.Context, n *node, method, path, body string, header ...string) (answer, error) {
 	a, err := s.send(ctx, n, method, path, body, header...)
 	if err != nil && !errors.Is(err, errGone) && ctx.Err() == nil {
@@ -58,8 +55,8 @@ func (s *soak) call(ctx context.Context, n *node, method, path, body string, hea
 	return a, err
 }
 
-// send sends a request until something answers. Where a status came, there is no
-// second try.
+// send sends a request until it gets a response. After a status, it does not send
+// again.
 func (s *soak) send(ctx context.Context, n *node, method, path, body string, header ...string) (answer, error) {
 	life := n.life.Load()
 	var last error
@@ -93,7 +90,7 @@ func (s *soak) send(ctx context.Context, n *node, method, path, body string, hea
 	return answer{}, last
 }
 
-// once sends a request once, and says whether anything came back.
+// once sends a request once, and reports whether a response began.
 func (s *soak) once(ctx context.Context, n *node, method, path, body string, header []string) (a answer, answers bool, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, n.URL(path), strings.NewReader(body))
 	if err != nil {
@@ -138,7 +135,7 @@ func (s *soak) unavailable(n *node, method, path string, a answer) {
 	}
 }
 
-// cleanPath is a path without what is secret.
+// cleanPath is a path without secrets.
 func cleanPath(path string) string {
 	before, _, _ := strings.Cut(path, "?")
 	return before

@@ -1,8 +1,5 @@
 //go:build !windows
 
-// This file breaks things: it reloads the Caddys, takes Redis away, and kills
-// Caddys.
-
 package main
 
 import (
@@ -12,7 +9,7 @@ import (
 	"time"
 )
 
-// every does something over and over until the context is done.
+// every calls a function over and over until the context is done.
 func every(ctx context.Context, pause time.Duration, do func() error) error {
 	for {
 		select {
@@ -62,7 +59,7 @@ func (s *soak) redisAway(ctx context.Context) error {
 		s.redis.End(syscall.SIGKILL)
 		s.counts.redisKills.Add(1)
 		wait(ctx, s.plan.away)
-		// Also at the end of the run: what is left is looked at with Redis there.
+		// Also at the end of the run: the last checks need Redis.
 		return s.redis.Restart(context.WithoutCancel(ctx))
 	})
 }
@@ -74,8 +71,8 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// killAll kills one Caddy after the other and starts it again. For the most part of
-// the run none is killed, so that what grows has time to show.
+// killAll kills one Caddy after the other and starts it again. For most of the run it
+// kills none, so that growth has time to show.
 func (s *soak) killAll(ctx context.Context) error {
 	next := 0
 	one := func() error {
@@ -97,7 +94,7 @@ func (s *soak) killAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Whatever the length of the run: each once more.
+	// In a run of any length: each once more.
 	for range s.nodes {
 		if err := one(); err != nil {
 			return err

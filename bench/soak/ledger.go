@@ -1,8 +1,5 @@
 //go:build !windows
 
-// This file is the ledger: what is known of every session, and what an answer
-// about it means.
-
 package main
 
 import (
@@ -11,14 +8,14 @@ import (
 	"time"
 )
 
-// state is what is known of a session.
+// state is what the ledger knows of a session.
 type state int
 
 const (
-	// alive: its sign-in was acknowledged, and nobody has tried to end it.
+	// alive: its sign-in was acknowledged, and no client has tried to end it.
 	alive state = iota
-	// unclear: somebody has tried to end it, and has no answer. Nothing follows
-	// from what is answered about it; it is tried again.
+	// unclear: a client has tried to end it, and has no response. Any response about
+	// it is right; a client tries again.
 	unclear
 	// pending: a server has noted its logout and answered 202.
 	pending
@@ -26,24 +23,24 @@ const (
 	ended
 )
 
-// standing is a state, since when, and who acknowledged it.
+// standing is a state, since when, and the server that acknowledged it.
 type standing struct {
 	state state
 	since time.Time
 	by    *node
 }
 
-// session is one that somebody has signed in for.
+// session is one that a person has signed in for.
 type session struct {
 	identity, credential string
 	// It expires between these two.
 	expiresFrom, expiresTo time.Time
-	// held is for a stream, which will end it; nobody else does.
+	// held is for a stream, which will end it; no other client does.
 	held bool
 
 	mu sync.Mutex
 	standing
-	touched int // how often somebody has tried to end it
+	touched int // how often clients have tried to end it
 }
 
 func (s *session) stands() standing {
@@ -52,8 +49,8 @@ func (s *session) stands() standing {
 	return s.standing
 }
 
-// try notes that somebody tries to end it, and returns how it stood, and a
-// function that says whether nobody else has tried since.
+// try notes that a client tries to end it. It returns the state before, and a
+// function that reports whether no other client has tried since.
 func (s *session) try() (before standing, alone func() bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,14 +64,14 @@ func (s *session) try() (before standing, alone func() bool) {
 	}
 }
 
-// become notes what came of a try.
+// become notes the outcome of an attempt.
 func (s *session) become(now state, by *node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.move(now, by)
 }
 
-// move notes a state. What is ended stays ended, and what is pending only ends.
+// move notes a state. An ended session stays ended, and a pending one only ends.
 func (s *session) move(now state, by *node) {
 	if s.state == ended || (s.state == pending && now != ended) {
 		return
@@ -82,20 +79,20 @@ func (s *session) move(now state, by *node) {
 	s.standing = standing{state: now, since: time.Now(), by: by}
 }
 
-// verdict is what an answer means.
+// verdict is the meaning of a response.
 type verdict int
 
 const (
 	right verdict = iota
-	// nothing can be said.
+	// open: nothing follows from the response.
 	open
 	// lost: a session that is alive was refused.
 	lost
 	// accepted: a session that has ended was accepted.
 	accepted
-	// away: the answer was 503.
+	// away: the response was 503.
 	away
-	// strange: no such answer was to be expected.
+	// strange: no server should send such a response.
 	strange
 )
 
@@ -112,7 +109,7 @@ type question struct {
 	status  int
 }
 
-// judge says what the answer to a question about s means.
+// judge returns the meaning of the response to a question about s.
 func (s *session) judge(q question) verdict {
 	switch q.status {
 	case 503:
@@ -143,7 +140,7 @@ func (s *session) judge(q question) verdict {
 		}
 		return open
 	case 499:
-		// It was being served when its session ended.
+		// Its session ended during the request.
 		if q.after.state != alive || !q.answered.Before(s.expiresFrom.Add(-clockSlack)) {
 			return open
 		}
@@ -151,7 +148,7 @@ func (s *session) judge(q question) verdict {
 	return strange
 }
 
-// group is what shares one store: its servers, and the sessions in it.
+// group is one store with its servers and sessions.
 type group struct {
 	name  string
 	nodes []*node
@@ -160,8 +157,8 @@ type group struct {
 	live []*session
 	dead []*session // the last ones, a ring
 	next int
-	// ending says of which person all sessions are being ended, and ended when
-	// they were, last.
+	// ending counts the requests that end all sessions of a person now, and ended is
+	// the time of the last one.
 	ending map[string]int
 	ended  map[string]time.Time
 
@@ -169,15 +166,15 @@ type group struct {
 	calm     time.Time
 }
 
-// keepDead is how many sessions that are over are remembered.
+// keepDead is how many ended or expired sessions the ledger keeps.
 const keepDead = 2000
 
 func newGroup(name string) *group {
 	return &group{name: name, ending: make(map[string]int), ended: make(map[string]time.Time), calm: time.Now()}
 }
 
-// trouble notes that the store or a server is away, until the function that it
-// returns is called.
+// trouble notes that the store or a server is unavailable, until the caller calls the
+// function that it returns.
 func (g *group) trouble() (over func()) {
 	g.mu.Lock()
 	g.troubled++
@@ -200,9 +197,8 @@ func (g *group) quiet() time.Duration {
 	return time.Since(g.calm)
 }
 
-// add notes a session whose sign-in began at a time and is now acknowledged.
-// While all sessions of its person were being ended, nobody knows whether it is
-// one of them.
+// add notes a session whose sign-in began at a time and is now acknowledged. If a
+// request ended all sessions of its person meanwhile, it may be one of them.
 func (g *group) add(s *session, began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -212,8 +208,8 @@ func (g *group) add(s *session, began time.Time) {
 	g.live = append(g.live, s)
 }
 
-// pick takes a session out of the living by chance, one of the kind that is
-// asked for. It moves on those that it meets and that are over.
+// pick returns a random live session of the wanted kind. It moves the sessions that
+// it finds ended or expired.
 func (g *group) pick(want func(*session, standing) bool) *session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -240,7 +236,7 @@ func (g *group) pick(want func(*session, standing) bool) *session {
 	return nil
 }
 
-// bury notes one that is over.
+// bury notes an ended or expired session.
 func (g *group) bury(s *session) {
 	if len(g.dead) < keepDead {
 		g.dead = append(g.dead, s)
@@ -250,7 +246,7 @@ func (g *group) bury(s *session) {
 	g.next = (g.next + 1) % keepDead
 }
 
-// pickDead picks one that is over.
+// pickDead picks an ended or expired session.
 func (g *group) pickDead() *session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -268,15 +264,15 @@ func (g *group) pickDead() *session {
 	return g.dead[rand.IntN(len(g.dead))]
 }
 
-// all returns every session that is remembered.
+// all returns every session of the ledger.
 func (g *group) all() []*session {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append(append([]*session(nil), g.live...), g.dead...)
 }
 
-// endAll notes that all sessions of a person are about to be ended, except one
-// that may be given. done is to be called with what it came to.
+// endAll notes that a client is about to end all sessions of a person, perhaps except
+// one. The caller calls done with the outcome.
 func (g *group) endAll(identity string, except *session) (done func(now state, by *node)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,8 +1,5 @@
 //go:build !windows
 
-// This file tests what an answer about a session means, and what the ledger
-// makes of logouts that cross each other.
-
 package main
 
 import (
@@ -95,7 +92,7 @@ func TestLedger(t *testing.T) {
 		}
 	}
 
-	// Whoever tries to end a session knows whether somebody else has tried too.
+	// A client that tries to end a session knows whether another has tried too.
 	stood, alone := after.try()
 	if stood.state != alive || !alone() {
 		t.Errorf("the first try: %v, alone %v", stood, alone())
@@ -104,7 +101,7 @@ func TestLedger(t *testing.T) {
 		t.Error("the second try is not noticed")
 	}
 
-	// What is over is not picked among the living.
+	// pick returns no ended session.
 	after.become(ended, n)
 	for range 200 {
 		if s := g.pick(func(s *session, _ standing) bool { return true }); s == before || s == after {

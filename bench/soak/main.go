@@ -1,10 +1,10 @@
 //go:build !windows
 
-// Command soak uses a few Caddys for half an hour as people would, while it
-// reloads them, takes Redis away, and kills processes; then it says whether a
-// session was lost, whether one was accepted that had ended, and whether memory
-// grew. It starts every server it needs on the loopback interface and ends what
-// it started. It fails if there is anything to complain about.
+// Command soak uses a few Caddys for half an hour as people would, while it reloads
+// them, makes Redis unavailable, and kills processes. Then it reports lost sessions,
+// ended sessions that a server accepted, and memory that grew, and fails if there are
+// any. It starts every server it needs on the loopback interface and ends what it
+// started.
 //
 //	go run ./bench/soak           on bin/caddy (see make build)
 //	go run ./bench/soak -for 2m   the same in a hurry
@@ -22,7 +22,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// options is what a run was asked for.
+// options are the flags of a run.
 type options struct {
 	caddy string
 	page  string
@@ -30,7 +30,7 @@ type options struct {
 	rate  int
 	// env is added to the environment of each Caddy.
 	env []string
-	// out is where the report and the notes about the run go.
+	// out is for the Markdown report and the notes about the run.
 	out io.Writer
 }
 

@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file watches what the Caddys use: memory, goroutines, open files.
-
 package main
 
 import (
@@ -18,8 +16,8 @@ import (
 type sample struct {
 	at   time.Time
 	life int64
-	// rss is memory that is the process' own: what it has mapped of a file, as
-	// the embedded store does, is the system's to take back.
+	// rss is memory of the process itself: the system can take back the pages of
+	// mapped files, such as the embedded store's.
 	rss, heap, goroutines, files float64
 }
 

@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file is what people do: sign in, use the app, sign out in every way.
-
 package main
 
 import (
@@ -19,8 +17,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// people do rate things in a second until the context is done. When all hands
-// are busy, things are left out, not saved up.
+// people do rate things in a second until the context is done. When all are busy, it
+// leaves things out and does not save them up.
 func (s *soak) people(ctx context.Context) {
 	tick := time.NewTicker(time.Second / time.Duration(s.o.rate))
 	defer tick.Stop()
@@ -68,23 +66,23 @@ func (s *soak) doSomething(ctx context.Context) {
 	}
 }
 
-// canEnd picks those that are to be ended; what is unclear has to be tried again.
+// canEnd picks sessions to end; unclear ones need another attempt.
 func canEnd(s *session, stands standing) bool {
 	return !s.held && (stands.state == alive || (stands.state == unclear && time.Since(stands.since) > 2*time.Second))
 }
 
 func (g *group) any() *node { return g.nodes[rand.IntN(len(g.nodes))] }
 
-// somebody names one of the accounts.
+// It picks an account at random.
 func (s *soak) somebody() string { return fmt.Sprintf("person-%02d", rand.IntN(accounts)) }
 
 // accounts is how many people there are, besides those who hold streams.
 const accounts = 60
 
-// password is everybody's.
+// password is that of all accounts.
 const password = "correct-horse-battery-9876"
 
-// flow is what is read of a login flow, and of the answer to it.
+// flow are the fields of a login flow, and of the response to its submission.
 type flow struct {
 	UI struct {
 		Action string `json:"action"`
@@ -108,8 +106,8 @@ func (f *flow) csrfToken() string {
 	return ""
 }
 
-// signIn signs in as an app or as a browser does, and notes what was
-// acknowledged. It returns nil if nothing was.
+// signIn signs in as an app or as a browser does, and notes the session that the
+// server acknowledged. It returns nil without one.
 func (s *soak) signIn(ctx context.Context, g *group, identity string, held bool) *session {
 	n, browser := g.any(), rand.IntN(2) == 0
 	began := time.Now()
@@ -161,7 +159,7 @@ func (s *soak) signIn(ctx context.Context, g *group, identity string, held bool)
 	return one
 }
 
-// cookiesOf turns the cookies of an answer into a Cookie header.
+// cookiesOf turns the cookies of a response into a Cookie header.
 func cookiesOf(a answer) string {
 	var pairs []string
 	for _, line := range a.header.Values("Set-Cookie") {
@@ -171,7 +169,7 @@ func cookiesOf(a answer) string {
 	return strings.Join(pairs, "; ")
 }
 
-// want complains about an answer that is neither 503 nor what it should be.
+// want complains about a response that is neither 503 nor the expected one.
 func (s *soak) want(n *node, what string, a answer, statuses ...int) bool {
 	if slices.Contains(statuses, a.status) {
 		return true
@@ -192,7 +190,7 @@ func (s *soak) check(ctx context.Context, n *node, one *session) verdict {
 	}
 	a, err := s.send(ctx, n, http.MethodGet, path, "", acceptJSON, one.asHeader())
 	if err != nil {
-		// One that is being served ends with its session.
+		// An open request ends with its session.
 		if one.stands().state == alive && !errors.Is(err, errGone) && ctx.Err() == nil {
 			s.complain(&s.counts.unanswered, "check on %s: %v", n.name, err)
 		}
@@ -202,14 +200,14 @@ func (s *soak) check(ctx context.Context, n *node, one *session) verdict {
 	found := one.judge(q)
 	if a.status == http.StatusOK && path == "/app/page" && a.body != "user "+one.identity {
 		found = accepted
-		s.complain(nil, "the app was told of somebody else")
+		s.complain(nil, "the app got the id of another person")
 	}
 	s.counts.checks.Add(1)
 	s.note(found, n, one, q)
 	return found
 }
 
-// note counts what an answer meant.
+// note counts the verdict on a response.
 func (s *soak) note(found verdict, n *node, one *session, q question) {
 	switch found {
 	case lost:
@@ -243,8 +241,8 @@ func (s *session) asHeader() string {
 	return "Authorization: Bearer " + s.credential
 }
 
-// signOutSeen ends a session that every server has in its memory, and asks all of
-// them about it at once, and again as soon as none may accept it.
+// signOutSeen ends a session that every server has in its memory, and checks it on
+// all of them at once, and again as soon as none may accept it.
 func (s *soak) signOutSeen(ctx context.Context, g *group, one *session) {
 	ask := func() {
 		for _, n := range g.nodes {
@@ -258,7 +256,7 @@ func (s *soak) signOutSeen(ctx context.Context, g *group, one *session) {
 	ask()
 }
 
-// signOut ends a session in one of the ways there are.
+// signOut ends a session in a random way.
 func (s *soak) signOut(ctx context.Context, g *group, one *session) {
 	n := g.any()
 	before, alone := one.try()
@@ -286,7 +284,7 @@ func (s *soak) signOut(ctx context.Context, g *group, one *session) {
 		s.pendings = append(s.pendings, owned{one, g})
 		s.mu.Unlock()
 	case http.StatusUnauthorized, http.StatusForbidden:
-		// Of one that was tried before, an earlier try did it.
+		// An earlier attempt may have ended it.
 		switch {
 		case before.state == alive && alone() && a.answered.Before(one.expiresFrom.Add(-clockSlack)):
 			s.complain(&s.counts.lost, "lost: %s cannot sign out on %s: %d", one.identity, n.name, a.status)
@@ -298,7 +296,7 @@ func (s *soak) signOut(ctx context.Context, g *group, one *session) {
 	}
 }
 
-// signOutBrowser asks for the logout URL and follows it.
+// signOutBrowser requests the logout URL and follows it.
 func (s *soak) signOutBrowser(ctx context.Context, n *node, one *session) (answer, error) {
 	cookie := "Cookie: " + rig.Cookie + "=" + one.credential
 	a, err := s.call(ctx, n, http.MethodGet, "/self-service/logout/browser", "", acceptJSON, cookie)
@@ -332,7 +330,7 @@ func (s *soak) endOthers(ctx context.Context, g *group, all bool) {
 		s.counts.endedAll.Add(1)
 		return
 	case err == nil && a.status == http.StatusUnauthorized:
-		// Somebody else ended this session meanwhile.
+		// Another client ended this session meanwhile.
 	case err == nil:
 		s.want(n, "end the others", a)
 	}

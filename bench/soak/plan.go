@@ -1,8 +1,5 @@
 //go:build !windows
 
-// This file holds what happens when: a run of half an hour, and the same closer
-// together for a shorter one.
-
 package main
 
 import "time"
@@ -10,31 +7,31 @@ import "time"
 // fullLength is the length that the other times are made for.
 const fullLength = 30 * time.Minute
 
-// plan is when things happen.
+// plan holds the times of events.
 type plan struct {
-	// reload is how often each Caddy is reloaded, redis how often Redis is taken
-	// away, kill how often a Caddy is killed while Caddys are killed.
+	// reload is the time between two reloads of a Caddy, redis that between two
+	// outages of Redis, kill that between two kills, in the parts of the run with
+	// kills.
 	reload, redis, kill time.Duration
-	// away is how long Redis stays away.
+	// away is the length of an outage of Redis.
 	away time.Duration
 	// lifespan is how long a session lives.
 	lifespan time.Duration
-	// sample is how often memory is looked at.
+	// sample is the time between two samples of memory.
 	sample time.Duration
 	// hold is how long a stream is held open at most.
 	hold time.Duration
-	// killsUntil and killsFrom bound the part of the run in which no Caddy is
-	// killed, so that what grows has time to show.
+	// killsUntil and killsFrom bound the part of the run without kills, so that
+	// growth has time to show.
 	killsUntil, killsFrom time.Duration
 	// settled is how long after trouble a pending logout has to be done, and a
 	// stream whose session has ended has to be closed.
 	settled time.Duration
-	// streamBound is how long a stream may go on after its session where there
-	// is no trouble.
+	// streamBound is how long a stream may go on after its session without trouble.
 	streamBound time.Duration
 }
 
-// newPlan makes the plan of a run.
+// newPlan makes the plan of a run. A shorter run has the same events closer together.
 func newPlan(last time.Duration) plan {
 	scaled := func(full, least time.Duration) time.Duration {
 		return max(least, time.Duration(float64(full)*min(1, float64(last)/float64(fullLength))))
@@ -56,11 +53,11 @@ func newPlan(last time.Duration) plan {
 }
 
 const (
-	// lagBound is how long another server may serve a session that was ended:
-	// the lease of the near cache. The one that ended it has no such time.
+	// lagBound is how long another server may serve an ended session: the lease of
+	// the near cache. The server that ended it must refuse it at once.
 	lagBound = time.Second
 	// clockSlack is allowed around the end of a session: wall clocks are set.
 	clockSlack = time.Second
-	// judgeAtLeast is the shortest time in which growth can be told from a start.
+	// judgeAtLeast is the shortest time that tells growth from a start.
 	judgeAtLeast = 8 * time.Minute
 )

@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file writes what came of a run, as a section of a Markdown page.
-
 package main
 
 import (
@@ -14,7 +12,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// report writes everything and returns what was wrong.
+// report writes a section of a Markdown page and returns what was wrong.
 func (s *soak) report(ctx context.Context, out *rig.Report, watched string) error {
 	c := &s.counts
 	command := "make soak"
@@ -119,7 +117,7 @@ func signed(s string) string {
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
 
-// namedCount is a row of the report.
+// namedCount is a row of a table.
 type namedCount struct {
 	name string
 	n    int64

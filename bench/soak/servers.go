@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file holds the servers of a run: the Caddys, and the app behind them.
-
 package main
 
 import (
@@ -65,7 +63,7 @@ func (n *node) serves(ctx context.Context) bool {
 	return true
 }
 
-// ready reports whether it can ask its store.
+// ready reports whether its store is available.
 func (n *node) ready(ctx context.Context) bool {
 	status, _, err := rig.Fetch(ctx, n.AdminURL("/sessions/readiness"))
 	return err == nil && status == http.StatusOK
@@ -77,7 +75,7 @@ func (n *node) kill() {
 	n.Process().End(syscall.SIGKILL)
 }
 
-// reload has it load a configuration that has changed.
+// reload has it load a changed configuration.
 func (n *node) reload(ctx context.Context) error {
 	if err := n.write(); err != nil {
 		return err
@@ -88,7 +86,7 @@ func (n *node) reload(ctx context.Context) error {
 	return nil
 }
 
-// serveApp is the app: a page that says who is asking, and events without end.
+// serveApp is the app: a page that names the person, and endless events.
 func serveApp(ctx context.Context) (addr string, closeApp func(), err error) {
 	if addr, err = rig.FreeAddr(ctx); err != nil {
 		return "", nil, err
@@ -115,7 +113,7 @@ func serveApp(ctx context.Context) (addr string, closeApp func(), err error) {
 			}
 		}
 	})
-	// It goes on until it is closed: what is looked at last is looked at with it there.
+	// It goes on until it is closed: the last checks need it.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done, err := rig.Serve(ctx, addr, &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute})
 	return addr, func() {

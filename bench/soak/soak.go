@@ -1,8 +1,5 @@
 //go:build !windows
 
-// This file holds a run: its servers, its people, its counts, and the last look
-// at every session.
-
 package main
 
 import (
@@ -23,7 +20,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/bench/internal/rig"
 )
 
-// counts is what happened. Those of the first group must stay 0.
+// counts are the counts of a run. Those of the first group must stay 0.
 type counts struct {
 	lost, accepted, cutAlive, strange, unanswered, leftPending, secrets, panics atomic.Int64
 
@@ -60,10 +57,10 @@ type owned struct {
 	group *group
 }
 
-// maxComplaints is how many are told in full.
+// maxComplaints is how many complaints the output shows.
 const maxComplaints = 30
 
-// complain counts something that must not be, and says what it was.
+// complain counts a fault, and prints it.
 func (s *soak) complain(count *atomic.Int64, format string, args ...any) {
 	if count != nil {
 		count.Add(1)
@@ -105,16 +102,16 @@ func (s *soak) startAll(ctx context.Context) error {
 		return err
 	}
 	s.closeApp = closeApp
-	// What it has acknowledged it has synced to the disk.
+	// Redis syncs to disk before it acknowledges.
 	s.redis, err = s.rig.StartRedis(ctx, "--appendonly", "yes", "--appendfsync", "always")
 	if err != nil {
 		return err
 	}
 	common := fmt.Sprintf("\nlifespan %s", s.plan.lifespan)
-	// A cache that is full after a few minutes: it grows no more.
+	// A cache that is full after a few minutes grows no more.
 	shared := "store redis " + s.redis.Addr + common + "\nnear_cache {\nentries 2000\n}\ndurable_logout"
 	inRedis, inFile := newGroup("redis"), newGroup("embedded")
-	s.groups = []*group{inRedis, inRedis, inFile} // two thirds of what people do
+	s.groups = []*group{inRedis, inRedis, inFile} // two thirds of the load
 	for _, n := range []*node{
 		{name: "redis-1", group: inRedis, sessions: shared},
 		{name: "redis-2", group: inRedis, sessions: shared},
@@ -133,8 +130,8 @@ func (s *soak) startAll(ctx context.Context) error {
 	return nil
 }
 
-// writeAccounts writes the file of those who may sign in. The lowest cost keeps
-// sign-ins from being all that a Caddy does.
+// writeAccounts writes the accounts file. The lowest cost leaves a Caddy time for
+// other requests than sign-ins.
 func (s *soak) writeAccounts() error {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
@@ -150,15 +147,15 @@ func (s *soak) writeAccounts() error {
 	return os.WriteFile(s.accountsFile(), []byte(file.String()), 0o600)
 }
 
-// accountsFile names the file of those who may sign in.
+// accountsFile names the accounts file.
 func (s *soak) accountsFile() string { return filepath.Join(s.rig.Dir, "accounts") }
 
-// soak lets everything happen at once for as long as was asked for, and then
-// looks at every session once more.
+// soak runs everything at once for the wanted time, and then checks every session
+// once more.
 func (s *soak) soak(ctx context.Context) error {
 	during, stop := context.WithTimeout(ctx, s.o.last)
 	defer stop()
-	broken := make(chan error, 1) // what goes on in a run that cannot
+	broken := make(chan error, 1) // an error that ends the run
 	for _, work := range []func(context.Context) error{s.reloadAll, s.redisAway, s.killAll, s.watchMemory, s.watchPending} {
 		s.wg.Go(func() {
 			if err := work(during); err != nil {
@@ -191,7 +188,7 @@ func (s *soak) soak(ctx context.Context) error {
 	return s.readLogs()
 }
 
-// audit waits until all is well and asks every server about every session.
+// audit waits until all servers work and checks every session on every server.
 func (s *soak) audit(ctx context.Context) error {
 	for _, n := range s.nodes {
 		err := n.Process().Until(ctx, func() bool { return n.ready(ctx) && s.pendingOn(ctx, n) == 0 })
@@ -210,7 +207,7 @@ func (s *soak) audit(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// watchPending looks now and then whether logouts that were noted have been done.
+// watchPending checks now and then whether the servers have done the pending logouts.
 func (s *soak) watchPending(ctx context.Context) error {
 	return every(ctx, s.plan.sample, func() error {
 		s.confirmPending(ctx, s.plan.settled)
@@ -218,8 +215,8 @@ func (s *soak) watchPending(ctx context.Context) error {
 	})
 }
 
-// confirmPending asks every server about the sessions whose logout was noted, as
-// soon as there has been no trouble for long enough.
+// confirmPending checks the sessions of pending logouts on every server, once there
+// has been no trouble for long enough.
 func (s *soak) confirmPending(ctx context.Context, calm time.Duration) {
 	s.mu.Lock()
 	all := s.pendings
@@ -248,8 +245,8 @@ func (s *soak) refusedByAll(ctx context.Context, one owned) bool {
 	return true
 }
 
-// auditOne asks a server about a session until it says yes or no. All is well
-// now: what is pending has been done.
+// auditOne checks a session on a server until it says yes or no. All servers work
+// now, so pending logouts are done.
 func (s *soak) auditOne(ctx context.Context, n *node, one *session) {
 	for range 20 {
 		q := question{before: one.stands(), on: n, quiet: time.Hour, settled: s.plan.settled}
@@ -276,7 +273,7 @@ func (s *soak) auditOne(ctx context.Context, n *node, one *session) {
 	s.complain(&s.counts.strange, "%s goes on to answer 503 after the end of all trouble", n.name)
 }
 
-// pendingOn asks how many logouts wait in the journal of a server.
+// pendingOn returns how many logouts wait in the journal of a server.
 func (s *soak) pendingOn(ctx context.Context, n *node) int {
 	_, body, err := rig.Fetch(ctx, n.AdminURL("/metrics"))
 	if err != nil {
@@ -292,7 +289,7 @@ func (s *soak) pendingOn(ctx context.Context, n *node) int {
 	return 0 // it keeps no journal
 }
 
-// readLogs looks for what must not be in the logs of the Caddys.
+// readLogs looks for secrets, panics and data races in the logs of the Caddys.
 func (s *soak) readLogs() error {
 	for _, n := range s.nodes {
 		text, err := os.ReadFile(n.Log())
@@ -316,7 +313,7 @@ func (s *soak) readLogs() error {
 	return nil
 }
 
-// close ends everything, and keeps the logs where something was wrong.
+// close ends everything, and keeps the logs after a fault.
 func (s *soak) close(wrong bool) {
 	for _, n := range s.nodes {
 		n.client.CloseIdleConnections()

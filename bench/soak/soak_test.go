@@ -1,8 +1,5 @@
 //go:build !windows
 
-// This file runs a soak of a few seconds, so that the program cannot rot. The
-// test binary doubles as the Caddy.
-
 package main
 
 import (
@@ -44,7 +41,7 @@ func inAHurry(t *testing.T, out *bytes.Buffer) *soak {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// On a machine that does other things, a stream may be closed late.
+	// On a busy machine, a stream may be closed late.
 	s.plan.settled, s.plan.streamBound = time.Minute, time.Minute
 	t.Cleanup(func() {
 		s.close(false)

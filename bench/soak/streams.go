@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file holds streams open, ends their session, and watches them end.
-
 package main
 
 import (
@@ -20,8 +18,8 @@ import (
 // holders is how many people hold a stream open at a time, for each group.
 const holders = 8
 
-// hold opens stream after stream until during is done. What has begun by then is
-// still watched to its end.
+// hold opens stream after stream until during is done. It still watches the open ones
+// to their end.
 func (s *soak) hold(ctx, during context.Context, g *group, identity string) {
 	for during.Err() == nil {
 		if !s.holdOne(ctx, during, g, identity) {
@@ -62,7 +60,7 @@ func (s *soak) holdOne(ctx, during context.Context, g *group, identity string) b
 	return true
 }
 
-// endHeld gives one that was held to the others, to be ended if it is not.
+// endHeld releases a held session, so that other clients can end it.
 func (s *soak) endHeld(ctx context.Context, g *group, one *session) {
 	for range 3 {
 		if state := one.stands().state; state == ended || state == pending || ctx.Err() != nil {
@@ -106,7 +104,7 @@ func (s *soak) awaitCut(ctx context.Context, g *group, n *node, one *session, st
 	stands := one.stands()
 	bound := s.plan.streamBound
 	if stands.state == pending && stands.by != n {
-		bound = s.plan.settled // it is told when the store is back
+		bound = s.plan.settled // a server learns of the end when the store is back
 	}
 	for {
 		select {

@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file tells growth from noise.
-
 package main
 
 import (
@@ -11,16 +9,16 @@ import (
 
 // trend is how a quantity developed.
 type trend struct {
-	// early and late are medians of the first and the last third of the samples
-	// that count.
+	// early and late are medians of the first and the last third of the samples that
+	// count.
 	early, late float64
-	// fit is how much a line through all of them grows in their time.
+	// fit is how much a line through all samples grows in their time.
 	fit float64
 	// span is their time.
 	span time.Duration
-	// grows says that both tell of more than is allowed.
+	// grows says that both grow by more than the allowance.
 	grows bool
-	// judged says that there was time enough to tell.
+	// judged says that the time was long enough.
 	judged bool
 }
 
@@ -28,8 +26,8 @@ type trend struct {
 // made.
 const warmUp = 0.25
 
-// allowance is how much a quantity may grow: the larger of a share of what it
-// was, and an amount.
+// allowance is how much a quantity may grow: the larger of a share of its former
+// value, and an amount.
 type allowance struct{ share, amount float64 }
 
 // trendOf judges values that were taken at times.

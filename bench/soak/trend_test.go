@@ -1,7 +1,5 @@
 //go:build !windows
 
-// This file tests how growth is told from noise.
-
 package main
 
 import (

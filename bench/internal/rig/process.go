@@ -24,7 +24,7 @@ const startWithin = time.Minute
 // 100 on every Linux that Go runs on.
 const ticks = 100
 
-// Program is a server that is to be started.
+// Program is a server to start.
 type Program struct {
 	Path string
 	Args []string
@@ -32,10 +32,10 @@ type Program struct {
 	Env []string
 	// Addr is the address that it listens on.
 	Addr string
-	// Dir is the folder that it runs in. It is its home too: what it keeps belongs
-	// to no one else.
+	// Dir is the folder that it runs in. It is its home too, which no other program
+	// shares.
 	Dir string
-	// Log is the file that its output is added to.
+	// Log is the file for its output, which is appended.
 	Log string
 	// Up reports whether it is up; nil: it is up as soon as it listens.
 	Up func() bool
@@ -219,9 +219,8 @@ func machineCPU() float64 {
 
 func cores() float64 { return float64(runtime.NumCPU()) }
 
-// FreeAddr returns a loopback address that nobody listens on, of a port that the
-// system gives to no connection by itself: a server that was killed finds it free
-// when it comes back.
+// FreeAddr returns a free loopback address. The system gives its port to no
+// connection by itself: a killed server finds it free when it starts again.
 func FreeAddr(ctx context.Context) (string, error) {
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(20_000)))

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// Report is what a run has written so far: it goes out as it comes, and into a page.
+// Report is the Markdown of a run so far: it goes out at once, and into a page.
 type Report struct {
 	w    io.Writer
 	page strings.Builder
 }
 
-// NewReport begins a report that goes to w.
+// NewReport begins a Markdown report that goes to w.
 func NewReport(w io.Writer) *Report { return &Report{w: w} }
 
 func (r *Report) write(text string) {
@@ -55,8 +55,8 @@ func (t *Table) Row(cells ...any) {
 // End ends the table.
 func (t *Table) End() { t.r.write("\n") }
 
-// Machine writes what was measured, when, by which command, and on what machine. The
-// Caddy is asked for its version with env added to the environment.
+// Machine writes the program, the time, the command and the machine of a measurement.
+// It gets the version of the Caddy with env added to the environment.
 func (r *Report) Machine(ctx context.Context, command, caddy string, env ...string) {
 	r.Text("Measured on %s with `%s`.", time.Now().UTC().Format("2006-01-02"), command)
 	version, _, _ := strings.Cut(output(ctx, env, caddy, "version"), " ")
@@ -90,12 +90,12 @@ func processor() string {
 	return "of an unknown kind"
 }
 
-// Marks returns the lines around a section of a page that a report replaces.
+// Marks returns the lines around a section of a page that ReplaceIn replaces.
 func Marks(section string) (begin, end string) {
 	return "<!-- " + section + ": begin -->\n", "<!-- " + section + ": end -->\n"
 }
 
-// ReplaceIn puts the report between the marks of a section of a page.
+// ReplaceIn puts the Markdown between the marks of a section of a page.
 func (r *Report) ReplaceIn(name, section string) error {
 	page, err := os.ReadFile(name)
 	if err != nil {

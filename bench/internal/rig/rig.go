@@ -1,5 +1,5 @@
-// Package rig is what the programs that measure share: it starts servers on the
-// loopback interface and ends them, reads what they use, and writes reports.
+// Package rig serves the programs that measure: it starts servers on the loopback
+// interface and ends them, reads what they use, and writes reports.
 package rig
 
 import (
@@ -48,7 +48,7 @@ func New(name string) (*Rig, error) {
 	return &Rig{Dir: dir}, err
 }
 
-// Close ends every server. It deletes the folder, unless the logs are to be kept.
+// Close ends every server. It deletes the folder, unless the caller keeps the logs.
 func (r *Rig) Close(keep bool) {
 	for _, p := range r.running() {
 		p.End(syscall.SIGTERM)
@@ -71,8 +71,8 @@ func (r *Rig) running() []*Process {
 	return running
 }
 
-// cpu returns the seconds of CPU that this program and all that it started have
-// used: what has ended counts with the process that waited for it.
+// cpu returns the seconds of CPU that this program and all that it started have used:
+// the kernel adds ended processes to the one that waited for them.
 func (r *Rig) cpu() float64 {
 	return statCPU("/proc/self/stat") + CPU(r.running()...)
 }
@@ -89,7 +89,7 @@ func (r *Rig) Watch() func() string {
 	}
 }
 
-// FindCaddy returns the absolute path of the Caddy that is to be measured.
+// FindCaddy returns the absolute path of the Caddy under measurement.
 func FindCaddy(path string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("%w (make build)", err)

@@ -73,7 +73,7 @@ type Site struct {
 }
 
 // Caddyfile returns it for an admin endpoint and an address to listen on. The site
-// takes any Host: one that no site is for would be answered by nobody.
+// takes any Host: Caddy answers other hosts with an empty page.
 func (s Site) Caddyfile(admin, addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
 	return "{\nadmin " + admin + "\nauto_https off\npersist_config off\nservers {\nprotocols h1\n}\n" + s.Global +
@@ -91,7 +91,7 @@ type Caddy struct {
 }
 
 // NewCaddy makes a Caddy that runs the program at path, with a folder of its own of
-// that name. What is in env is added to its environment.
+// that name. It adds env to its environment.
 func (r *Rig) NewCaddy(ctx context.Context, path, name string, env ...string) (*Caddy, error) {
 	dir := filepath.Join(r.Dir, name)
 	c := &Caddy{rig: r, program: Program{Path: path, Dir: dir, Log: filepath.Join(dir, "caddy.log"), Env: env}}
@@ -139,7 +139,7 @@ func (c *Caddy) Start(ctx context.Context, up func() bool) error {
 
 // Reload has it load its Caddyfile.
 func (c *Caddy) Reload(ctx context.Context) error {
-	// One that has begun is not cut short by the end of the run.
+	// The end of the run does not cut a reload short.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.program.Path, "reload", "--adapter", "caddyfile", "--config", c.caddyfile(), "--address", c.Admin)
@@ -165,10 +165,10 @@ func (c *Caddy) URL(path string) string { return "http://" + c.Addr + path }
 // AdminURL returns the URL of a path on its admin endpoint.
 func (c *Caddy) AdminURL(path string) string { return "http://" + c.Admin + path }
 
-// watcher asks over a connection of its own each time.
+// watcher opens a connection for each request.
 var watcher = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// Fetch gets what is at a URL.
+// Fetch gets the body of a URL.
 func Fetch(ctx context.Context, url string) (status int, body []byte, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -193,7 +193,7 @@ func (c *Caddy) Heap(ctx context.Context) (float64, error) {
 	return c.profiled(ctx, "heap?gc=1&debug=1", heapAlloc)
 }
 
-// Goroutines returns how many it has.
+// Goroutines returns the number of its goroutines.
 func (c *Caddy) Goroutines(ctx context.Context) (float64, error) {
 	return c.profiled(ctx, "goroutine?debug=1", goroutines)
 }
