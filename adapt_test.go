@@ -1,6 +1,3 @@
-// This file compares what Caddyfiles adapt to with the golden files, which are
-// the examples of docs/reference.md as well.
-
 package caddylogout
 
 import (

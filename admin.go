@@ -1,6 +1,3 @@
-// This file serves sessions on Caddy's admin endpoint: which paths there are, and
-// how sessions are made there.
-
 package caddylogout
 
 import (
@@ -12,18 +9,18 @@ import (
 // AdminSessions is the part of Caddy's admin endpoint that manages sessions:
 //
 //	GET    /sessions?identity=…       lists the sessions of a person
-//	POST   /sessions                  makes one, and answers its token this once
+//	POST   /sessions                  makes one, and returns its token this once
 //	DELETE /sessions?identity=…       ends all of a person, ?all=true everybody's
 //	GET    /sessions/{id}?identity=…  shows one
 //	DELETE /sessions/{id}?identity=…  ends one
-//	DELETE /sessions/blocks           lifts blocks of failed tries to sign in
-//	GET    /sessions/statistics       says how this node does
-//	GET    /sessions/readiness        whether the store can be asked
+//	DELETE /sessions/blocks           lifts blocks after failed attempts to sign in
+//	GET    /sessions/statistics       the state of this node
+//	GET    /sessions/readiness        whether the store is available
 //	GET    /sessions/liveness         that Caddy answers
 //
-// Who may reach the admin endpoint may sign in as anybody: it is for loopback or
-// a Unix socket, as Caddy's default has it. The answers are described in
-// docs/openapi.yaml.
+// Anyone who can reach the admin endpoint can sign in as anyone: keep it on loopback,
+// as Caddy does by default, or on a Unix socket. docs/openapi.yaml describes the
+// responses.
 type AdminSessions struct {
 	api *admin.API
 }

@@ -1,6 +1,3 @@
-// This file tests the parts of the admin endpoint that need no running Caddy; the
-// rest is tested on one, in integration.
-
 package caddylogout
 
 import (
@@ -110,7 +107,7 @@ func TestAdminPages(t *testing.T) {
 			break
 		}
 		query.Set("page_token", answer.NextPageToken)
-		// One that was seen ends, and a new one comes that would have been before.
+		// One of the page before ends, and a new one sorts before it.
 		store, err := a.OpenStore()
 		storetest.NoError(t, err)
 		key := want[slices.IndexFunc(want, func(key session.Key) bool { return key.ID() == got[0] })]
@@ -132,8 +129,8 @@ func TestAdminPages(t *testing.T) {
 	}
 }
 
-// TestRevokeEverybody ends what is in an index and what is not, what cannot be
-// read and what was written back after its end.
+// TestRevokeEverybody ends sessions that are in an index and others, unreadable ones,
+// and ones that another program wrote back after their end.
 func TestRevokeEverybody(t *testing.T) {
 	a := newTestApp(t, nil)
 	store, err := a.OpenStore()
@@ -167,7 +164,7 @@ func TestRevokeEverybody(t *testing.T) {
 		t.Errorf("again: %d, %v", again, err)
 	}
 
-	// It goes on without the client, and an outage is told.
+	// It goes on without the client, and reports an outage.
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	a.put(t, storetest.NewKey(), "alice", time.Hour)
@@ -188,7 +185,7 @@ func TestRevokeEverybodyUnlisted(t *testing.T) {
 	storetest.NoError(t, err)
 	store, err := a.OpenStore()
 	storetest.NoError(t, err)
-	// In the index of somebody else, and not in that of alice.
+	// In the index of another person, and not in that of alice.
 	storetest.NoError(t, store.Create(t.Context(), key, session.Entry{Identity: "mallory", Value: value, ExpiresAt: a.time().Add(time.Hour)}))
 	if found, err := a.Peek(t.Context(), key); err != nil || found.Session == nil {
 		t.Fatalf("before: %+v %v", found, err)

@@ -1,6 +1,3 @@
-// This file holds the sessions app: what is configured once for all sites, and
-// its life through start, reload and stop.
-
 package caddylogout
 
 import (
@@ -28,12 +25,12 @@ const (
 	defaultReturnURL = "/"
 )
 
-// App is the sessions app: where sessions are kept, how their cookie looks, how
-// long they live, and where a browser may be sent afterwards. All sites of a
-// Caddy instance share it, and its store lives through reloads.
+// App is the sessions app: it configures the store of sessions, their cookie, their
+// lifespan, and the return URLs. All sites of a Caddy instance share it, and its
+// store lives through reloads.
 type App struct {
-	// StoreRaw is where sessions are kept: {"module": "embedded"} or
-	// {"module": "redis"}. Default: embedded, in Caddy's data directory.
+	// StoreRaw is the store of sessions: {"module": "embedded"} or {"module":
+	// "redis"}. Default: embedded, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sessions.stores inline_key=module"`
 
 	// Cookie is how the session cookie looks.
@@ -42,8 +39,8 @@ type App struct {
 	// Lifespan is how long a session lives from sign-in. Default: 24h.
 	Lifespan caddy.Duration `json:"lifespan,omitempty"`
 
-	// IdleTimeout ends a session that was not used for this long. A use is
-	// written at most once per tenth of it. Default: off.
+	// IdleTimeout ends a session without a use for this long. A server writes a use
+	// at most once per tenth of it. Default: off.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// MaxSessions is how many sessions a person has at most, from 1 to 10,000;
@@ -55,7 +52,7 @@ type App struct {
 	// trusts them. Placeholders are expanded at start.
 	BaseURL string `json:"base_url,omitempty"`
 
-	// Prefix goes before all paths that are ours, for example /.ory. Default: none.
+	// Prefix goes before all of our paths, for example /.ory. Default: none.
 	Prefix string `json:"prefix,omitempty"`
 
 	// DefaultReturnURL is where a browser goes after signing in or out when it
@@ -63,10 +60,10 @@ type App struct {
 	// Placeholders are expanded at start.
 	DefaultReturnURL string `json:"default_return_url,omitempty"`
 
-	// AllowedReturnURLs is where a browser may ask to be sent besides the host
-	// it is on: scheme, host, port and whole path segments are compared;
-	// https://*.example.com allows every host below example.com. Placeholders
-	// are expanded at start. See docs/return-urls.md.
+	// AllowedReturnURLs are the return URLs that a client may name, besides those of
+	// its own host: scheme, host, port and whole path segments are compared;
+	// https://*.example.com allows every host below example.com. Placeholders are
+	// expanded at start. See docs/return-urls.md.
 	AllowedReturnURLs []string `json:"allowed_return_urls,omitempty"`
 
 	// ErrorUI is the page that browsers are sent to on an error, with ?id=….
@@ -76,11 +73,11 @@ type App struct {
 	// Pages changes the pages that we show to people. Default: ours, in English.
 	Pages Pages `json:"pages,omitzero"`
 
-	// DurableLogout takes a logout also while the store is away. Default: off.
+	// DurableLogout accepts a logout while the store is unavailable. Default: off.
 	DurableLogout *DurableLogout `json:"durable_logout,omitempty"`
 
-	// NearCache keeps sessions in memory where the store reports changes, as
-	// Redis does. Default: on.
+	// NearCache keeps sessions in memory if the store notifies of changes, as Redis
+	// does. Default: on.
 	NearCache NearCache `json:"near_cache,omitzero"`
 
 	storeModule session.StoreModule
@@ -96,8 +93,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "sessions", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision implements caddy.Provisioner. It opens nothing and asks nobody, so
-// that a configuration can be validated where the store is not.
+// Provision implements caddy.Provisioner. It opens nothing and sends nothing, so that
+// an operator can validate a configuration without the store.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.clock = time.Now
@@ -154,8 +151,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// expandPlaceholders replaces placeholders that are known at start. One that is
-// not set is an error: a URL that is half empty would point anywhere.
+// expandPlaceholders replaces placeholders that are known at start. An unset one is
+// an error: a half-empty URL could point anywhere.
 func (a *App) expandPlaceholders() error {
 	repl := caddy.NewReplacer()
 	expand := func(option, value string) (string, error) {
@@ -250,8 +247,8 @@ func validatePageURL(raw string) error {
 	return nil
 }
 
-// Start implements caddy.App: it opens the store, so that one that cannot be
-// opened fails the load and not the first request.
+// Start implements caddy.App: it opens the store, so that an error fails the load and
+// not the first request.
 func (a *App) Start() error {
 	if err := a.site.Manager.Start(); err != nil {
 		return err
@@ -260,8 +257,8 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop implements caddy.App. What has to be given back is given back in Cleanup,
-// which Caddy also calls for an app that never started.
+// Stop implements caddy.App. Cleanup gives everything back, since Caddy also calls it
+// for an app that never started.
 func (*App) Stop() error { return nil }
 
 // Cleanup implements caddy.CleanerUpper. Caddy calls it also after a failed

@@ -1,6 +1,3 @@
-// This file reads the Caddyfile: the global option sessions, and the directives
-// and matcher that go with it. It parses and checks; behaviour is elsewhere.
-
 package caddylogout
 
 import (
@@ -111,7 +108,7 @@ func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 		return err
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
-	a.storeModule, _ = module.(session.StoreModule) // to be asked about here; Provision loads its own
+	a.storeModule, _ = module.(session.StoreModule) // for the checks here; Provision loads its own
 	return nil
 }
 

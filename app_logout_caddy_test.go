@@ -1,6 +1,3 @@
-// This file tests the app's own logout through a real Caddy, in front of an app
-// with a sign-in, a session and a logout of its own.
-
 package caddylogout
 
 import (
@@ -28,8 +25,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
-// legacyApp is a server whose sessions are its own: it knows nothing of us but
-// the header that says who has signed in.
+// legacyApp is a server with sessions of its own: it knows nothing of us but the
+// header that names the person.
 type legacyApp struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -163,7 +160,7 @@ func startLegacySite(t *testing.T, logout string, gate ...string) *legacySite {
 	}}
 }
 
-// get asks as a browser does that follows a link on a page of the app.
+// get sends the request of a browser that follows a link on a page of the app.
 func (s *legacySite) get(path string, headers ...string) (*http.Response, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.base+path, nil)
@@ -198,8 +195,8 @@ func (s *legacySite) cookies() map[string]string {
 	return held
 }
 
-// replay asks with cookies that somebody has kept, and says whether they are
-// good for the app.
+// replay sends cookies that a client has kept, and reports whether the app accepts
+// them.
 func (s *legacySite) replay(kept map[string]string) bool {
 	s.t.Helper()
 	jar := s.browser.Jar
@@ -265,7 +262,7 @@ func TestCaddyAppLogout(t *testing.T) {
 			if strings.Contains(seen, web.DefaultCookieName) {
 				t.Errorf("the app got our cookie: %s", seen)
 			}
-			// The second click finds nothing to end, and says so quietly.
+			// The second click finds nothing to end, and is not an error.
 			if res, _ := s.get("/logout"); res.StatusCode >= 400 && name != "by response" {
 				t.Errorf("the second time: %d", res.StatusCode)
 			}
@@ -311,7 +308,7 @@ func TestCaddyResponseInFlight(t *testing.T) {
 			}()
 			<-s.app.entered
 			s.get("/logout")
-			if status == http.StatusOK { // or else the app hears that nobody waits
+			if status == http.StatusOK { // or else the app learns that the client has gone
 				close(s.app.release)
 			}
 			res := <-late
@@ -331,8 +328,8 @@ func TestCaddyResponseInFlight(t *testing.T) {
 	}
 }
 
-// What watches responses lets a flush, an informational response and an upgrade
-// through, without our cookies.
+// The watching writer lets a flush, an informational response and an upgrade through,
+// without our cookies.
 func TestCaddyWatchedResponses(t *testing.T) {
 	s := startLegacySite(t, "logout {\n\tlogout_on {\n\t\theader X-Logged-Out\n\t}\n}")
 	kept := s.signIn()

@@ -1,6 +1,3 @@
-// This file tests the app's own logout in front of an app that knows nothing of
-// us: who may log out, in which order it happens, and what comes out.
-
 package caddylogout
 
 import (
@@ -43,7 +40,7 @@ func newLogout(t *testing.T, a *testApp, options signout.AppLogout) *signout.Han
 // its cookie, sets another one anew, and tries ours.
 type legacy struct {
 	calls []string
-	alive func() bool // whether our session lives when the app is asked
+	alive func() bool // whether our session lives when the app gets the request
 	seen  []bool
 }
 
@@ -67,7 +64,7 @@ func (l *legacy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 
 var _ caddyhttp.Handler = (*legacy)(nil)
 
-// What a browser, or anybody else, may ask with, and what comes of it.
+// The requests of browsers and other clients, and their outcome.
 func TestAppLogoutWhoseWish(t *testing.T) {
 	const html = "Accept: text/html"
 	tests := map[string]struct {
@@ -222,7 +219,7 @@ func TestAppLogoutKeepResponse(t *testing.T) {
 	if !strings.Contains(got, "sid=; Path=/legacy") || !strings.Contains(got, "theme=dark") {
 		t.Errorf("what the app deletes, or sets besides, is missing: %q", got)
 	}
-	// An app that answers nothing has answered 200.
+	// An app that writes nothing has answered 200.
 	c, _ = a.signIn(t, "alice", "")
 	r = newRequest(t, http.MethodGet, "http://app.example/logout", "Sec-Fetch-Site: same-origin", sessionCookieLine(c))
 	w = serve(t, l, r, func(http.ResponseWriter, *http.Request) error { return nil })
@@ -231,7 +228,7 @@ func TestAppLogoutKeepResponse(t *testing.T) {
 	}
 }
 
-// Whatever the app does, ours is done.
+// Our logout is done whatever the app does.
 func TestAppLogoutAppFails(t *testing.T) {
 	apps := map[string]caddyhttp.HandlerFunc{
 		"error": func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(502, errors.New("away")) },
@@ -286,7 +283,7 @@ func TestAppLogoutAppFails(t *testing.T) {
 	}
 }
 
-// Whoever has clicked and gone meant it.
+// A person who clicks and closes the window meant it.
 func TestAppLogoutClientGone(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
@@ -364,8 +361,8 @@ func TestAppLogoutReturn(t *testing.T) {
 	}
 }
 
-// Every session that came along ends: a cookie that a sibling has tossed in must
-// not be the only one to go.
+// Every session of the request ends: a cookie that a sibling host has set must not be
+// the only one to go.
 func TestAppLogoutTossedCookie(t *testing.T) {
 	a := newTestApp(t, nil)
 	mine, _ := a.signIn(t, "alice", "")
@@ -378,8 +375,8 @@ func TestAppLogoutTossedCookie(t *testing.T) {
 	}
 }
 
-// Who has no session of ours any more may have one of the app's: the gate lets
-// the logout through, but no path or header that would be more than that.
+// A client without a session of ours may have one of the app's: the gate lets the
+// logout through, but no path or header beyond that.
 func TestAppLogoutWithoutSession(t *testing.T) {
 	tests := map[string]struct {
 		target string
@@ -418,7 +415,7 @@ func TestAppLogoutWithoutSession(t *testing.T) {
 			if test.passes && (p.header.Get("Cookie") != "sid=1" || len(p.header) > 3) {
 				t.Errorf("the app got %q", p.header)
 			}
-			// The gate is as shut as ever elsewhere.
+			// The gate refuses all other paths.
 			p.header = nil
 			serve(t, gate, newRequest(t, http.MethodGet, "http://app.example/logout", "Accept: text/html"), p.next)
 			if p.header != nil {
@@ -469,7 +466,7 @@ func TestAppLogoutConfirm(t *testing.T) {
 				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 				return serve(t, l, r, app.ServeHTTP)
 			}
-			// The button of a page that somebody else has made.
+			// The button of a page on another site.
 			forged := url.Values{"logout_method": {"GET"}, "logout_token": {"ory_lo_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}}
 			if w := send(forged, "Origin: https://evil.example"); w.Code != http.StatusOK || len(app.calls) > 0 {
 				t.Errorf("forged: got %d", w.Code)
@@ -502,7 +499,7 @@ func TestAppLogoutBodyPasses(t *testing.T) {
 	}
 }
 
-// JSON clients learn what to ask instead, and it works.
+// JSON clients learn the right request, and it works.
 func TestAppLogoutJSONRefusal(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")

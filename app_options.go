@@ -17,8 +17,10 @@ import (
 	"github.com/caddy-logout/caddy-logout/pages"
 )
 
-// DurableLogout takes a logout while the store is away. Without it such a
-// logout is answered 503 and changes nothing.
+// DurableLogout accepts a logout while the store is unavailable: this node notes it
+// on disk first, refuses the session at once, and ends it in the store when that is
+// back. Until then no response says that the logout is done. Without this option the
+// response is 503, and nothing changes.
 type DurableLogout struct {
 	// Journal is the file of pending logouts. Each Caddy process needs its own.
 	// Default: caddy-logout/pending-logouts.db in Caddy's data directory.
@@ -26,10 +28,10 @@ type DurableLogout struct {
 	Journal string `json:"journal,omitempty"`
 }
 
-// errDurableEmbedded says that a journal would never hold anything.
-var errDurableEmbedded = errors.New("durable_logout: is for a store that can be away, such as redis; the embedded store cannot")
+// errDurableEmbedded means that a journal would never hold anything.
+var errDurableEmbedded = errors.New("durable_logout: is for a store that can be unavailable, such as redis; the embedded store cannot")
 
-// journalFile returns the file of pending logouts, empty if there is to be none.
+// journalFile returns the file of pending logouts, empty without durable_logout.
 func (a *App) journalFile() (string, error) {
 	if a.DurableLogout == nil {
 		return "", nil
@@ -40,7 +42,7 @@ func (a *App) journalFile() (string, error) {
 	return a.DurableLogout.provision()
 }
 
-// provision works out the file. It opens nothing.
+// provision finds the name of the file. It opens nothing.
 func (d *DurableLogout) provision() (file string, err error) {
 	file = d.Journal
 	if file == "" {
@@ -56,10 +58,11 @@ func (d *DurableLogout) provision() (file string, err error) {
 }
 
 const (
-	// defaultMaxSessions is more than a person has devices, and what the page of
-	// one's sessions shows.
+	// defaultMaxSessions is more than a person has devices, and as many as the page
+	// of sessions shows.
 	defaultMaxSessions = 100
-	// maxMaxSessions bounds the bound: a sign-in that meets it reads them all.
+	// maxMaxSessions bounds the bound: a sign-in beyond the bound reads all sessions
+	// of the person, to end the oldest.
 	maxMaxSessions = 10_000
 )
 
@@ -89,18 +92,17 @@ func (a *App) unmarshalMaxSessions(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// NearCache sets up the near cache: sessions that were looked up a moment ago
-// are served from memory, as long as the store is proven to report every change
-// of them. It is used with stores that can: Redis. The embedded store needs
-// none.
+// NearCache sets up the near cache, which serves recent sessions from memory as long
+// as the store is proven to notify of every change. It lives as long as the store,
+// through reloads. Only Redis notifies; the embedded store needs no near cache.
 type NearCache struct {
-	// Off turns it off: each request asks the store.
+	// Off turns it off: each request queries the store.
 	Off bool `json:"off,omitempty"`
 	// Entries is how many sessions it keeps at most. Default: 100000.
 	Entries int `json:"entries,omitempty"`
-	// MaxStale accepts, for a Redis that refuses to report changes, that a
-	// session which was revoked elsewhere is served here for this long, at most
-	// 1m. Where changes are reported, it changes nothing. Default: none, which
+	// MaxStale is for a Redis that refuses change notifications. It lets this server
+	// serve a session from memory for this long after another server revoked it, at
+	// most 1m. With change notifications it has no effect. Default: none, which
 	// leaves the cache off on such a server.
 	MaxStale caddy.Duration `json:"max_stale,omitempty"`
 }
@@ -108,7 +110,7 @@ type NearCache struct {
 // errCacheEmbedded refuses settings that would do nothing.
 var errCacheEmbedded = errors.New("goes with store redis; the embedded store reads from memory as it is")
 
-// isSet reports whether anything was set up that a cache is needed for.
+// isSet reports whether an option is set that needs a cache.
 func (n *NearCache) isSet() bool { return n.Entries != 0 || n.MaxStale != 0 }
 
 func (n *NearCache) validate() error {
@@ -181,24 +183,23 @@ func (n *NearCache) unmarshalEntries(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// config is what a manager is to know of it.
+// config are the settings for a manager.
 func (n *NearCache) config() manager.CacheConfig {
 	return manager.CacheConfig{Off: n.Off, Entries: n.Entries, MaxStale: time.Duration(n.MaxStale)}
 }
 
 // Pages changes the pages that we show to people. See docs/pages.md.
 type Pages struct {
-	// Folder holds templates and a style sheet, named as ours, that stand in
-	// place of ours: login.html, page.css and so on. It is read at start and at
-	// each reload. Default: none. Placeholders are expanded at start; a relative
-	// name is relative to the working directory.
+	// Folder holds templates and a style sheet that replace ours of the same name:
+	// login.html, page.css and so on. It is read at start and at each reload.
+	// Default: none. Placeholders are expanded at start; a relative name is relative
+	// to the working directory.
 	Folder string `json:"folder,omitempty"`
 	// Language is the language of the texts as in HTML's lang (BCP 47), such as
 	// de or pt-BR. It translates nothing. Default: en.
 	Language string `json:"language,omitempty"`
-	// Texts are sentences by key, such as login.button, that stand in place of
-	// ours. What is in braces is a placeholder of the sentence. They are text,
-	// not HTML.
+	// Texts are sentences by key, such as login.button, that replace ours. A word in
+	// braces is a placeholder of the sentence. They are text, not HTML.
 	Texts map[string]string `json:"texts,omitempty"`
 }
 
@@ -251,7 +252,7 @@ func (p *Pages) unmarshalOption(d *caddyfile.Dispenser, option string) error {
 
 // load reads the pages.
 func (p *Pages) load() (*pages.Set, error) {
-	for _, key := range slices.Sorted(maps.Keys(p.Texts)) { // in order: of several mistakes, always the same is told
+	for _, key := range slices.Sorted(maps.Keys(p.Texts)) { // in order: several mistakes always give the same error
 		if err := pages.ValidateText(key, p.Texts[key]); err != nil {
 			return nil, fmt.Errorf("sessions: pages: texts: %w", err)
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/telemetry"
 )
 
-// registerMetrics exports all metrics in the registry of a configuration, and
-// how its own near cache does.
+// registerMetrics exports all metrics in the registry of a configuration, with those
+// of its near cache.
 func (a *App) registerMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
 	if registry == nil {

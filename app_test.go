@@ -1,6 +1,3 @@
-// This file holds what tests of the app and its handlers share: an app on a
-// real embedded store, with a clock that the test moves.
-
 package caddylogout
 
 import (
@@ -28,7 +25,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/boltstore"
 )
 
-// testApp is an app whose clock stands still until the test moves it.
+// testApp is an app on a real embedded store, whose clock stands still until the test
+// moves it.
 type testApp struct {
 	*App
 	*web.Site
@@ -102,19 +100,19 @@ func appForBench() *testApp {
 	return &testApp{App: &App{site: site}, Site: site}
 }
 
-// use gives an app what is open.
+// use gives an app an open store.
 func (a *App) use(open *manager.Opened) {
 	a.site.OpenStore = func() (*manager.Opened, error) { return open, nil }
 	a.site.Measured.Store(open.Cache)
 }
 
-// open is what is open.
+// open returns the open store.
 func (a *App) open() *manager.Opened {
 	open, _ := a.site.OpenStore()
 	return open
 }
 
-// reopen changes what is open from the next request on.
+// reopen changes the open store from the next request on.
 func (a *App) reopen(change func(*manager.Opened)) {
 	open := *a.open()
 	change(&open)
@@ -172,7 +170,7 @@ func serve(t *testing.T, h caddyhttp.MiddlewareHandler, r *http.Request, next ca
 	return w
 }
 
-// awayStore is a store that cannot be asked.
+// awayStore is an unavailable store.
 type awayStore struct{ session.Store }
 
 var errAway = errors.Join(session.ErrUnavailable, errors.New("away on purpose"))
@@ -198,8 +196,8 @@ func (awayStore) Revoke(context.Context, session.Key, string, time.Time, time.Ti
 	return false, errAway
 }
 
-// takeStoreAway makes the store fail, and returns how to bring it back. The
-// journal may be asking for the store meanwhile.
+// takeStoreAway makes the store fail, and returns how to bring it back. The journal
+// may use the store meanwhile.
 func (a *testApp) takeStoreAway() (bringBack func()) {
 	open, back := a.OpenStore, new(atomic.Bool)
 	there, err := open()

@@ -1,6 +1,3 @@
-// This file attacks what a request says of itself more than once: bearer tokens
-// beside a session, and session cookies that a host beside ours has tossed in.
-
 package caddylogout
 
 import (
@@ -110,7 +107,7 @@ func TestAttackBearerOfASession(t *testing.T) {
 	}
 	attacktest.Report(t, "credential of a session as a bearer token for the app", tries, through)
 
-	// What is the app's own arrives as it came.
+	// The app's own tokens arrive unchanged.
 	for name, headers := range beside {
 		for _, line := range []string{"Bearer eyJhbGciOiJub25lIn0.e30.", "Basic eA==", `Digest username="a", realm="b, c"`, "Bearer " + strings.Repeat("j", session.MaxCredentialLength+1)} {
 			var p passed
@@ -128,8 +125,8 @@ func TestAttackBearerOfASession(t *testing.T) {
 	}
 }
 
-// A bearer token that cannot be looked up is not handed on, and nobody is told that
-// they are signed out. Few are looked up, and each once.
+// The app does not get a bearer token that cannot be looked up, and no response says
+// that the person is signed out. The gate looks few up, and each once.
 func TestBearerLookUps(t *testing.T) {
 	a := newTestApp(t, nil)
 	mine, _ := a.signIn(t, "alice", "")
@@ -173,9 +170,9 @@ func TestBearerLookUps(t *testing.T) {
 	}
 }
 
-// A host beside ours tosses in session cookies, under other paths, so that ours is
-// one of many. No answer clears ours, or says that nobody is signed in, while its
-// session is live; and where ours is the last, as browsers send it, it is found.
+// A sibling host sets session cookies under other paths, so that ours is one of many.
+// No response clears ours, or says that the person is signed out, while its session
+// is live; if ours is the last, as browsers send it, the gate finds it.
 func TestAttackTossedCookies(t *testing.T) {
 	a := newTestApp(t, nil)
 	mine, _ := a.signIn(t, "alice", "")
@@ -225,7 +222,7 @@ func TestAttackTossedCookies(t *testing.T) {
 				})
 				tries++
 				live := a.alive(t, mine)
-				// To be asked to sign in by the gate is no word about a session.
+				// The gate's redirect to sign in says nothing about a session.
 				asked := q.path == "/page" && p.header == nil && len(w.Header()["Set-Cookie"]) == 0
 				home := q.path == web.DonePath && w.Header().Get("Location") == "http://app.example/"
 				if live && !asked && !home && saysOut(w.Code, w.Body.String(), w.Header()) {
@@ -248,7 +245,7 @@ func TestAttackTossedCookies(t *testing.T) {
 	}
 	attacktest.Report(t, "session cookies tossed in beside a live one", tries, through)
 
-	// Where all were looked at and none is live, it is cleared as before.
+	// If all were checked and none is live, the response clears it as before.
 	w := serve(t, logout, newRequest(t, "GET", "/self-service/logout/browser", "Cookie: "+web.DefaultCookieName+"=a; "+web.DefaultCookieName+"=b", "Accept: application/json"), nil)
 	if w.Code != http.StatusUnauthorized || !strings.Contains(fmt.Sprint(w.Header()["Set-Cookie"]), web.DefaultCookieName+"=;") {
 		t.Errorf("dead cookies: %d %v", w.Code, w.Header())

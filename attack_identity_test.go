@@ -1,6 +1,3 @@
-// This file attacks who somebody is: identities and traits that an app may take
-// for another person's, by every way in which a session comes to be.
-
 package caddylogout
 
 import (
@@ -97,9 +94,8 @@ func TestAttackIdentities(t *testing.T) {
 	attacktest.Report(t, "sign-in under an ambiguous identity or with ambiguous traits", tries, through)
 }
 
-// What a login service has written into Redis is nobody's session if its identity
-// may be taken for another's: an outage, so that no cookie is cleared. Ambiguous
-// traits are left out.
+// A session that a login service has written into Redis with an ambiguous identity is
+// an outage, so that no cookie is cleared. Ambiguous traits are left out.
 func TestAttackIdentitiesInRedis(t *testing.T) {
 	server := redistest.Start(t)
 	a := newTestApp(t, nil)
@@ -153,7 +149,7 @@ func TestAttackIdentitiesInRedis(t *testing.T) {
 	}
 	attacktest.Report(t, "ambiguous identity or traits in Redis", tries, through)
 
-	// Such a session can be ended: by the index it is in.
+	// An operator can end such a session by its index.
 	c := put("admin ", `{}`)
 	if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("before: %v", err)

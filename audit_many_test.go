@@ -1,6 +1,3 @@
-// This file reads what the audit log says of many: the sessions of everybody, and a
-// flood of refusals.
-
 package caddylogout
 
 import (
@@ -19,7 +16,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// auditOf has an app write its log where a test can read it, and returns how.
+// auditOf has an app write its log where a test can read it, and returns the reader.
 func auditOf(a *testApp) func() []map[string]any {
 	core, logs := observer.New(zap.InfoLevel)
 	a.logTo(zap.New(core))
@@ -83,7 +80,7 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 		t.Errorf("told of %d in lines that %d follow, ended %d, there were %d", told, parts, count, len(want))
 	}
 
-	// That there was nobody is told too.
+	// The log says so even if there was no session.
 	_, err = a.RevokeEverybody(t.Context(), &manager.EverybodyTrail{M: a.Manager, Ctx: t.Context()}, func(int) {})
 	storetest.NoError(t, err)
 	if lines := read(); len(lines) != 1 || lines[0]["count"] != int64(0) {
@@ -91,9 +88,9 @@ func TestRevokeEverybodyIsTold(t *testing.T) {
 	}
 }
 
-// TestAttackAuditFlood has images of a page ask for the app's logout again and
-// again, while people sign in and out: what they do is told, each time, and what
-// the images cause is bounded and counted.
+// TestAttackAuditFlood has images of a page ask for the app's logout again and again,
+// while people sign in and out: the log has each sign-in and logout, and the lines
+// for the images are bounded and counted.
 func TestAttackAuditFlood(t *testing.T) {
 	t.Parallel()
 	const images, people = 5000, 50
@@ -138,7 +135,7 @@ func TestAttackAuditFlood(t *testing.T) {
 		t.Errorf("%d logouts are told, of %d", ended, people)
 	}
 
-	// A refusal that names somebody is never left out.
+	// A refusal that names a person is never left out.
 	for range 2 * telemetry.RefusalsAtOnce {
 		a.Audit(nil, telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp, Session: "12345678"}.Failed(web.ErrCSRF("")))
 	}

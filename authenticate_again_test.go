@@ -130,8 +130,7 @@ func TestSecondGateLetsPass(t *testing.T) {
 	}
 }
 
-// TestSecondGateDuringAnOutage cannot ask again: nobody knows whether the session
-// has ended.
+// TestSecondGateDuringAnOutage cannot look the session up again: it may have ended.
 func TestSecondGateDuringAnOutage(t *testing.T) {
 	for way, meet := range twoGateWays {
 		t.Run(way, func(t *testing.T) {

@@ -1,6 +1,3 @@
-// This file measures the check itself: what stands between a request and the app,
-// without the servers around it.
-
 package caddylogout
 
 import (
@@ -16,8 +13,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/web"
 )
 
-// BenchmarkAuthenticate is a check that asks Redis; one that the near cache
-// answers is in BenchmarkLookup.
+// BenchmarkAuthenticate measures the check alone, with a query of Redis;
+// BenchmarkLookup has a check from the near cache.
 func BenchmarkAuthenticate(b *testing.B) {
 	config := RedisStore{Address: redistest.Start(b).Addr()}
 	if err := config.Provision(caddy.Context{}); err != nil {

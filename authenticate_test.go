@@ -132,7 +132,7 @@ func idleAfter(d time.Duration) func(*App) {
 	return func(a *App) { a.IdleTimeout = caddy.Duration(d) }
 }
 
-// A session that something writes back after its logout stays dead.
+// A session that a program writes back after its logout stays revoked.
 func TestTombstoneWinsOverWriteBack(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, s := a.signIn(t, "alice", "")
@@ -153,7 +153,7 @@ func TestTombstoneWinsOverWriteBack(t *testing.T) {
 	}
 }
 
-// A client that goes away while it is logged out is logged out all the same.
+// A client that disconnects during its logout is still logged out.
 func TestRevokeGoesOnWithoutTheClient(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, s := a.signIn(t, "alice", "")
@@ -167,7 +167,8 @@ func TestRevokeGoesOnWithoutTheClient(t *testing.T) {
 	}
 }
 
-// What cannot be read is an outage and no logout: perhaps a newer version wrote it.
+// An unreadable session is an outage, not a logout: a newer version may have written
+// it.
 func TestForeignValueIsAnOutage(t *testing.T) {
 	a := newTestApp(t, nil)
 	c := session.NewCredential("somebody", session.FromHeader)

@@ -1,5 +1,3 @@
-// This file reads the arguments of Caddyfile options.
-
 package caddylogout
 
 import (
@@ -14,8 +12,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/returnurl"
 )
 
-// eachOption calls read for each option of a block. One that is given twice is an
-// error, as the second would silently win, unless it is repeatable.
+// eachOption calls read for each option of a block. An option that is given twice is
+// an error, as the second would silently win, unless it is repeatable.
 func eachOption(
 	d *caddyfile.Dispenser, read func(d *caddyfile.Dispenser, option string) error, repeatable ...string,
 ) error {
@@ -33,7 +31,7 @@ func eachOption(
 	return nil
 }
 
-// givenTwice is the error of an option that is there already.
+// givenTwice is the error of a repeated option.
 func givenTwice(d *caddyfile.Dispenser, option string) error {
 	return d.Errf("%s is given twice", option)
 }
@@ -46,8 +44,8 @@ func stringArg(d *caddyfile.Dispenser, to *string) error {
 	return nil
 }
 
-// checkedArg reads exactly one argument and checks it, unless it holds a
-// placeholder: what that will be is known at start.
+// checkedArg reads exactly one argument and checks it, unless it holds a placeholder:
+// its value is known only at start.
 func checkedArg(d *caddyfile.Dispenser, to *string, check func(string) error) error {
 	option := d.Val()
 	if err := stringArg(d, to); err != nil {

@@ -1,6 +1,3 @@
-// This file tests what the stores' blocks of a Caddyfile take and what they
-// refuse, with the words and the line.
-
 package caddylogout
 
 import (

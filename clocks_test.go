@@ -1,5 +1,3 @@
-// This file lets servers that share a Redis have different clocks.
-
 package caddylogout
 
 import (
@@ -36,8 +34,8 @@ func twoClocks(t *testing.T, off time.Duration, configure func(*App)) (right, wr
 // skews are how far clocks may be apart, both ways.
 var skews = []time.Duration{-session.ClockTolerance + time.Second, -time.Minute, 0, time.Minute, session.ClockTolerance - time.Second}
 
-// A sign-in gives a session that is live, whatever the clock of its server, and
-// there are never more than there may be, nor fewer.
+// A sign-in gives a session that is live, whatever the clock of its server, and there
+// are never more sessions than max_sessions, nor fewer.
 func TestMaxSessionsOfTwoClocks(t *testing.T) {
 	t.Parallel()
 	for _, off := range skews {
@@ -119,7 +117,7 @@ func TestAttackFastClock(t *testing.T) {
 	t.Logf("attack: logged out everywhere by a fast clock: %d tries, %d got through", tries, through)
 }
 
-// A session that is written back after its logout stays dead by a clock that is
+// A session that is written back after its logout stays revoked by a clock that is
 // behind, too: the tombstone outlives it there.
 func TestTombstoneOutlivesSlowClocks(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,3 @@
-// This file shows where the sessions API, logout by token and the error page
-// differ from Ory Kratos on purpose. The tests are named in
-// docs/ory-compatibility.md.
-
 package caddylogout
 
 import (
@@ -18,6 +14,10 @@ import (
 )
 
 const sendsJSON = "Content-Type: application/json"
+
+// The tests whose names begin with TestDiffers show where the sessions API, logout by
+// token and the error page differ on purpose from Ory Kratos.
+// docs/ory-compatibility.md names each.
 
 func TestDiffersLogoutByToken(t *testing.T) {
 	const target = "/self-service/logout/api"

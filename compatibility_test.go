@@ -1,6 +1,3 @@
-// This file shows where logout differs from Ory Kratos on purpose. The tests are
-// named in docs/ory-compatibility.md.
-
 package caddylogout
 
 import (
@@ -82,6 +79,9 @@ func clears(w *httptest.ResponseRecorder) bool {
 func submitTarget(c session.Credential) string {
 	return "/self-service/logout?token=" + session.LogoutToken(c)
 }
+
+// The tests whose names begin with TestDiffers show where logout differs from Ory
+// Kratos on purpose. docs/ory-compatibility.md names each.
 
 func TestDiffersTheVerifiedSessionEnds(t *testing.T) {
 	a := newTestApp(t, nil)

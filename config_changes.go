@@ -1,6 +1,3 @@
-// This file warns of a reload that does something to sessions that exist: that
-// signs people out, or leaves them signed in where nobody expects it.
-
 package caddylogout
 
 import (
@@ -17,8 +14,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// lasting is what of a configuration decides over sessions that were made before
-// it. It holds no secret.
+// lasting are the settings that affect existing sessions: a reload that changes them
+// can sign people out, or leave them signed in unexpectedly. It holds no secret.
 type lasting struct {
 	cookie web.Cookie
 	// store is the kind, place where in it the sessions are.
@@ -31,7 +28,7 @@ type lasting struct {
 	waiting func() int64
 }
 
-// lasting takes what lasts from a provisioned app whose store is open.
+// lasting returns these settings of a provisioned app whose store is open.
 func (a *App) lasting() lasting {
 	l := lasting{
 		cookie:      a.Cookie,
@@ -51,18 +48,18 @@ func (a *App) lasting() lasting {
 // change is a difference between two configurations that people will notice.
 type change struct{ option, was, is, effect string }
 
-// What a change does.
+// The effects of a change.
 const (
 	effectCookieName  = "everybody is signed out: browsers hold a cookie of the old name, which is now the app's to see"
 	effectCookieScope = "browsers keep the cookie they have until it ends; a logout ends its session, but cannot clear it"
 	effectStore       = "everybody is signed out, unless the same sessions are there"
-	effectIdle        = "who has not been here for that long is signed out"
+	effectIdle        = "people who have not used their session for that long are signed out"
 	effectJournal     = "logouts that wait in the old journal are not done until it is used again"
 	effectAccounts    = "%d accounts are gone: nobody can sign in with them, but the sessions they have go on until they end"
 )
 
-// changes says what of the step from one configuration to the next does
-// something to sessions that exist.
+// changes returns the differences between two configurations that affect existing
+// sessions.
 func (l *lasting) changes(next *lasting) []change {
 	var found []change
 	differ := func(option, was, is, effect string) {
@@ -81,8 +78,8 @@ func (l *lasting) changes(next *lasting) []change {
 			}
 		}
 	}
-	// A longer one finds the uses that were noted; where there was none, nobody is
-	// idle before one timeout has passed.
+	// A longer one finds the noted uses; without an idle_timeout before, no session
+	// is idle until one timeout has passed.
 	if next.idleTimeout != 0 && next.idleTimeout < l.idleTimeout {
 		differ("idle_timeout", l.idleTimeout.String(), next.idleTimeout.String(), effectIdle)
 	}
@@ -124,10 +121,10 @@ func unique(names []string) map[string]bool {
 	return set
 }
 
-// warnOfChanges logs what a reload does, one line for each option.
+// warnOfChanges logs the effects of a reload, one line for each option.
 func (a *App) warnOfChanges(found []change) {
 	for _, c := range found {
-		a.logger.Warn("reload changes what becomes of sessions that exist",
+		a.logger.Warn("reload affects existing sessions",
 			zap.String("option", c.option), zap.String("was", c.was), zap.String("is", c.is), zap.String("effect", c.effect))
 	}
 }
@@ -147,8 +144,8 @@ type configuration struct {
 	lasting
 }
 
-// use notes that a configuration runs from now on, and returns what that changes.
-// When the reload fails later, the one before is the last again.
+// use notes that a configuration runs from now on, and returns the changes. When the
+// reload fails later, the one before is the last again.
 func (c *configurations) use(a *App, l lasting) []change {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,7 +157,7 @@ func (c *configurations) use(a *App, l lasting) []change {
 	return found
 }
 
-// drop takes a configuration out, if it is there.
+// drop takes a configuration out, if it is in the list.
 func (c *configurations) drop(a *App) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

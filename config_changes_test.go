@@ -1,6 +1,3 @@
-// This file tests what a reload is said to change, and that what is lent to a
-// configuration is given back.
-
 package caddylogout
 
 import (
@@ -42,7 +39,7 @@ func TestChanges(t *testing.T) {
 	tests := []struct {
 		name     string
 		was, is  func(*lasting)
-		option   string // empty: nothing to tell
+		option   string // empty: no warning
 		from, to string
 		effect   string
 	}{
@@ -199,7 +196,7 @@ func TestWarnOfChanges(t *testing.T) {
 	other, stopOther := start("two")
 	stopSame()
 	got := other.All()
-	if len(got) != 1 || got[0].Message != "reload changes what becomes of sessions that exist" ||
+	if len(got) != 1 || got[0].Message != "reload affects existing sessions" ||
 		got[0].ContextMap()["option"] != "cookie" || got[0].ContextMap()["was"] != "one" || got[0].ContextMap()["is"] != "two" {
 		t.Errorf("the warning: %v", got)
 	}

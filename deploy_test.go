@@ -1,7 +1,3 @@
-// This file checks what is deployed without a cluster: that Dockerfile, Compose
-// and Kubernetes name the same image, user, port, paths and variables, that their
-// Caddyfiles load, and that nothing but the sidecar can reach the app.
-
 package caddylogout
 
 import (
@@ -51,7 +47,7 @@ func words(list string) []string {
 	return all
 }
 
-// imageOf is what the Dockerfile says of the image.
+// imageOf are the settings of the image in the Dockerfile.
 type imageOf struct {
 	program, user, port, data, caddyfile, accounts, admin string
 	live                                                  []string
@@ -381,8 +377,8 @@ func TestKubernetes(t *testing.T) {
 	wantLoads(t, "deploy/kubernetes.yaml", text, image.accounts+"/accounts", environment)
 }
 
-// What the manifest uses of the Kubernetes API, and no more: a field that is not
-// here is one that was misspelled, or one to add.
+// The fields of the Kubernetes API that the manifest uses, and no more: any other
+// field is misspelled, or to be added here.
 type (
 	kubeMeta struct {
 		APIVersion string `yaml:"apiVersion"`

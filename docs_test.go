@@ -1,6 +1,3 @@
-// This file checks the documents: links and pictures lead somewhere, the map
-// names every page, Caddyfiles adapt, JSON loads, and tests that are named exist.
-
 package caddylogout
 
 import (
@@ -69,7 +66,7 @@ func blocks(text, language string) []string {
 }
 
 var (
-	// link is where a link or a picture leads, in Markdown or in HTML.
+	// link is the target of a link or an image, in Markdown or in HTML.
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)|<(?:a|img|source)[^>]* (?:href|src|srcset)="([^"]+)"`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 	// inlineCode is code in a line of text.
@@ -130,7 +127,7 @@ func TestDocumentLinks(t *testing.T) {
 }
 
 // TestDocumentsAreOnTheMap looks for every page and example in docs/README.md, and
-// for every picture in some page.
+// for every image in some page.
 func TestDocumentsAreOnTheMap(t *testing.T) {
 	const chart = "docs/README.md"
 	all := documents(t)

@@ -72,7 +72,7 @@ func TestDurableLogout(t *testing.T) {
 					t.Fatalf("time %d: got %d %q", i, w.Code, w.Body)
 				}
 			}
-			// Refused here at once, though the store cannot be asked.
+			// Refused here at once, though the store is unavailable.
 			res, err := a.Authenticate(newRequest(t, http.MethodGet, "/", sessionCookieLine(c)))
 			if err != nil || res.Session != nil || !res.DeadCookie {
 				t.Errorf("while pending: %v, %v", res, err)
@@ -124,7 +124,7 @@ func TestDurableLogoutOutlivesTheProcess(t *testing.T) {
 	}
 }
 
-// Without a journal, or with one that is full, an outage is a 503 as ever.
+// Without a journal, or with a full one, an outage is a 503.
 func TestDurableLogoutHasItsLimits(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")

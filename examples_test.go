@@ -1,6 +1,3 @@
-// This file checks the examples: each adapts, loads, is formatted, and says at
-// its head what it shows, how it is run, and what to expect.
-
 package caddylogout
 
 import (
@@ -17,7 +14,7 @@ import (
 // exampleHead is how an example begins.
 var exampleHead = regexp.MustCompile(`^# Shows: \S.*\n# Run:   \S.*\n# Expect: \S`)
 
-// exampleEnvironment is what the examples read of the environment.
+// exampleEnvironment are the variables that the examples read.
 var exampleEnvironment = map[string]string{
 	"REDIS_USERNAME":     "caddy",
 	"REDIS_PASSWORD":     "from the environment",

@@ -1,6 +1,3 @@
-// This file fuzzes the parsers that have no file of tests to themselves: the
-// body of an API logout, and the Caddyfile.
-
 package caddylogout
 
 import (

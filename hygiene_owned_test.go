@@ -1,5 +1,3 @@
-// This file tests that the headers of a gate reach no app by a path without one.
-
 package caddylogout
 
 import (
@@ -41,14 +39,14 @@ func TestCleanUngated(t *testing.T) {
 	if got := names(r.Trailer); !slices.Equal(got, []string{"X-Sum"}) {
 		t.Errorf("left in the trailer: %q", got)
 	}
-	// Where the operator has the gate before the handler, what it said stays.
+	// If the operator has the gate before the handler, its headers stay.
 	r = spoofed()
 	caddyhttp.SetVar(r.Context(), web.AuthVar, &web.Auth{Gated: true})
 	if app.CleanUngated(r); len(r.Header) != 3 {
 		t.Errorf("behind a gate, left: %v", r.Header)
 	}
 	r = spoofed()
-	caddyhttp.SetVar(r.Context(), web.AuthVar, new(web.Auth)) // a matcher has asked, no gate has
+	caddyhttp.SetVar(r.Context(), web.AuthVar, new(web.Auth)) // a matcher has checked, no gate has
 	if app.CleanUngated(r); len(r.Header) != 1 {
 		t.Errorf("behind a matcher, left: %v", r.Header)
 	}

@@ -1,6 +1,3 @@
-// This file tests that what a client sends behind the body of a request tells
-// the app nothing that only we may tell.
-
 package caddylogout
 
 import (

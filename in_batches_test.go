@@ -1,5 +1,3 @@
-// This file counts what it takes to look at the sessions of one person.
-
 package caddylogout
 
 import (

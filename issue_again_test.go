@@ -1,5 +1,3 @@
-// This file tests sign-ins whose sessions are ended while they are being made.
-
 package caddylogout
 
 import (

@@ -20,7 +20,7 @@ func (a *testApp) onRedis(t *testing.T, server *redistest.Server) *redisstore.St
 	return store
 }
 
-// One key that the store cannot be asked about keeps no other from being done.
+// One key that the store cannot look up delays no other logout.
 func TestReplayGoesOnPastErrors(t *testing.T) {
 	t.Parallel()
 	const sessions, broken = 200, 5
@@ -57,7 +57,7 @@ func TestAttackRestoredSessions(t *testing.T) {
 	t.Parallel()
 	const sessions = 20
 	tries, through := 0, 0
-	for _, asked := range []bool{true, false} { // by a request, or by nobody
+	for _, asked := range []bool{true, false} { // by a request, or by the sweep
 		server := redistest.Start(t)
 		a, other := newTestApp(t, nil), newTestApp(t, nil)
 		a.onRedis(t, server)
@@ -79,7 +79,7 @@ func TestAttackRestoredSessions(t *testing.T) {
 		if j.Kept() != sessions {
 			t.Fatalf("%d are kept, want %d", j.Kept(), sessions)
 		}
-		// A session that is not there is no pending logout: 401, not 202.
+		// A session that does not exist is not a pending logout: 401, not 202.
 		if found, err := a.LookupKey(t.Context(), all[0].Key); err != nil || found.Pending || found.Session != nil {
 			t.Errorf("before the backup: %+v, %v", found, err)
 		}

@@ -1,7 +1,3 @@
-// This file tests where requests that are too large end: what is answered, how
-// often the store is asked, how much comes out, and that work does not grow with
-// the square of what came in.
-
 package caddylogout
 
 import (
@@ -27,7 +23,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// readCounter counts what the store is asked.
+// readCounter counts the reads of the store.
 type readCounter struct {
 	session.Store
 	reads atomic.Int64
@@ -195,7 +191,7 @@ func TestQueryLimits(t *testing.T) {
 	}
 }
 
-// Whatever comes along, few cookies are deleted, and none under a long name.
+// A response deletes few cookies, and none with a long name.
 func TestStripCookiesLimits(t *testing.T) {
 	a := newTestApp(t, nil)
 	var cookies []string
@@ -229,7 +225,7 @@ func TestStripCookiesLimits(t *testing.T) {
 	}
 }
 
-// What an error repeats of a request is short.
+// An error repeats little of a request.
 func TestRequestIDLimit(t *testing.T) {
 	a := newTestApp(t, nil)
 	for size, want := range map[int]bool{1: true, web.MaxRequestID: true, web.MaxRequestID + 1: false, 1 << 20: false} {
@@ -241,8 +237,8 @@ func TestRequestIDLimit(t *testing.T) {
 	}
 }
 
-// A header of half a megabyte, should somebody let it through, takes milliseconds.
-// If the work grew with the square of its elements, it would take minutes.
+// A header of half a megabyte, should a server accept it, takes milliseconds. If the
+// work grew with the square of its elements, it would take minutes.
 func TestLargeHeadersInLinearTime(t *testing.T) {
 	t.Parallel()
 	const size, patience = 1 << 19, time.Minute

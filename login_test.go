@@ -1,5 +1,3 @@
-// This file tests sign-in against a real Caddy server in this process.
-
 package caddylogout
 
 import (
@@ -114,7 +112,7 @@ func adaptLogin(t *testing.T, text string) []byte {
 	return config
 }
 
-// loginAnswer is what came back.
+// loginAnswer is a response.
 type loginAnswer struct {
 	status  int
 	header  http.Header
@@ -193,8 +191,9 @@ func (c *loginClient) do(method, target, body string, headers ...string) *loginA
 		req.Header.Set(name, value)
 	}
 	res, err := c.http.Do(req)
-	// While Caddy changes its listeners, the kernel resets connections that the
-	// old one has not accepted: nobody has seen such a request, so it is sent again.
+	// While Caddy changes its listeners, the kernel resets connections that the old
+	// one has not accepted: no server has seen such a request, so the client sends it
+	// again.
 	for range 5 {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 			break
@@ -331,7 +330,7 @@ func TestLoginByForm(t *testing.T) {
 		t.Errorf("whoami: status %d: %s", who.status, who.body)
 	}
 
-	// Who is signed in needs no form, unless they ask for one.
+	// A person who is signed in needs no form, unless they ask for one.
 	for target, want := range map[string]string{
 		"/self-service/login/browser": s.base + "/welcome", "/self-service/login/browser?return_to=/x": s.base + "/x", begun.location(): s.base + "/inside?a=b",
 	} {

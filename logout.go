@@ -13,14 +13,14 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/signout"
 )
 
-// Logout serves the self-service endpoints that end sessions and tell about
-// them, in front of everything else:
+// Logout serves the self-service endpoints that end and show sessions, in front of
+// everything else:
 //
 //	GET    /self-service/logout/browser   makes a logout URL for this session
 //	GET    /self-service/logout?token=…   follows it (POST works too)
 //	DELETE /self-service/logout/api       ends the session of a token
 //	GET    /self-service/errors?id=…      what went wrong, for a browser
-//	GET    /sessions/whoami               who this is
+//	GET    /sessions/whoami               the session of the request
 //	GET    /sessions, DELETE /sessions, DELETE /sessions/{id}
 //
 // With paths, it also makes the app's own logout a real one. All other requests
@@ -51,9 +51,8 @@ func (l *Logout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	return l.handler.ServeHTTP(w, r, next)
 }
 
-// parseLogout reads the directive. What is special about it: a path behind its
-// name is no matcher, since the self-service endpoints are served elsewhere; a
-// named matcher is one.
+// parseLogout reads the directive. A path behind its name is not a matcher, since the
+// self-service endpoints have paths of their own; a named matcher is one.
 func parseLogout(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next()
 	named := h.NextArg() && (h.Val() == "*" || strings.HasPrefix(h.Val(), "@"))

@@ -1,6 +1,3 @@
-// This file follows logout URLs without the credential that they are of: in a
-// second tab, whose cookie the first tab's answer has cleared, and by strangers.
-
 package caddylogout
 
 import (
@@ -22,8 +19,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// The same logout in a second tab, without a cookie any more, is answered as the
-// first time, for ten minutes, on every server.
+// The same logout in a second tab, without the cookie, gets the first response again,
+// for ten minutes, on every server.
 func TestSecondTab(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, 2, nil, func(t *testing.T, apps []*testApp) {
@@ -127,7 +124,7 @@ func TestAttackLogoutTokens(t *testing.T) {
 	}
 }
 
-// Nobody knows during an outage whether the session has ended.
+// During an outage, no server can say whether the session has ended.
 func TestSecondTabDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	a := newTestApp(t, nil)
@@ -151,7 +148,7 @@ func TestSecondTabDuringAnOutage(t *testing.T) {
 	}
 }
 
-// countedStore counts what it is asked.
+// countedStore counts its calls.
 type countedStore struct {
 	session.Store
 	gets, writes int64

@@ -23,7 +23,7 @@ func submitLine(c session.Credential, more ...string) string {
 	return siteURL + submitTarget(c) + strings.Join(more, "")
 }
 
-// The session whose token came is the one that ends, whatever came along.
+// The session of the token ends, whatever else the request carries.
 func TestSubmitEndsTheVerifiedSession(t *testing.T) {
 	a := newTestApp(t, nil)
 	cookie := func(c session.Credential) string { return sessionCookieLine(c) }
@@ -116,8 +116,8 @@ func TestSubmitRefuses(t *testing.T) {
 
 func withCookie(mine, _ session.Credential) []string { return []string{sessionCookieLine(mine)} }
 
-// A double click, a second tab or another node is answered as the first time,
-// for ten minutes.
+// A double click, a second tab or another node gets the first response again, for ten
+// minutes.
 func TestSubmitTwice(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
@@ -156,7 +156,7 @@ func TestSubmitDuringAnOutage(t *testing.T) {
 	}
 }
 
-// HEAD, and what a browser asks for in advance, log nobody out.
+// HEAD requests and prefetches log no one out.
 func TestNothingSpeculativeChangesAnything(t *testing.T) {
 	tests := map[string]struct {
 		method string
@@ -192,7 +192,7 @@ func TestNothingSpeculativeChangesAnything(t *testing.T) {
 	}
 }
 
-// Early data can be replayed by anybody on the way (RFC 8470).
+// An attacker on the network can replay early data (RFC 8470).
 func TestEarlyDataIsTooEarly(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")

@@ -1,6 +1,3 @@
-// This file tests that a person has no more sessions than there may be, and no
-// fewer, on every store and with many sign-ins at once.
-
 package caddylogout
 
 import (
@@ -88,7 +85,7 @@ func TestMaxSessions(t *testing.T) {
 		}
 		want(0, 1, 2)
 
-		// What is open ends with its session, and the tombstone stays.
+		// An open request ends with its session, and the tombstone stays.
 		oldest := alice[0]
 		r, _ := st.Open(nil, newRequest(t, "GET", "/"), streams.Admission{Session: oldest, Changes: st.ChangesOf(oldest.Key)})
 		issue(manager.NewSession{})

@@ -1,6 +1,3 @@
-// This file tests what is counted of checks and of what is cut, and that a check
-// pays nearly nothing for it. What a whole Caddy tells is tested from outside.
-
 package caddylogout
 
 import (
@@ -36,7 +33,8 @@ func TestChecksAreCounted(t *testing.T) {
 			}
 		}
 	}
-	// Somebody else's list is no check, and a client that has gone is none either.
+	// A list that another person opens is not a check, nor is a request that the
+	// client cancelled.
 	if _, err := a.Peek(t.Context(), s.Key); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,3 @@
-// This file measures the near cache: how soon a logout is known elsewhere, and
-// what the reports cost Redis.
-
 package caddylogout
 
 import (
@@ -19,9 +16,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// BenchmarkRevocationLag logs out on one server and asks another one, which has
-// the session in its cache, until it refuses. Lag counts from when the first one
-// could answer, total from when it was asked.
+// BenchmarkRevocationLag logs out on one server and sends requests to another one,
+// which has the session in its cache, until it refuses one. Lag counts from the
+// response of the first server, total from the request.
 func BenchmarkRevocationLag(b *testing.B) {
 	addr := redistest.Start(b).Addr()
 	var apps [2]*testApp

@@ -1,6 +1,3 @@
-// This file tests the near cache by itself: what it keeps, for how long, and
-// that nothing stale gets in.
-
 package caddylogout
 
 import (
@@ -22,7 +19,7 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// armedCache is a cache that takes itself to be told of every change.
+// armedCache is a cache that relies on notifications of every change.
 func armedCache(entries int) *nearcache.Cache {
 	c := nearcache.New(entries, 0)
 	c.Armed(time.Now().Add(24 * time.Hour))
@@ -93,7 +90,7 @@ func TestNearCacheHits(t *testing.T) {
 	store.wantReads(t, 3)
 
 	bringBack := a.takeStoreAway()
-	a.wantLive(t, c, true) // armed: the store would have said
+	a.wantLive(t, c, true) // armed: the store would have notified
 	a.open().Cache.Disarmed()
 	if _, err := a.Lookup(t.Context(), c); !errors.Is(err, session.ErrUnavailable) {
 		t.Fatalf("not armed and no store: %v, want ErrUnavailable", err)
@@ -101,17 +98,17 @@ func TestNearCacheHits(t *testing.T) {
 	bringBack()
 	a.wantLive(t, c, true)
 	a.wantLive(t, c, true)
-	store.wantReads(t, 5) // not armed: each asks
+	store.wantReads(t, 5) // not armed: each reads
 	a.open().Cache.Armed(time.Now().Add(time.Hour))
 	a.wantLive(t, c, true)
 	store.wantReads(t, 6) // armed again, and empty
 	a.open().Cache.Alive(time.Now().Add(-time.Nanosecond))
 	a.wantLive(t, c, true)
-	store.wantReads(t, 7) // the proof is too old, though nobody disarmed it
+	store.wantReads(t, 7) // the proof is too old, though the cache is armed
 }
 
-// TestNearCacheRevoke ends sessions on this server, which no report comes back
-// of: all is by its own hand.
+// TestNearCacheRevoke ends sessions on this server, without a change notification:
+// the server itself updates its cache.
 func TestNearCacheRevoke(t *testing.T) {
 	a, store := newCachedApp(t, nil)
 	one, sess := a.signIn(t, "alice", "")
@@ -168,14 +165,14 @@ func TestNearCacheFillRace(t *testing.T) {
 				_, err := inner.Revoke(t.Context(), s.Key, "alice", a.time(), s.ExpiresAt)
 				storetest.NoError(t, err)
 				report(a, s)
-				// Whoever comes now must not be given what that read has.
+				// A request that comes now must not get the result of that read.
 				a.wantLive(t, c, false)
 			}
 			a.wantLive(t, c, true) // it came before
 			a.wantLive(t, c, false)
 		})
 	}
-	// The test of the test: without a report, the stale session is kept.
+	// The test of the test: without a change notification, the stale session is kept.
 	a, store := newCachedApp(t, nil)
 	c, s := a.signIn(t, "alice", "")
 	inner := store.Store
@@ -198,7 +195,7 @@ func TestNearCacheCoalesces(t *testing.T) {
 			hold := make(chan struct{})
 			store.pause = func() { <-hold }
 			joined := a.open().Cache.Stats().Joined
-			// The first one's client goes away while the others wait.
+			// The first client disconnects while the others wait.
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() { _, _ = a.Lookup(ctx, c) })
@@ -356,8 +353,8 @@ func TestNearCacheHitAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestNearCacheAtOnce is for the race detector: requests, reports and logouts
-// at once; what was revoked stays so.
+// TestNearCacheAtOnce is for the race detector: requests, change notifications and
+// logouts at once; a revoked session stays revoked.
 func TestNearCacheAtOnce(t *testing.T) {
 	a, _ := newCachedApp(t, nil)
 	var wg sync.WaitGroup

@@ -1,6 +1,3 @@
-// This file tests that the app's pages are not kept by browsers, and that the
-// rest is left as it is.
-
 package caddylogout
 
 import (
@@ -72,8 +69,8 @@ func TestNoStore(t *testing.T) {
 	}
 }
 
-// What is watched can do what it could before: early hints, flushes, copies and
-// connections that are taken over.
+// A watched response keeps its abilities: early hints, flushes, copies and hijacked
+// connections.
 func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 	var handler http.HandlerFunc
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -135,8 +132,8 @@ func TestNoStoreKeepsTheWriterWhole(t *testing.T) {
 	}
 }
 
-// The picture of a goodbye page changes a cookie that scripts cannot read, and
-// nothing else: it is no logout.
+// The image of a signed-out page changes a cookie that scripts cannot read, and
+// nothing else: it is not a logout.
 func TestDoneChangesNoSession(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.Cookie.Name = "__Host-session" })
 	c, _ := a.signIn(t, "alice", "")

@@ -20,9 +20,9 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// TestRequestsBeforeTheSessionsApp serves requests with and without a session
-// while the sessions app has not started yet, and while it starts: Caddy starts
-// apps in no order. The race detector is what fails it.
+// TestRequestsBeforeTheSessionsApp serves requests with and without a session while
+// the sessions app has not started yet, and while it starts: Caddy starts apps in no
+// order. Only the race detector fails it.
 func TestRequestsBeforeTheSessionsApp(t *testing.T) {
 	for name, store := range map[string]any{
 		"embedded": map[string]string{"module": "embedded", "file": filepath.Join(t.TempDir(), "sessions.db")},
@@ -112,8 +112,8 @@ func provisionGate(t *testing.T, store any) (sessions *App, site string) {
 	return sessions, "http://" + app.Servers["gate"].Listeners()[0].Addr().String()
 }
 
-// TestOpenAfterCleanup has a request of a configuration whose load failed open
-// the store after Caddy has cleaned up: nobody would give it back.
+// TestOpenAfterCleanup has a request of a configuration whose load failed open the
+// store after Caddy has cleaned up: nothing would give it back.
 func TestOpenAfterCleanup(t *testing.T) {
 	a := newTestApp(t, nil)
 	storetest.NoError(t, a.Cleanup())

@@ -1,6 +1,3 @@
-// This file compares docs/openapi.yaml with what the admin endpoint serves. That
-// the answers are as described is tested on a real server, in integration.
-
 package caddylogout
 
 import (

@@ -20,9 +20,10 @@ import (
 //
 //	authenticate … — in JSON: {"handler":"authentication","providers":{"session":{}}}
 //
-// It sets {http.auth.user.id} and {http.auth.user.<trait>}. An outage of the
-// store is an error of the provider, and the request is refused. A CONNECT is not
-// authenticated unless it is for a WebSocket, and an Upgrade to anything else is cut.
+// It sets {http.auth.user.id} and {http.auth.user.<trait>}. While the store is
+// unavailable, the provider returns an error, and Caddy refuses the request. It
+// authenticates no CONNECT but one for a WebSocket, and cuts an Upgrade to anything
+// else.
 type SessionProvider struct {
 	site *web.Site
 }
@@ -63,13 +64,13 @@ func (p *SessionProvider) Authenticate(w http.ResponseWriter, r *http.Request) (
 	return caddyauth.User{ID: res.Session.Identity, Metadata: traits}, true, nil
 }
 
-// MatchSession matches requests that have a live session, or only those of the
-// persons that are named. While the store cannot be asked, it is an error (503)
-// and not a mismatch: an outage must not choose another route. A CONNECT that is
-// not for a WebSocket is an error too (501), and an Upgrade to anything else is cut:
-// nothing but this matcher may stand in front of an app.
+// MatchSession matches requests with a live session, or only those of the named
+// persons. While the store is unavailable, it returns an error (503) and not a
+// mismatch: an outage must not choose another route. A CONNECT that is not for a
+// WebSocket is an error too (501), and the matcher cuts an Upgrade to anything else:
+// it may be the only protection of an app.
 type MatchSession struct {
-	// Identities are the ids of the persons to match. Default: anybody.
+	// Identities are the ids of the persons to match. Default: all persons.
 	Identities []string `json:"identities,omitempty"`
 
 	site *web.Site
@@ -112,7 +113,7 @@ var stringSliceType = reflect.TypeFor[[]string]()
 //	expression session('alice', 'bob')
 //	expression session('*')
 //
-// The name * stands for anybody.
+// The name * stands for all persons.
 func (*MatchSession) CELLibrary(ctx caddy.Context) (cel.Library, error) {
 	return caddyhttp.CELMatcherImpl("session", "session_match_request_list",
 		[]*cel.Type{cel.ListType(cel.StringType)},

@@ -1,6 +1,3 @@
-// This file holds docs/reference.md against the code: every option and every
-// JSON field is in it, and each of its examples adapts to the JSON below it.
-
 package caddylogout
 
 import (
@@ -364,8 +361,8 @@ func equal(adapted, shown any) bool {
 	return adapted == shown
 }
 
-// TestReferenceLogs holds the table of log lines against the code: each that is
-// an operator's business is in it, and each in it can be written.
+// TestReferenceLogs holds the table of log lines against the code: the table has each
+// line that operators see, and the code can write each line of the table.
 func TestReferenceLogs(t *testing.T) {
 	table := sections(referenceText(t))["Logs"]
 	documented := make(map[string]bool)

@@ -12,10 +12,10 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/streams"
 )
 
-// SessionAuth is the gate in front of an app. A request with a live session
-// passes, with the placeholders {http.auth.user.id}, {http.auth.user.*} (the
-// traits), {session.id} and {session.logout_url} set. All others are asked to
-// sign in, unless the gate is optional.
+// SessionAuth is the gate in front of an app. A request with a live session passes,
+// with the placeholders {http.auth.user.id}, {http.auth.user.*} (the traits),
+// {session.id} and {session.logout_url} set. The gate sends all others to sign in,
+// unless it is optional.
 type SessionAuth struct {
 	gate.Options
 

@@ -1,6 +1,3 @@
-// This file measures the gate as a whole: what a request that passes costs
-// besides the proxy behind it.
-
 package caddylogout
 
 import (
@@ -68,7 +65,7 @@ func BenchmarkGate(b *testing.B) {
 	b.Run("with", func(b *testing.B) { serve(b, gate) })
 }
 
-// passOn is no gate.
+// passOn is not a gate.
 type passOn struct{}
 
 func (passOn) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

@@ -26,7 +26,8 @@ func newGate(t *testing.T, a *testApp, options gate.Options) *gate.Handler {
 	return gate.New(options, a.Site, zap.NewNop())
 }
 
-// passed is what the app behind a gate got; nil if the gate answered itself.
+// passed is the request that the app behind a gate got; nil if the gate answered
+// itself.
 type passed struct {
 	header http.Header
 }
@@ -112,7 +113,7 @@ func TestGateTellsTheApp(t *testing.T) {
 	}
 }
 
-// Whatever a client calls itself, in whatever spelling, the app hears only us.
+// The app gets our headers only, in whatever spelling a client sends its own.
 func TestGateDeletesWhatOnlyItMaySet(t *testing.T) {
 	spoofs := []string{"X-User-Id", "X_User_Id", "X.User.Id", "X-User_id", "x-user-id", "X_USER_ID", "X.User-Id"}
 	for _, who := range []string{"anonymous", "signed in"} {

@@ -17,9 +17,9 @@ import (
 // is synced to disk before it is acknowledged. One process at a time can have
 // the file open.
 type EmbeddedStore struct {
-	// File is the path of the file; it and its folder are made if missing,
-	// readable by their owner only. Placeholders such as `{env.*}` are replaced
-	// at start. A relative path is relative to the working directory. Default:
+	// File is the path of the file; it and its folder are made if missing, readable
+	// by their owner only. Placeholders such as `{env.*}` are replaced at start. A
+	// relative path is relative to the working directory. Default:
 	// `caddy-logout/sessions.db` in Caddy's data directory.
 	File string `json:"file,omitempty"`
 }
@@ -32,7 +32,7 @@ func (EmbeddedStore) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision works out the path of the file. It touches no file.
+// Provision finds the path of the file. It touches no file.
 func (s *EmbeddedStore) Provision(caddy.Context) error {
 	if s.File == "" {
 		s.File = filepath.Join(caddy.AppDataDir(), "caddy-logout", "sessions.db")

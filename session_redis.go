@@ -27,8 +27,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/redisstore"
 )
 
-// Defaults of the Redis store. The library's own are 5 s and several tries,
-// which is an outage of its own for whoever waits for a page.
+// Defaults of the Redis store. The library's own are 5 s and several attempts: too
+// long for a person who waits for a page.
 const (
 	defaultRedisAddress   = "127.0.0.1:6379"
 	defaultRedisPort      = "6379"
@@ -39,17 +39,17 @@ const (
 )
 
 // RedisStore keeps sessions in Redis, version 7.0 or newer, which several Caddy
-// servers and a login service can share: one server, one that Sentinel watches
-// over, or a Cluster. Reads go to masters only, as a replica may not know yet of
-// a revocation. docs/redis.md describes every key. In all settings but the
-// numbers and durations, placeholders are replaced at start; one that is unknown
-// or empty is an error that names it.
+// servers and a login service can share: one server, one that Sentinel watches over,
+// or a Cluster. Reads go to masters only, as a replica may lag behind a revocation.
+// docs/redis.md describes every key. In all settings but the numbers and durations,
+// placeholders are replaced at start; one that is unknown or empty is an error that
+// names it.
 type RedisStore struct {
 	// Address of the server: `host:port`, `host` (port 6379), or
 	// `unix/` and the path of a socket. Default: `127.0.0.1:6379`. Not together
 	// with Sentinel or Cluster.
 	Address string `json:"address,omitempty"`
-	// Sentinel asks Redis Sentinel for the address of the master. Default: none.
+	// Sentinel gets the address of the master from Redis Sentinel. Default: none.
 	Sentinel *RedisSentinel `json:"sentinel,omitempty"`
 	// Cluster holds addresses of nodes of a Redis Cluster, as `host:port` or
 	// `host` (port 6379): one that answers is enough to find the others. Only
@@ -62,22 +62,20 @@ type RedisStore struct {
 	Password string `json:"password,omitempty"`
 	// DB is the number of the database. Default: 0.
 	DB int `json:"db,omitempty"`
-	// KeyPrefix is what the names of all keys begin with. Default:
-	// `caddy-logout:`.
+	// KeyPrefix is the beginning of the names of all keys. Default: `caddy-logout:`.
 	KeyPrefix string `json:"key_prefix,omitempty"`
 	// TLS turns on TLS. Default: none.
 	TLS *RedisTLS `json:"tls,omitempty"`
-	// Timeout is how long one operation of the store may take in all: waiting for
-	// a connection, making one, sending, the answer, and another try. Past it,
-	// the store is unavailable. Default: 250ms, or ReadTimeout or WriteTimeout if
-	// one of them is longer.
+	// Timeout is how long one operation of the store may take in all: waiting for a
+	// connection, making one, sending, the response, and another attempt. Past it,
+	// the store is unavailable. Default: 250ms, or ReadTimeout or WriteTimeout if one
+	// of them is longer.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 	// DialTimeout is how long a new connection may take, TLS included. It may be
 	// longer than Timeout: a connection that comes late is kept for the next.
 	// Default: 500ms.
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
-	// ReadTimeout is how long an answer may take, at most Timeout. Default:
-	// Timeout.
+	// ReadTimeout is how long a response may take, at most Timeout. Default: Timeout.
 	ReadTimeout caddy.Duration `json:"read_timeout,omitempty"`
 	// WriteTimeout is how long sending a command may take, at most Timeout.
 	// Default: Timeout.
@@ -115,7 +113,7 @@ type RedisTLS struct {
 	// ServerName is the name that the server's certificate must have. Default:
 	// the host of the address.
 	ServerName string `json:"server_name,omitempty"`
-	// InsecureSkipVerify accepts any certificate: whoever is on the way can read
+	// InsecureSkipVerify accepts any certificate: an attacker on the network can read
 	// and change all sessions. For tests only.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
@@ -128,7 +126,7 @@ func (RedisStore) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision replaces placeholders and sets defaults. It does not ask the server.
+// Provision replaces placeholders and sets defaults. It does not contact the server.
 func (s *RedisStore) Provision(caddy.Context) error {
 	repl := caddy.NewReplacer()
 	for _, field := range s.texts() {
@@ -193,13 +191,13 @@ func orDefault(d caddy.Duration, def time.Duration) caddy.Duration {
 	return d
 }
 
-// placeholderName is what the name of a placeholder looks like. Braces may also
-// be a part of a password, of which no error is to show anything.
+// placeholderName matches the name of a placeholder. Braces may also be a part of a
+// password, which no error may show.
 var placeholderName = regexp.MustCompile(`^[a-z_]+\.[\w./:\\ -]+$`)
 
-// replaceSecret replaces the placeholders in value. An unset one is an error
-// that names it: a password that is empty by accident is a login as anybody, or
-// a puzzle.
+// replaceSecret replaces the placeholders in value. An unset one is an error that
+// names it: with an empty password the server would refuse the login, or accept it as
+// the default user.
 func replaceSecret(repl *caddy.Replacer, value string) (string, error) {
 	return repl.ReplaceFunc(value, func(name string, found any) (any, error) {
 		if caddy.ToString(found) != "" {
@@ -220,9 +218,10 @@ var poolKeySecret = sync.OnceValue(func() []byte {
 	return secret
 })
 
-// PoolKey names the store by all its settings, under HMAC-SHA-256, and by what
-// is in the files of TLS: a reload after a password or a certificate was renewed
-// makes a new client. Who uses the old one goes on using it until it is given back.
+// PoolKey names the store by all its settings, under HMAC-SHA-256, and by the
+// contents of the files of TLS: a reload after a change of a password or a
+// certificate makes a new client. Former configurations use the old one until they
+// give it back.
 func (s *RedisStore) PoolKey() string {
 	if s.poolKey != "" {
 		return s.poolKey
@@ -263,8 +262,8 @@ func (s *RedisStore) Place() []session.Setting {
 	}
 }
 
-// Open makes the client. It does not wait for the server: a Caddy that starts
-// while Redis is unavailable serves what needs no session.
+// Open makes the client. It does not wait for the server: a Caddy that starts while
+// Redis is unavailable serves requests that need no session.
 func (s *RedisStore) Open() (session.Store, error) {
 	options, err := s.options()
 	if err != nil {
@@ -318,7 +317,7 @@ func (t *RedisTLS) config() (*tls.Config, error) {
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         t.ServerName,         // if empty, the host of each address
-		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // asked for by name
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // an explicit option
 	}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
@@ -361,8 +360,8 @@ func (s *RedisStore) Validate() error {
 // in one slot of a Cluster, and the keys of a session no longer by their own.
 var errRedisKeyPrefix = errors.New("key_prefix: must not contain spaces or braces")
 
-// check is Validate for settings that may still hold placeholders, which are
-// let through. Its errors show no setting: a password may be anywhere.
+// check is Validate for settings that may still hold placeholders, which it accepts.
+// Its errors show no setting: a password may be anywhere.
 func (s *RedisStore) check() error {
 	switch {
 	case s.DB < 0:
@@ -391,7 +390,7 @@ func (s *RedisStore) check() error {
 	return s.checkTLS()
 }
 
-// checkTopology refuses what no client could be made for.
+// checkTopology refuses settings for which there is no client.
 func (s *RedisStore) checkTopology() error {
 	switch {
 	case s.Address != "" && s.Sentinel != nil && len(s.Sentinel.Addresses) > 0:
@@ -421,11 +420,11 @@ func (s *RedisStore) checkTopology() error {
 	return nil
 }
 
-// checkWhole is check, and what can only be said when all settings are read.
+// checkWhole is check, with the checks that need all settings.
 func (s *RedisStore) checkWhole() error {
 	switch {
 	case s.Username != "" && s.Password == "":
-		// The library would leave out the name too, and log in as anybody.
+		// The library would leave out the name too, and log in as the default user.
 		return errors.New("username: needs a password")
 	case s.Timeout != 0 && s.ReadTimeout > s.Timeout:
 		return errors.New("read_timeout: longer than timeout, and so without effect")
@@ -458,7 +457,7 @@ func (s *RedisStore) checkTLS() error {
 	return nil
 }
 
-// withoutPlaceholders cuts out placeholders, which have not been replaced yet.
+// withoutPlaceholders cuts out placeholders that are not replaced yet.
 func withoutPlaceholders(s string) string {
 	return placeholderPattern.ReplaceAllString(s, "")
 }

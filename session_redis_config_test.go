@@ -1,6 +1,3 @@
-// This file tests the configuration of the Redis store: secrets from outside,
-// TLS, and what a pool key gives away.
-
 package caddylogout
 
 import (
@@ -193,7 +190,7 @@ func TestRedisTLSConnects(t *testing.T) {
 
 func freeTCPPort(t *testing.T) string { return strconv.Itoa(redistest.FreePort(t)) }
 
-// TestRedisTLSFiles opens stores whose files are not what they should be.
+// TestRedisTLSFiles opens stores with wrong files.
 func TestRedisTLSFiles(t *testing.T) {
 	certificate, key := writeCertificate(t)
 	missing := filepath.Join(t.TempDir(), "missing.pem")

@@ -1,6 +1,3 @@
-// This file tests the near cache behind an address that leads to one Redis and then
-// to another, as a name or a load balancer does that is switched.
-
 package caddylogout
 
 import (
@@ -18,8 +15,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// balancer passes connections on to a server, those that are there to the one they
-// have been passed on to.
+// balancer passes connections on to a server. Open connections stay with their
+// server.
 type balancer struct {
 	addr   string
 	target atomic.Pointer[string]
@@ -72,8 +69,8 @@ func (b *balancer) pass(ctx context.Context, from net.Conn) {
 	back.Wait()
 }
 
-// TestAttackServerSwitch copies a Redis to another one, switches the address to
-// that, and revokes sessions there, which the connections of before hear nothing of.
+// TestAttackServerSwitch copies a Redis to another one, switches the address to that,
+// and revokes sessions there, of which the former connections get no notification.
 func TestAttackServerSwitch(t *testing.T) {
 	t.Parallel()
 	for name, use := range map[string]func(t *testing.T, a *watchedApp){

@@ -1,5 +1,3 @@
-// This file tests the near cache on a Redis whose database is exchanged for another.
-
 package caddylogout
 
 import (
@@ -11,8 +9,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/store/storetest"
 )
 
-// TestAttackSwapDB exchanges the database for an empty one, which Redis does not
-// report: whoever was signed in is not any more.
+// TestAttackSwapDB exchanges the database for an empty one, of which Redis sends no
+// change notification: all sessions are gone.
 func TestAttackSwapDB(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

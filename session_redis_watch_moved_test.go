@@ -1,7 +1,3 @@
-// This file tests what becomes of the near cache when a server moves: a master of
-// a Cluster that starts again at another address, while nobody, or another Redis,
-// has the one that it had.
-
 package caddylogout
 
 import (
@@ -58,7 +54,7 @@ func TestAttackClusterMovedMaster(t *testing.T) {
 			before, _ := a.signInAt(t, cluster)
 			a.warm(t, before)
 			epoch := a.open().Cache.Epoch()
-			// Whoever is signed in stays so: an outage is no logout.
+			// People stay signed in: an outage is not a logout.
 			asked, signedOut := 0, 0
 			moving, stop := make(chan struct{}), sync.WaitGroup{}
 			stop.Go(func() {

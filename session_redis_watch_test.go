@@ -1,6 +1,3 @@
-// This file tests, on real servers, that the near cache hears of every change
-// whoever makes it, and that it serves nothing when it cannot.
-
 package caddylogout
 
 import (
@@ -137,7 +134,8 @@ func TestWatchReports(t *testing.T) {
 		a.wantLive(t, c, true)
 	})
 	t.Run("what is no change of a session", func(t *testing.T) {
-		// Reports come in order: after this one, all earlier ones have been heard.
+		// Change notifications come in order: after this one, all earlier ones have
+		// arrived.
 		barrier := func() {
 			last, _ := b.signIn(t, "alice", "")
 			a.warm(t, last)
@@ -160,7 +158,7 @@ func TestWatchReports(t *testing.T) {
 	})
 }
 
-// TestWatchLost takes the listener's connection away in the ways it goes.
+// TestWatchLost breaks the listener's connection in several ways.
 func TestWatchLost(t *testing.T) {
 	server := redistest.Start(t)
 	a := watch(t, server, RedisStore{}, 0)
@@ -207,9 +205,9 @@ func TestWatchLost(t *testing.T) {
 	})
 }
 
-// TestWatchNeverStale ends sessions under load, with listeners that are killed
-// all the time: once the logout is known on a server, nobody gets in there, and
-// once it was reported, nobody gets in anywhere.
+// TestWatchNeverStale ends sessions under load, with listeners that are killed all
+// the time: a server that knows of the logout refuses the session, and after the
+// change notification all servers do.
 func TestWatchNeverStale(t *testing.T) {
 	server := redistest.Start(t)
 	a, b := watch(t, server, RedisStore{}, 0), watch(t, server, RedisStore{}, 0)

@@ -1,6 +1,3 @@
-// This file tests the near cache behind Sentinel and on a Cluster: every master
-// is listened to, and a new one is before anything is served.
-
 package caddylogout
 
 import (

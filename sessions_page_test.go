@@ -1,6 +1,3 @@
-// This file tests the page of a person's sessions, and that nothing slips
-// through "sign out everywhere".
-
 package caddylogout
 
 import (
@@ -89,7 +86,7 @@ func TestSessionsPageLists(t *testing.T) {
 	if !strings.Contains(w.Header().Get("Cache-Control"), "no-store") || !strings.Contains(w.Header().Get("Content-Security-Policy"), "frame-ancestors 'none'") {
 		t.Errorf("headers %q", w.Header())
 	}
-	// To be looked at in a list is no use: the phone ends when it is idle.
+	// Listing a session does not count as using it: the phone's ends when it is idle.
 	a.advance(time.Hour)
 	if a.alive(t, phone) {
 		t.Error("the list kept an idle session alive")
@@ -242,7 +239,7 @@ func TestEverywhereEndsWhatIsBeingCreated(t *testing.T) {
 	}
 }
 
-// meanwhileStore signs somebody in as soon as the sessions are revoked: after
+// meanwhileStore signs a person in as soon as the sessions are revoked: after
 // "everywhere" has read the index.
 type meanwhileStore struct {
 	session.Store

@@ -1,6 +1,3 @@
-// This file tests the page that says goodbye, and pages of an operator's own on
-// a running app.
-
 package caddylogout
 
 import (
@@ -19,7 +16,7 @@ import (
 
 const donePage = siteURL + web.DonePath
 
-// goesThere is what a browser sends that goes to a page.
+// goesThere are the headers of a browser that opens a page.
 var goesThere = []string{"Accept: text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Dest: document", "Sec-Fetch-Mode: navigate"}
 
 func TestSignedOutPage(t *testing.T) {
@@ -48,8 +45,8 @@ func TestSignedOutPage(t *testing.T) {
 	}
 }
 
-// TestSignedOutPageSaysNothingUntrue asks while nobody knows: to be told to be
-// signed out would be a lie then.
+// TestSignedOutPageSaysNothingUntrue opens the page during an outage, when it must
+// not say that the person is signed out.
 func TestSignedOutPageSaysNothingUntrue(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
@@ -60,8 +57,8 @@ func TestSignedOutPageSaysNothingUntrue(t *testing.T) {
 	}
 }
 
-// TestPictureOrPage tells who wants the picture of a goodbye page from who goes
-// to the page.
+// TestPictureOrPage distinguishes requests for the image of a signed-out page from
+// navigations to the page.
 func TestPictureOrPage(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.Prefix = "/.ory" })
 	for name, test := range map[string]struct {
@@ -96,7 +93,7 @@ func TestPictureOrPage(t *testing.T) {
 }
 
 // TestHomeIsNotGoodbye checks that no page of ours leads to the signed-out page,
-// which would say what is not so, and that a logout does.
+// which would be wrong, and that a logout does.
 func TestHomeIsNotGoodbye(t *testing.T) {
 	for returnURL, want := range map[string]string{
 		"": "/", "/welcome": siteURL + "/welcome", web.DonePath: "/", web.DonePath + "?x": "/", "https://other.example" + web.DonePath: "/",
@@ -138,7 +135,7 @@ func TestOwnPagesAreShown(t *testing.T) {
 			t.Errorf("there is no %s in\n%s", want, w.Body)
 		}
 	}
-	// What goes over the wire to clients is not for people, and stays as it is.
+	// The JSON for clients is not for people, and stays as it is.
 	w = serve(t, &signout.Handler{Site: a.Site}, newRequest(t, http.MethodGet, siteURL+"/sessions/whoami", "Accept: application/json"), nil)
 	if w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "scaduta") {
 		t.Errorf("got %d %s", w.Code, w.Body)

@@ -46,7 +46,7 @@ func armedForBench(b *testing.B, store *redisstore.Store) *nearcache.Cache {
 	return cache
 }
 
-// unhurried is a timeout that no busy machine meets.
+// unhurried is a timeout that a busy machine never reaches.
 const unhurried = caddy.Duration(10 * time.Second)
 
 // redisKey is the name of a key of a session in Redis.
@@ -54,5 +54,6 @@ func redisKey(kind string, key session.Key) string {
 	return defaultRedisKeyPrefix + kind + ":{" + key.String() + "}"
 }
 
-// secondLook is when a store has asked twice where its connections lead.
+// secondLook is the time after which a store has checked twice where its connections
+// lead.
 const secondLook = 6 * time.Second

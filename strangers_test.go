@@ -1,6 +1,3 @@
-// This file counts what those leave in the store who have no session: nothing
-// but errors, and of these so many and no more.
-
 package caddylogout
 
 import (
@@ -75,14 +72,14 @@ func countRedis(server *redistest.Server) countKeys {
 	}
 }
 
-// stranger sends what a request can hold that belongs to nobody.
+// stranger is a request with a credential that belongs to no session.
 type stranger struct {
 	method, path, body string
 	headers            []string
 }
 
-// strangers are requests of every kind with one credential that was made up, and
-// with what follows from it: its logout token fits.
+// strangers are requests of every kind with one made-up credential and its logout
+// token.
 func strangers(a *testApp, n int) []stranger {
 	c := session.NewCredential(session.NewToken(), session.FromHeader)
 	secret := strings.Repeat(fmt.Sprintf("%08x", n), 8)

@@ -24,9 +24,9 @@ func isCut(t *testing.T, ended <-chan error) bool {
 	}
 }
 
-// TestAttackIdleStreams leaves streams open and goes away: they end when the session
-// is idle, and not before. Ordinary requests keep them, on this server or another;
-// an interruption in which uses cannot be noted does, too.
+// TestAttackIdleStreams leaves streams open without a use: they end when the session
+// is idle, and not before. Ordinary requests keep them, on this server or another; an
+// interruption in which uses cannot be noted does, too.
 func TestAttackIdleStreams(t *testing.T) {
 	t.Parallel()
 	const timeout = 10 * time.Minute

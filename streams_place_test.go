@@ -197,8 +197,8 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	}
 }
 
-// TestRequestThatOutlivesItsStore is one that nobody counts, of a configuration
-// whose place is gone for a minute: what it asks is answered as in an outage.
+// TestRequestThatOutlivesItsStore has an unregistered request of a configuration
+// whose place is gone for a minute: it gets the response of an outage.
 func TestRequestThatOutlivesItsStore(t *testing.T) {
 	server := redistest.Start(t)
 	for name, config := range map[string]map[string]string{
@@ -221,7 +221,8 @@ func TestRequestThatOutlivesItsStore(t *testing.T) {
 				}
 			}
 			gate := newGate(t, a, gate.Options{Optional: true, IssueOnHeader: "X-Sign-In"})
-			// Nobody: it is not registered, and the app signs somebody in when all is closed.
+			// An anonymous request: it is not registered, and the app signs a person
+			// in when all is closed.
 			w := serve(t, gate, newRequest(t, http.MethodGet, "/", "Accept: application/json"), func(w http.ResponseWriter, _ *http.Request) error {
 				closeStore()
 				w.Header().Set("X-Sign-In", `{"identity":"bob"}`)

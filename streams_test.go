@@ -17,17 +17,17 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// newStreams starts to look after the requests for the sessions of one store.
+// newStreams starts to watch the sessions of one store.
 func newStreams(store session.Store, now func() time.Time) *streams.Streams {
 	s := streams.New(now)
 	s.Add(&manager.UsedStore{Store: store}, streams.Place{}).Use()
 	return s
 }
 
-// armed makes the store say that it reports changes.
+// armed makes the store notify of changes.
 func arm(s *streams.Streams) { s.ToAsk()[0].Armed(time.Now().Add(time.Hour)) }
 
-// withStreams gives the app what looks after its streams.
+// withStreams gives the app its streams.
 func (a *testApp) withStreams(t *testing.T) *streams.Streams {
 	t.Helper()
 	store, err := a.OpenStore()
@@ -83,7 +83,7 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 			_, err := a.RevokeKeys(t.Context(), s.Identity, func(session.Key) bool { return true })
 			return err
 		},
-		// As another server does it: only the store knows, and then reports.
+		// As another server does it: only the store knows, and then notifies.
 		"elsewhere, reported": func(a *testApp, s *session.Session) error {
 			arm(a.open().Streams)
 			store, _ := a.OpenStore()
@@ -138,7 +138,7 @@ func TestStreamsKeep(t *testing.T) {
 	wantEnded(t, kept, nil)
 }
 
-// The request that ends its own session still gets its answer.
+// The request that ends its own session still gets its response.
 func TestStreamsSpareTheLogoutItself(t *testing.T) {
 	a := newTestApp(t, nil)
 	a.withStreams(t)
@@ -182,7 +182,7 @@ func TestStreamsDuringAnOutage(t *testing.T) {
 	wantEnded(t, ended, streams.ErrSessionEnded)
 }
 
-// flakyStore can be away for those who read.
+// flakyStore can fail reads.
 type flakyStore struct {
 	session.Store
 	mu   sync.Mutex
@@ -229,7 +229,7 @@ func TestStreamsRegisterTooLate(t *testing.T) {
 	}
 }
 
-// What has been served leaves nothing behind.
+// A served request leaves nothing behind.
 func TestStreamsForget(t *testing.T) {
 	a := newTestApp(t, nil)
 	s := a.withStreams(t)

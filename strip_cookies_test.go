@@ -1,6 +1,3 @@
-// This file tests which cookies of an app a logout deletes, in which variants,
-// and that ours neither reach an app nor come from it.
-
 package caddylogout
 
 import (
@@ -169,7 +166,7 @@ func TestForgetInEveryFlow(t *testing.T) {
 	}
 }
 
-// A logout that failed, or was none, has nothing forgotten.
+// A failed logout, or a request that is not one, deletes no cookie.
 func TestForgetNothing(t *testing.T) {
 	options := signout.AppLogout{Paths: []string{"/logout"}, StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}, ClearSiteData: []string{"cookies"}}
 	for name, target := range map[string]string{
@@ -249,7 +246,7 @@ func TestLogoutOn(t *testing.T) {
 	}
 }
 
-// An anonymous visitor who is sent to the login page was not logged out.
+// A redirect of an anonymous visitor to the login page is not a logout.
 func TestLogoutOnAnonymous(t *testing.T) {
 	a := newTestApp(t, nil)
 	l := newLogout(t, a, signout.AppLogout{LogoutOn: []signout.LogoutOn{{Location: []string{"/login"}}}, StripCookies: []signout.StripCookies{{Names: []string{"sid"}}}})
@@ -266,7 +263,7 @@ func TestLogoutOnAnonymous(t *testing.T) {
 	}
 }
 
-// The app says that somebody is out, and we cannot make it true.
+// The app says that the person is out, and our session cannot be ended.
 func TestLogoutOnOutage(t *testing.T) {
 	for _, journal := range []bool{false, true} {
 		a := newTestApp(t, nil)

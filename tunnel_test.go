@@ -1,5 +1,3 @@
-// This file tests what may go on to an app, and what is cut of it.
-
 package caddylogout
 
 import (
@@ -78,7 +76,7 @@ func TestAdmit(t *testing.T) {
 			r.Proto, r.ContentLength, r.URL.Path, r.Header = test.proto, test.length, test.path, maps.Clone(test.header)
 			var ok bool
 			if r.ProtoMajor, r.ProtoMinor, ok = http.ParseHTTPVersion(test.proto); !ok {
-				r.ProtoMajor, r.ProtoMinor = 3, 0 // what an extended CONNECT looks like there
+				r.ProtoMajor, r.ProtoMinor = 3, 0 // an extended CONNECT over HTTP/3
 			}
 			refusal := web.Admit(r)
 			if status := statusOrZero(refusal); status != test.status {
@@ -110,7 +108,7 @@ func with(h http.Header, name, value string) http.Header {
 	return h
 }
 
-// Each handler refuses by itself, in front of an app that it stands alone before.
+// Each handler refuses by itself, since it may be the only one in front of an app.
 func TestEveryHandlerRefusesTunnels(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")
@@ -147,7 +145,7 @@ func TestEveryHandlerRefusesTunnels(t *testing.T) {
 	}
 }
 
-// So do the provider and the matcher, in front of which nothing of ours may stand.
+// So do the provider and the matcher, which may be the only module of ours.
 func TestProviderAndMatcherRefuseTunnels(t *testing.T) {
 	a := newTestApp(t, nil)
 	c, _ := a.signIn(t, "alice", "")

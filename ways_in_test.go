@@ -1,6 +1,3 @@
-// This file tests cookies that a sibling host tosses in, and names of hosts that
-// a client makes up.
-
 package caddylogout
 
 import (
@@ -13,7 +10,7 @@ import (
 )
 
 // On HTTPS the browser's secret is in a __Host- cookie, which no sibling host can
-// set: what it tosses in under the plain name is not looked at.
+// set: we ignore what it sets under the plain name.
 func TestTossedBrowserCookie(t *testing.T) {
 	a := newTestApp(t, func(a *App) { a.BaseURL = "https://app.example" })
 	tossed, own := strings.Repeat("a", web.BrowserSecretLength), strings.Repeat("b", web.BrowserSecretLength)
@@ -28,8 +25,8 @@ func TestTossedBrowserCookie(t *testing.T) {
 	}
 }
 
-// Whatever host a client makes up, the logout URL holds it or not as base_url
-// says, and it can be sent to no host but that.
+// A client can make up a host: base_url decides whether the logout URL holds it, and
+// the URL works on no other host.
 func TestMadeUpHost(t *testing.T) {
 	for name, test := range map[string]struct {
 		base, host, forwarded string

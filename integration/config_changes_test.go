@@ -27,7 +27,7 @@ func reloadWarnings(t *testing.T, s *caddyServer) []reloadWarning {
 	var found []reloadWarning
 	for line := range strings.Lines(s.Logs()) {
 		var w reloadWarning
-		if json.Unmarshal([]byte(line), &w) == nil && w.Msg == "reload changes what becomes of sessions that exist" {
+		if json.Unmarshal([]byte(line), &w) == nil && w.Msg == "reload affects existing sessions" {
 			found = append(found, w)
 		}
 	}
