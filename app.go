@@ -29,8 +29,8 @@ const (
 // lifespan, and the return URLs. All sites of a Caddy instance share it, and its
 // store lives through reloads.
 type App struct {
-	// StoreRaw is the store of sessions: {"module": "embedded"} or {"module":
-	// "redis"}. Default: embedded, in Caddy's data directory.
+	// StoreRaw is the store of sessions: {"module": "embedded"}, or
+	// {"module": "redis"}. Default: embedded, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=sessions.stores inline_key=module"`
 
 	// Cookie is how the session cookie looks.

@@ -24,7 +24,7 @@ var (
 // Record is all that a store knows of one key, read in one round trip. The zero
 // Record says that it knows nothing.
 type Record struct {
-	// Value is the stored session, nil if there is none. A [Format] decodes it.
+	// Value is the stored session, nil if there is none. A format decodes it.
 	Value []byte
 	// RevokedAt is when the key was revoked, zero if it was not. A key with a
 	// tombstone is revoked even if it has a value: a request in flight may have
@@ -63,10 +63,10 @@ type IndexedKey struct {
 	ExpiresAt time.Time
 }
 
-// Store keeps sessions. It knows keys and bytes; what the bytes mean is a
-// [Format]'s business. All methods are safe for concurrent use, return an error
-// that wraps [ErrUnavailable] when the store is unavailable, and have written
-// durably (as far as the store can) when they return nil.
+// Store keeps sessions. It knows keys and bytes; only a format knows what the bytes
+// mean. All methods are safe for concurrent use, return an error that wraps
+// [ErrUnavailable] when the store is unavailable, and have written durably (as far as
+// the store can) when they return nil.
 type Store interface {
 	// Get reads the session and the tombstone of key in one round trip, and
 	// leaves LastUsed zero. An unknown or expired key is a zero Record and no

@@ -47,17 +47,17 @@ type storedDevice struct {
 	UserAgent string `json:"user_agent,omitempty"`
 }
 
-// Locate implements [session.Source].
+// Locate appends the credentials of the request to dst, best first.
 func (f Format) Locate(r *http.Request, dst []session.Credential) []session.Credential {
 	return locateCredentials(r, f.cookieName, dst)
 }
 
-// Key implements [session.Source].
+// Key returns the name of a credential's session in the store.
 func (Format) Key(c session.Credential) session.Key { return session.KeyOf(c.Secret()) }
 
-// Decode implements [session.Source]. The id inside the value is checked against the
-// key, so that a value copied to another key is nobody's session. An identity that an
-// app may take for another person's is an error, too.
+// Decode reads a stored session. The id inside the value is checked against the key,
+// so that a value copied to another key is nobody's session. An identity that an app
+// may take for another person's is an error, too.
 func (Format) Decode(key session.Key, value []byte) (*session.Session, error) {
 	var stored storedSession
 	if err := decodeStored(value, &stored); err != nil {
@@ -105,12 +105,12 @@ func (Format) Encode(s *session.Session) ([]byte, error) {
 	return value, nil
 }
 
-// Revoke implements [session.Source].
+// Revoke ends a session in the store, and reports whether it was there.
 func (Format) Revoke(ctx context.Context, store session.Store, s *session.Session, at, until time.Time) (bool, error) {
 	return store.Revoke(ctx, s.Key, s.Identity, at, until)
 }
 
-// isJSONObject accepts what traits may be: nothing, null, or an object.
+// isJSONObject reports whether traits are absent, null, or an object.
 func isJSONObject(raw json.RawMessage) bool {
 	return len(raw) == 0 || string(raw) == "null" || raw[0] == '{'
 }

@@ -1,5 +1,5 @@
-// Package attacktest says what the tests of attacks came to. Their names begin with
-// TestAttack, by which `make attack` finds them.
+// Package attacktest counts the attempts of attacks in tests, and their successes.
+// Their names begin with TestAttack, by which `make attack` finds them.
 package attacktest
 
 import "testing"

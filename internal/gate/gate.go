@@ -202,7 +202,7 @@ func (g *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // Connection (a proxy deletes what is named there, after us), our credential, and the
 // secret that binds this browser to its forms. An error page of the app needs that
 // secret, to ask for the error on behalf of the browser. The error wraps
-// [ErrUnavailable] if a bearer token could not be looked up.
+// [session.ErrUnavailable] if a bearer token could not be looked up.
 func (g *Handler) clean(r *http.Request, res *web.Auth) error {
 	res.Gated = true
 	g.strip.DeleteFrom(r.Header)

@@ -60,8 +60,8 @@ func (res *Auth) String() string {
 func (res *Auth) GoString() string { return res.String() }
 
 // Authenticate finds the live session of a request. A wrong credential does not hide
-// a good one: it checks all, best first. The error wraps [ErrUnavailable] if no
-// credential is known to be live and the store could not look one up. A request
+// a good one: it checks all, best first. The error wraps [session.ErrUnavailable] if
+// no credential is known to be live and the store could not look one up. A request
 // without a credential needs no store.
 func (site *Site) Authenticate(r *http.Request) (*Auth, error) {
 	if res, ok := caddyhttp.GetVar(r.Context(), AuthVar).(*Auth); ok {
