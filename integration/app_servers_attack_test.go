@@ -264,7 +264,7 @@ func attackHeaders(t *testing.T, s *caddyServer, servers []*appServer, token str
 	for _, mode := range gateModes {
 		for _, signedIn := range []bool{true, false} {
 			if mode == "mandatory" && !signedIn || mode == "public" && signedIn {
-				continue // it does not get to the app; nobody looks at it
+				continue // it does not get to the app
 			}
 			what := "headers, " + mode + " gate, anonymous"
 			var own []string

@@ -36,7 +36,7 @@ type appServer struct {
 	env     []string
 	// prepare lays out the directory.
 	prepare func(t *testing.T, apps, dir string) error
-	// leavesBodies says that it takes a body that nobody read for the next request.
+	// leavesBodies says that it takes an unread body for the next request.
 	leavesBodies bool
 	// fastCGI says that it speaks FastCGI. All others speak HTTP/1.1.
 	fastCGI bool

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
-// The logout is noted before it is acknowledged: this node refuses the session
-// at once, also after kill -9, and Redis hears of it when it is back.
+// The logout is noted before it is acknowledged: this node refuses the session at
+// once, also after kill -9, and Redis gets it when it is back.
 func TestDurableLogoutSurvivesKill(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

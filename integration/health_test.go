@@ -91,5 +91,5 @@ func TestOutageIsQuick(t *testing.T) {
 	}
 }
 
-// madeUp returns a credential that nobody has.
+// madeUp returns a credential without a session.
 func madeUp() string { return "ory_st_" + strings.ToLower(rand.Text()) + "aaaaaa" }

@@ -16,8 +16,8 @@ func idleServer(t *testing.T, redis *redistest.Server, timeout string, options .
 }
 
 // TestAttackOutageOfWrites has people use two proxies in turn while Redis refuses
-// writes, as without the replica that it wants, for longer than the idle_timeout:
-// nobody may be sent away then, nor after it, and no cookie be cleared.
+// writes, as without the replica that it wants, for longer than the idle_timeout: the
+// gate must refuse no session then, nor after it, and clear no cookie.
 func TestAttackOutageOfWrites(t *testing.T) {
 	t.Parallel()
 	const timeout = 5 * time.Second
@@ -67,7 +67,7 @@ func TestAttackOutageOfWrites(t *testing.T) {
 }
 
 // TestAttackOutageLongerThanIdle has Redis be gone for longer than the idle_timeout:
-// the first request after it finds nobody idle.
+// the first request after it finds no session idle.
 func TestAttackOutageLongerThanIdle(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")

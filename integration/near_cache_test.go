@@ -23,7 +23,7 @@ func redisReads(t *testing.T, redis *redistest.Server) int {
 	return reads
 }
 
-// assertServed asks ten times and checks whether Redis was asked for it. A first
+// assertServed sends ten requests and checks whether they query Redis. A first
 // request warms the cache; one that comes too early, while the server begins to
 // listen, is not kept.
 func assertServed(t *testing.T, s *caddyServer, redis *redistest.Server, header string, fromMemory bool) {
@@ -96,7 +96,8 @@ func TestNearCache(t *testing.T) {
 	})
 }
 
-// TestNearCacheRefused runs on a Redis whose user may not be told of changes.
+// TestNearCacheRefused runs on a Redis whose user may not receive change
+// notifications.
 func TestNearCacheRefused(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--user", "narrow", "on", ">narrow", "~*", "+@all", "-client")

@@ -8,8 +8,8 @@ import (
 	"github.com/caddy-logout/caddy-logout/internal/redistest"
 )
 
-// TestTwoNodes signs in on one node and out on the other. The one that has answered
-// a logout refuses from then on; the other one as soon as Redis has told it, and
+// TestTwoNodes signs in on one node and out on the other. The one that has answered a
+// logout refuses from then on; the other one as soon as Redis has notified it, and
 // from then on too.
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
@@ -68,7 +68,7 @@ func TestSecondTabOnTwoNodes(t *testing.T) {
 		t.Fatalf("first tab: %d %q", first.status, first.header)
 	}
 	for i, node := range []*caddyServer{two, one, two, one} {
-		// The node that did not do it hears of it a moment later.
+		// The other node learns of it a moment later.
 		var second answer
 		eventually(t, "the second tab is answered as the first", func() bool {
 			second = call(t, "GET", node.URL(path), "", acceptBrowser)

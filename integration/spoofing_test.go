@@ -158,8 +158,8 @@ func TestSpoofedHeaders(t *testing.T) {
 	}
 }
 
-// TestSpoofedHeadersThatCaddyAllows is for an app whose headers have underscores
-// and dots: Caddy, which drops such names otherwise, is told to hand them on.
+// TestSpoofedHeadersThatCaddyAllows is for an app whose headers have underscores and
+// dots: Caddy drops such names by default, and is configured to pass them on.
 func TestSpoofedHeadersThatCaddyAllows(t *testing.T) {
 	t.Parallel()
 	app := newRawApp(t)

@@ -186,7 +186,7 @@ func TestStreamsAreCut(t *testing.T) {
 			wantClosed(t, streams, since)
 		})
 	}
-	// The first three were revoked; of the others nobody says when they ended.
+	// The first three were revoked; for the others no time of their end is known.
 	// What the last of the three streams took is known when its handler is done.
 	var now map[string]float64
 	eventually(t, "the cuts are measured", func() bool {

@@ -141,7 +141,8 @@ func parseAccount(line string) (Account, error) {
 	if !hasTraits {
 		return account, nil
 	}
-	// A syntax error of encoding/json names a character of the line: not told.
+	// A syntax error of encoding/json names a character of the line: the error leaves
+	// it out.
 	var object map[string]json.RawMessage
 	if json.Unmarshal([]byte(traits), &object) != nil || object == nil {
 		return Account{}, errors.New("what follows the hash is not a JSON object")
@@ -183,11 +184,11 @@ func (a *Accounts) Has(name string) bool {
 	return ok
 }
 
-// Verify returns the account of that name if the password is right, [ErrWrong]
-// if not, [ErrBusy] if its turn did not come in 10 seconds, and the context's
-// error if that ended first. An unknown name takes the same work as a known one
-// whose hash has the cost that most hashes of the file have: keep to one cost,
-// else the odd ones can be told from strangers by the time they take.
+// Verify returns the account of that name if the password is right, [ErrWrong] if
+// not, [ErrBusy] if its turn did not come in 10 seconds, and the context's error if
+// that ended first. An unknown name takes the same work as a known one whose hash has
+// the cost that most hashes of the file have: keep to one cost, else a client can
+// tell the odd ones from strangers by the response time.
 func (a *Accounts) Verify(ctx context.Context, name, password string) (Account, error) {
 	wait := time.NewTimer(maxWait)
 	defer wait.Stop()

@@ -4,7 +4,7 @@ import "testing"
 
 func TestLift(t *testing.T) {
 	const here, there = "192.0.2.1", "192.0.2.2"
-	// blocked tells which of the pairs of two accounts and two addresses are.
+	// blocked returns the blocked pairs of two accounts and two addresses.
 	blocked := func(a *Attempts) string {
 		out := ""
 		for _, account := range []string{"alice", "bob"} {

@@ -123,7 +123,7 @@ type SessionsData struct {
 	Action string
 	// CSRFToken goes along with the form.
 	CSRFToken string
-	// Identity is who is signed in.
+	// Identity is the id of the person.
 	Identity string
 	// Sessions are the live sessions, the current one first.
 	Sessions []SessionRow

@@ -100,7 +100,7 @@ func (s *Set) load(texts map[string]string) error {
 		"lang": func() string { return s.language },
 		"text": s.text,
 	}
-	for _, name := range slices.Sorted(maps.Keys(samples)) { // in order: of several mistakes, always the same is told
+	for _, name := range slices.Sorted(maps.Keys(samples)) { // in order: several mistakes always give the same error
 		sample := samples[name]
 		page, err := s.parse(name, texts)
 		if err != nil {

@@ -22,8 +22,8 @@ type Checker interface {
 // Faults says what keeps a store from being used; nil is nothing. Both wrap
 // [ErrUnavailable], and hold no key, no password and nothing of a client.
 type Faults struct {
-	Read  error // nobody can be checked
-	Write error // nobody can sign in or out
+	Read  error // no session can be checked
+	Write error // no person can sign in or out
 }
 
 // ErrUnreachable is wrapped by a fault of a server that did not answer, however it says so.

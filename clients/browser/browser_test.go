@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// TestBackShowsNothing signs out and presses back. The first row shows that a
-// browser does keep the page, where nobody tells it not to. Chromium keeps a page
-// whole in its back/forward cache even with no-store, until a cookie changes that
-// scripts cannot read: that is what the signed-out page loads its picture for.
+// TestBackShowsNothing signs out and presses back. The first row shows that a browser
+// does keep the page, unless a header forbids it. Chromium keeps a page whole in its
+// back/forward cache even with no-store, until a cookie changes that scripts cannot
+// read: that is what the signed-out page loads its picture for.
 func TestBackShowsNothing(t *testing.T) {
 	for _, test := range []struct {
 		name, path string

@@ -211,7 +211,7 @@ func TestEveryPage(t *testing.T) {
 			signedOut := b.show("signed-out", "Signed out")
 
 			b.base = fromEnv(t, "CADDY_LOGOUT_URL_AWAY")
-			b.bring("ory_st_" + strings.Repeat("a", 32)) // nobody can tell whose it is
+			b.bring("ory_st_" + strings.Repeat("a", 32)) // the store cannot look it up
 			b.visit("/app/page")
 			b.sees("session_store_unavailable")
 			b.check("away", "Temporarily unavailable")

@@ -119,8 +119,8 @@ func TestWantsJSONAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzAccept checks that further lines that say nothing of our types change
-// nothing, and that who wants HTML without reservation never gets JSON.
+// FuzzAccept checks that further lines that say nothing of our types change nothing,
+// and that a client that prefers HTML never gets JSON.
 func FuzzAccept(f *testing.F) {
 	for _, seed := range []string{
 		"", "*/*", "application/json", firefoxAccept, "application/json;q=0.5, */*", `a/b;x="\",";q=1`,

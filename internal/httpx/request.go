@@ -26,9 +26,9 @@ func ClientIP(r *http.Request) string {
 	return host
 }
 
-// OriginalPath returns the path that the client asked for, decoded and cleaned.
-// It is the original path: other handlers may have rewritten the request, but
-// nobody may hide a logout.
+// OriginalPath returns the path that the client asked for, decoded and cleaned. It is
+// the original path: other handlers may have rewritten the request, but that must not
+// hide a logout.
 func OriginalPath(r *http.Request) string { return caddyhttp.CleanPath(OriginalURL(r).Path, true) }
 
 // OriginalURL returns the URL that the client asked for.

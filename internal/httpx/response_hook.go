@@ -25,7 +25,7 @@ type HookedWriter struct {
 	dropBody bool
 	// Until ends the body when it is done, nil for never.
 	Until context.Context
-	// Sent notes that the response has begun, nil if nobody wants to know.
+	// Sent notes that the response has begun; nil without a subscriber.
 	Sent *atomic.Bool
 	// BrokeOff says that it did, and that what was sent is not whole.
 	BrokeOff bool

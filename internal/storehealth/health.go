@@ -171,9 +171,9 @@ func countFault(since *time.Time, fault error, gauge prometheus.Gauge, now time.
 	return lasted
 }
 
-// faultKind tells faults apart that an operator would treat in different ways. A
-// server that cannot be reached says so in many words, with another port of ours
-// each time: that is one fault, not many.
+// faultKind distinguishes faults that need different treatment. A server that cannot
+// be reached says so in many words, with another port of ours each time: that is one
+// fault, not many.
 func faultKind(err error) string {
 	var network *net.OpError
 	var certificate *tls.CertificateVerificationError

@@ -340,8 +340,8 @@ func TestReadsTimeout(t *testing.T) {
 	h.idle(t)
 }
 
-// TestReadsPanic lets the one who asks panic: the others get an error, and the
-// next reads go on.
+// TestReadsPanic lets the caller that sends a batch panic: the others get an error,
+// and the next reads go on.
 func TestReadsPanic(t *testing.T) {
 	_, s := startPatientRedis(t)
 	h := holdReads(t, s)

@@ -72,7 +72,7 @@ func reachable(err error) error {
 // unreachableError is a fault that says in its own words that a server did not answer.
 type unreachableError struct{ error }
 
-// Is reports whether it is asked for [session.ErrUnreachable].
+// Is reports whether the target is [session.ErrUnreachable].
 func (unreachableError) Is(target error) bool { return target == session.ErrUnreachable }
 
 // Unwrap returns the fault itself.
@@ -89,7 +89,7 @@ func (s *Store) tryAll(ctx context.Context) session.Faults {
 	return session.Faults{Read: err, Write: err}
 }
 
-// checkCluster checks all masters. Of several faults it tells the first.
+// checkCluster checks all masters. Of several faults it returns the first.
 func (s *Store) checkCluster(ctx context.Context, cluster *redis.ClusterClient) session.Faults {
 	keys, err := s.keyOfEach(ctx, cluster)
 	if err != nil {

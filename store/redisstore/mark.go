@@ -41,7 +41,7 @@ func (l *listener) checkMark(ctx context.Context, client *redis.Client) {
 	_, _ = pipe.Exec(ctx)
 	l.markMu.Lock()
 	defer l.markMu.Unlock()
-	// Of what was not answered nobody knows whether it was done.
+	// Without a response, the command may or may not have been executed.
 	read := found.Err() == nil && found.Val() != "" || isNil(found.Err())
 	if read && l.mark.changed(found.Val(), time.Now()) {
 		l.watch.sink.ChangedAll()

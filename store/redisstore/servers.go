@@ -46,8 +46,8 @@ type servers struct {
 	naming map[string]*serverConn // by the text that a new connection sends
 	newest map[string]string      // by group: where the newest connection leads
 	swept  time.Time
-	err    error            // what was told last
-	tell   func(err error)  // nil: nobody wants to know
+	err    error            // the last one passed to tell
+	tell   func(err error)  // nil: no subscriber
 	clock  func() time.Time // for swept
 }
 
