@@ -92,7 +92,7 @@ var flows = map[string]flow{
 	}},
 }
 
-// LogoutToken matches the token in a page with {session.logout_url}.
+// logoutToken matches the token in a page with {session.logout_url}.
 func logoutToken(credential string) string {
 	mac := hmac.New(sha256.New, []byte(credential))
 	mac.Write([]byte("caddy-logout logout token v1"))

@@ -22,9 +22,9 @@ import (
 var folders = []string{
 	"cmd", "docs", "integration", "login", "pages", "scripts", "session", "store", "tools",
 	"internal/adapttest", "internal/attacktest", "internal/clocktest", "internal/hostileurl",
-	"internal/httpx", "internal/nearcache", "internal/person", "internal/redistest",
+	"internal/httpx", "internal/manager", "internal/nearcache", "internal/person", "internal/redistest",
 	"internal/returnurl", "internal/telemetry",
-	"formats", "internal/gate", "internal/signin", "internal/web", "internal/streams",
+	"formats", "internal/gate", "internal/signin", "internal/signout", "internal/web", "internal/streams",
 	"internal/journal", "internal/storehealth", "internal/deferred", "internal/admin", "internal/check",
 	"internal/cli", "bench",
 }

@@ -1,5 +1,3 @@
-// This file looks many sessions up together, so that they share round trips.
-
 package manager
 
 import (

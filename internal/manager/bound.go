@@ -81,7 +81,7 @@ func (m *Manager) oldest(ctx context.Context, identity string, ending []session.
 	if err != nil {
 		return surplus{}, err
 	}
-	// What is listed and not there is gone, or is being made: then whoever makes
+	// What is listed and not there is gone, or is being made: then the server that makes
 	// it will count.
 	found = slices.DeleteFunc(found, func(known *nearcache.Entry) bool { return known.Session == nil })
 	if len(found) <= m.MaxSessions {

@@ -1,6 +1,3 @@
-// This file ends the sessions of everybody: what is left to do when a secret has
-// leaked, or a login service was broken into.
-
 package manager
 
 import (
@@ -12,12 +9,12 @@ import (
 	"github.com/caddy-logout/caddy-logout/session"
 )
 
-// RevokeEverybody ends all sessions and returns how many really ended; tell is
-// called with the number so far, and the trail with what ended. It goes through the index, so that a session
-// which is just being made never comes to life, and then through the sessions
-// themselves, for those that are in no index. Then it looks again, until nothing
-// is left: in a Cluster, keys may move from under a walk. It goes on without the
-// client.
+// RevokeEverybody ends all sessions, as after a leaked secret, and returns how many
+// really ended. It calls tell with the number so far, and gives the trail what ended.
+// First it goes through the index, so that a session which is being made never comes to
+// life; then through the sessions themselves, for those that are in no index. Then it
+// looks again, until none is left: in a Cluster, keys may move during a walk. It goes on
+// without the client.
 func (m *Manager) RevokeEverybody(ctx context.Context, trail *EverybodyTrail, tell func(count int)) (count int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	defer func() { trail.end(err) }()
@@ -101,8 +98,8 @@ func (m *Manager) revokeStored(ctx context.Context, store session.Store, key ses
 	return s.Identity, ended, err
 }
 
-// EverybodyTrail tells of the end of the sessions of everybody while it goes on: it
-// holds those of one line, and never all. The zero value tells nobody.
+// EverybodyTrail records the end of all sessions while it goes on. It holds the sessions
+// of one line of the audit log, and never all. The zero value records nothing.
 type EverybodyTrail struct {
 	M     *Manager
 	Ctx   context.Context //nolint:containedctx // of the request that asks, for what it logs

@@ -38,8 +38,8 @@ func (m *Manager) LookupKey(ctx context.Context, key session.Key) (Found, error)
 	return m.ask(ctx, open, key, m.touch, open.Cache.Counts())
 }
 
-// Peek asks about one key for somebody else: to be looked at in a list is no
-// use, and must not keep an idle session alive.
+// Peek looks one key up for another person or program: to be listed does not count as
+// using a session, and must not keep an idle one alive.
 func (m *Manager) Peek(ctx context.Context, key session.Key) (Found, error) {
 	open, err := m.OpenStore()
 	if err != nil {
@@ -60,8 +60,8 @@ func (m *Manager) ask(ctx context.Context, open *Opened, key session.Key, note n
 		return m.askKept(ctx, open, key)
 	}
 	now, changes := m.Now(), open.Streams.ChangesOf(key)
-	// Another server may know of a later use than the cache does: whoever seems
-	// to be idle is looked up again.
+	// Another server may know of a later use than the cache does: a session that
+	// seems idle is looked up again.
 	if known := open.Cache.Get(key, now); known != nil && !m.SeemsIdle(known, now) {
 		counts.AddHit(known.Session != nil)
 		return m.judge(ctx, open, known, now, changes, note), nil
@@ -109,7 +109,7 @@ func (m *Manager) decode(open *Opened, key session.Key, record session.Record) (
 	s, err := m.Format.Decode(key, record.Value)
 	if err != nil {
 		// Perhaps a newer version wrote it, in a rolling upgrade. To call that
-		// a dead session would sign people out, so it is an outage.
+		// an ended session would sign people out, so it is an outage.
 		m.Logger.Error("stored session cannot be read", zap.String("session", key.Short()), zap.Error(err))
 		return nil, fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 	}
@@ -121,7 +121,7 @@ func (m *Manager) decode(open *Opened, key session.Key, record session.Record) (
 	return known, nil
 }
 
-// judge says what is known of a key comes to now.
+// judge decides whether what is known of a key is a live session at time now.
 func (m *Manager) judge(ctx context.Context, open *Opened, known *nearcache.Entry, now time.Time, changes uint64, note noteUse) Found {
 	s := known.Session
 	if s == nil {

@@ -1,5 +1,3 @@
-// This file judges who is idle by the times in which uses could not be noted.
-
 package manager
 
 import (
@@ -34,8 +32,9 @@ func (u *Uses) remember(i interruption) {
 }
 
 // mayHaveMissed reports whether a session that seems to be idle since idleAt may
-// have been used all the same. Whoever says that it was not has proven that notes
-// work now, and knows of no interruption that the session could have been used in.
+// have been used all the same. If it says that it was not, notes are
+// proven to work now, and no interruption is known that the session could have been used
+// in.
 func (u *Uses) mayHaveMissed(ctx context.Context, idleAt, now time.Time, idleTimeout time.Duration) bool {
 	if u == nil {
 		return false

@@ -21,7 +21,7 @@ type IssueRequest struct {
 
 // UnmarshalJSON implements json.Unmarshaler. Each name may stand once, and as it is
 // written here: of two identities one reader takes the first and another the last,
-// and an app that pastes a name into its JSON could be made to name somebody else.
+// and an app that pastes a name into its JSON could be made to name another person.
 func (q *IssueRequest) UnmarshalJSON(data []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {

@@ -1,5 +1,3 @@
-// This file makes, lists and ends sessions.
-
 package manager
 
 import (
@@ -175,8 +173,8 @@ func (o *Opened) forget(key session.Key, revokedAt time.Time, err error) {
 // revokeTimeout bounds a revocation that nobody waits for any more.
 const revokeTimeout = 5 * time.Second
 
-// Detach lets a revocation go on when the client has gone: whoever clicks on
-// "sign out" and closes the window meant it.
+// Detach lets a revocation go on when the client has gone: a person who
+// clicks on "sign out" and closes the window meant it.
 func Detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 }
@@ -214,7 +212,8 @@ func (m *Manager) SessionsOf(ctx context.Context, identity string) ([]Listed, er
 }
 
 // maxRevokePasses bounds how often the index is read again for sessions that
-// were made meanwhile. Whoever signs in without end is not waited for.
+// were made meanwhile. It does not wait for a person who
+// signs in again and again.
 const maxRevokePasses = 5
 
 // RevokeKeys ends the sessions of a person that are listed in the index and

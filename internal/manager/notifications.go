@@ -1,6 +1,3 @@
-// This file shares what a store reports of changes among all who want to know:
-// one listener for each open store, whoever asks for it and however often.
-
 package manager
 
 import (

@@ -1,6 +1,3 @@
-// This file tests that all who subscribe to a store's reports hear the same, and
-// that whoever comes late is told how things stand.
-
 package manager
 
 import (

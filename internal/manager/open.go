@@ -1,6 +1,3 @@
-// This file opens the session store, with what lives as long as it does, hands
-// it on through reloads, and gives it back.
-
 package manager
 
 import (

@@ -76,8 +76,8 @@ func (m *Manager) IsPending(key session.Key) bool {
 // ErrPending says that a logout was noted and is not done yet.
 var ErrPending = errors.New("logout is pending")
 
-// Postpone notes the logout of a credential, if the store was away and there is
-// a journal. It returns ErrPending when the note is on disk, and the error
+// Postpone records the logout of a credential in the journal, if there is one and the
+// store was unavailable. It returns ErrPending when the note is on disk, and the error
 // that it was given in all other cases.
 func (m *Manager) Postpone(ctx context.Context, c session.Credential, by Trigger, outage error) error {
 	j := m.Journal.Load()

@@ -1,6 +1,3 @@
-// This file notes when sessions were last used, and knows when that could not be
-// done: nobody is idle whose uses may have been missed.
-
 package manager
 
 import (

@@ -1,6 +1,3 @@
-// This file lets uses of sessions go unnoted, on real servers that refuse writes or
-// are not there, and looks who is idle then.
-
 package manager
 
 import (
@@ -89,8 +86,9 @@ func usesPass(t *testing.T, clock *storetest.Clock, d time.Duration, nodes ...*u
 
 // TestAttackOutageOfUses has people use two servers in turn while the store refuses
 // writes, or is not there, for longer than the idle_timeout: none of them may
-// be found idle, then or after. Those who were idle before stay so, whoever sends
-// their credential; and who left with the outage is idle one timeout after it.
+// be found idle, then or after. A session that was idle before stays so, also if
+// its credential comes again; and a person who left with the outage is idle one timeout
+// after it.
 func TestAttackOutageOfUses(t *testing.T) {
 	t.Parallel()
 	type server = *redistest.Server

@@ -1,5 +1,3 @@
-// This file ends sessions for clients without cookies, by their token.
-
 package signout
 
 import (

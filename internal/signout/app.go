@@ -1,6 +1,3 @@
-// This file holds what happens at the app's own logout: whose wish it is, then
-// the app, then our session, then the cookies, then the answer.
-
 package signout
 
 import (
@@ -55,9 +52,8 @@ func forPerson(r *http.Request) bool {
 	return !slices.ContainsFunc(r.Header["Sec-Fetch-Dest"], func(dest string) bool { return dest != "document" && dest != "empty" })
 }
 
-// fromApp reports whether the request is the wish of somebody on the app's own
-// pages, or typed in. A GET of which nobody says where it comes from may be a
-// link on any page.
+// fromApp reports whether a person on a page of the app wants the request, or typed it
+// in. A GET that does not say where it comes from may be a link on any page.
 func (l *Handler) fromApp(r *http.Request) bool {
 	if r.Method == http.MethodGet && len(r.Header["Sec-Fetch-Site"])+len(r.Header["Origin"])+len(r.Header["Referer"]) == 0 {
 		return false
@@ -65,8 +61,8 @@ func (l *Handler) fromApp(r *http.Request) bool {
 	return !httpx.CrossSite(r, l.Site.SiteOrigin(r))
 }
 
-// askFirst answers somebody who may not want to be logged out at all: a page
-// with one button, or, for JSON clients, the URL that does it.
+// askFirst answers a client that may not want to be logged out at all: a page with one
+// button, or, for JSON clients, the URL that does it.
 func (l *Handler) askFirst(w http.ResponseWriter, r *http.Request) error {
 	site := l.Site
 	res, err := site.Authenticate(r)
@@ -79,7 +75,7 @@ func (l *Handler) askFirst(w http.ResponseWriter, r *http.Request) error {
 		token = res.LogoutToken()
 	}
 	if httpx.WantsJSON(r) {
-		refusal := web.ErrCSRF("This request would sign somebody out, and it did not come from a page of this site.")
+		refusal := web.ErrCSRF("This request would sign a person out, and it did not come from a page of this site.")
 		refused := telemetry.Entry{Event: telemetry.EventLogoutRefused, Trigger: telemetry.ByApp}
 		if res.Session != nil {
 			refused = refused.OfSession(res.Session)
@@ -143,9 +139,9 @@ func (l *Handler) returnLocation(r *http.Request) string {
 	return l.Site.DefaultLocation(r)
 }
 
-// EndAll ends every live session of the credentials. All of them came from one
-// client, that wants to be out; to end one only would leave the others to whoever
-// has tossed in a cookie. The error is that of the first which could not be
+// endAll ends every live session of the credentials. All of them came from one
+// client, that wants to be out; to end one only would leave the others to
+// the attacker who tossed in a cookie. The error is that of the first which could not be
 // ended, ErrPending if they were all noted, and ErrTooManyCookies if there
 // are more than were looked at.
 func (l *Handler) endAll(r *http.Request, credentials []session.Credential, trigger string) error {
@@ -176,7 +172,7 @@ func (l *Handler) endAll(r *http.Request, credentials []session.Credential, trig
 }
 
 // watchForLogout lets a request through and ends the session if the response
-// says that the app has logged somebody out.
+// says that the app has logged a person out.
 func (l *Handler) watchForLogout(w http.ResponseWriter, r *http.Request, next nextHandler) error {
 	seen := r.WithContext(r.Context())
 	seen.Header = cloneHeader(r.Header) // before the gate takes our cookies out
@@ -195,8 +191,8 @@ func (l *Handler) watchForLogout(w http.ResponseWriter, r *http.Request, next ne
 }
 
 // endInResponse ends the sessions of a request before the app's response to it
-// goes out. If that fails, the response is replaced: it would say that somebody
-// is out who is not.
+// goes out. If that fails, the response is replaced: it would say that a
+// person is out who is not.
 func (l *Handler) endInResponse(w http.ResponseWriter, r *http.Request, credentials []session.Credential, trigger string) (answered bool) {
 	h := w.Header()
 	if err := l.endAll(r, credentials, trigger); err != nil {

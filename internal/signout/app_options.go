@@ -1,6 +1,3 @@
-// This file holds the app's own logout: how it is named, and which requests are
-// for it.
-
 package signout
 
 import (

@@ -1,5 +1,3 @@
-// This file says in words which browser a User-Agent header is of.
-
 package signout
 
 import (

@@ -1,6 +1,3 @@
-// This file asks the app for its own logout, within its time, and holds what a
-// person sends who was asked first.
-
 package signout
 
 import (

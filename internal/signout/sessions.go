@@ -1,5 +1,3 @@
-// This file serves whoami and the list of a person's sessions.
-
 package signout
 
 import (
@@ -41,7 +39,7 @@ func (l *Handler) whoami(w http.ResponseWriter, r *http.Request) error {
 }
 
 // caller returns the session that asks for the list of sessions. A nil result
-// and a nil error say that the answer was given.
+// and a nil error say that the response is written.
 func (l *Handler) caller(w http.ResponseWriter, r *http.Request) (*web.Auth, error) {
 	site := l.Site
 	if r.Method == http.MethodDelete && httpx.EarlyData(r) {

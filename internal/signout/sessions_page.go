@@ -1,6 +1,3 @@
-// This file serves the page on which people see where they are signed in, and
-// sign out there.
-
 package signout
 
 import (

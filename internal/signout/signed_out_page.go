@@ -1,5 +1,3 @@
-// This file serves the page that says goodbye, and its picture.
-
 package signout
 
 import (
@@ -13,13 +11,13 @@ import (
 )
 
 // serveDone answers a browser that goes there with the signed-out page, and all
-// else with the picture.
+// else with the image.
 func (l *Handler) serveDone(w http.ResponseWriter, r *http.Request) error {
 	site := l.Site
 	if !goesToPage(r) {
-		return l.serveDonePicture(w, r)
+		return l.serveDoneImage(w, r)
 	}
-	// Nobody is told to be signed out who is not, nor while it is not known.
+	// The page never says that a person is signed out who is not, or may not be.
 	res, err := site.Authenticate(r)
 	if err != nil {
 		return site.Unavailable(w, r, err)
@@ -44,7 +42,7 @@ func (l *Handler) serveDone(w http.ResponseWriter, r *http.Request) error {
 }
 
 // goesToPage reports whether a browser asks for a page: it names HTML, which it
-// does not for pictures, and says so where it has fetch metadata.
+// does not for images, and says so where it has fetch metadata.
 func goesToPage(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || httpx.Speculative(r) {
 		return false
@@ -58,12 +56,12 @@ func goesToPage(r *http.Request) bool {
 // DoneCookie is added to the name of the session cookie.
 const DoneCookie = "_done"
 
-// serveDonePicture answers a goodbye page's picture with no picture, and with a cookie
+// serveDoneImage answers the image of a signed-out page with no image, and with a cookie
 // that is gone after a second. Chromium keeps pages whole in its back/forward
 // cache in spite of no-store, and drops them when an HttpOnly cookie changes. The
 // deletion of the session cookie comes too early for that: the page is put there
-// when the page after it, that is goodbye, begins. This comes after.
-func (l *Handler) serveDonePicture(w http.ResponseWriter, r *http.Request) error {
+// when the page after it, the signed-out page, begins. This comes after.
+func (l *Handler) serveDoneImage(w http.ResponseWriter, r *http.Request) error {
 	cookie := l.Site.SessionCookie(r)
 	cookie.Name += DoneCookie
 	cookie.Value, cookie.MaxAge = "1", 1

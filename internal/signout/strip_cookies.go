@@ -1,6 +1,3 @@
-// This file deletes cookies of an app at a logout, in every variant that a
-// browser may hold.
-
 package signout
 
 import (

@@ -1,5 +1,3 @@
-// This file finds the session that a logout token belongs to.
-
 package signout
 
 import (
@@ -27,7 +25,7 @@ type verifiedLogout struct {
 
 // proven says that the client has shown the credential of the token. A browser
 // whose cookie another tab has had cleared has not, nor has one that followed a
-// link with a key that somebody else knows to be revoked: its cookies of the app
+// link with a key that another person knows to be revoked: its cookies of the app
 // were deleted by the first answer, or are not ours to delete.
 func (v *verifiedLogout) proven() bool { return v.credential.Secret() != "" }
 
