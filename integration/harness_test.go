@@ -142,12 +142,22 @@ func (s *caddyServer) Logs() string { return s.logs.String() }
 
 // Reload has the running process load another Caddyfile, as caddy reload does:
 // through the admin endpoint.
+//
+// Caddy closes its former admin endpoint after it has answered. Until then the kernel may
+// hand a new connection to that one, which breaks it off. So Reload waits for the line in
+// the log that says that it is closed, where the log has such lines.
 func (s *caddyServer) Reload(caddyfile string) {
 	s.t.Helper()
+	const started, closed = "admin endpoint started", "stopped previous server"
+	logs := s.Logs()
+	before := strings.Count(logs, closed)
 	a := call(s.t, http.MethodPost, s.AdminURL("/load"), caddyfile,
 		"Content-Type: text/caddyfile", "Cache-Control: must-revalidate")
 	if a.status != http.StatusOK {
 		s.t.Fatalf("load: %d: %s", a.status, a.body)
+	}
+	if strings.Contains(logs, started) {
+		eventually(s.t, "the former admin endpoint is closed", func() bool { return strings.Count(s.Logs(), closed) > before })
 	}
 }
 
