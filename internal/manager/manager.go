@@ -36,7 +36,7 @@ type Config struct {
 type Manager struct {
 	Config
 
-	// OpenStore opens the store when it is called first, by [manager.Start] or by a
+	// OpenStore opens the store when it is called first, by [Manager.Start] or by a
 	// request that comes before it, and returns the same ever after. Its error wraps
 	// [session.ErrUnavailable].
 	OpenStore func() (*Opened, error)
@@ -63,7 +63,7 @@ func (m *Manager) Start() error {
 // record records an event that no client has asked for just now.
 func (m *Manager) record(e telemetry.Entry) { m.Audit.Record(context.Background(), "", e) }
 
-// IdleAfter implements [judge].
+// IdleAfter implements [streams.Judge].
 func (m *Manager) IdleAfter() time.Duration { return m.IdleTimeout }
 
 // Now is the time by its clock.
